@@ -1,0 +1,46 @@
+/* buf.h -- owned bytes that grow, up to a cap. */
+#ifndef REKINDLE_BUF_H
+#define REKINDLE_BUF_H
+
+#include "common/span.h"
+
+/*
+ * Adding past the cap adds nothing and sets `over`, which stays set until
+ * buf_clear: build first, ask once at the end.  So no input can make a
+ * buffer grow without bound, and no caller has to check every addition.
+ */
+struct buf {
+	char *p;
+	size_t n, cap, max;
+	bool over;
+};
+
+#define BUF(limit) ((struct buf){ .max = (limit) })
+
+void buf_init(struct buf *, size_t max);
+void buf_free(struct buf *); /* may be used again afterwards, with the same cap */
+void buf_clear(struct buf *); /* empty, not over; keeps its memory */
+
+void buf_add(struct buf *, struct span);
+void buf_adds(struct buf *, const char *);
+void buf_addc(struct buf *, char);
+void buf_addf(struct buf *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* n writable bytes at the end, or NULL (and over) past the cap; buf_grew says how many were used. */
+char *buf_room(struct buf *, size_t n);
+void buf_grew(struct buf *, size_t n);
+
+/* The bytes so far; good until the next change. */
+static inline struct span
+buf_span(const struct buf *b)
+{
+	return (struct span){ b->p ? b->p : "", b->n };
+}
+
+/* The same as a C string (NUL behind the bytes, not counted). */
+const char *buf_cstr(struct buf *);
+
+/* The bytes as a C string that the caller frees; the buf is empty afterwards. */
+char *buf_steal(struct buf *);
+
+#endif

@@ -1,0 +1,77 @@
+#include "common/span.h"
+
+bool
+span_ieq(struct span a, struct span b)
+{
+	if (a.n != b.n)
+		return false;
+	for (size_t i = 0; i < a.n; i++)
+		if (ascii_lower(a.p[i]) != ascii_lower(b.p[i]))
+			return false;
+	return true;
+}
+
+bool
+span_istarts(struct span s, struct span start)
+{
+	return s.n >= start.n && span_ieq(span_cut(s, 0, start.n), start);
+}
+
+bool
+span_iends(struct span s, struct span end)
+{
+	return s.n >= end.n && span_ieq(span_from(s, s.n - end.n), end);
+}
+
+size_t
+span_search(struct span s, struct span needle)
+{
+	const char *hit;
+
+	if (needle.n == 0)
+		return 0;
+	if (s.n < needle.n)
+		return s.n;
+	hit = memmem(s.p, s.n, needle.p, needle.n);
+	return hit ? (size_t)(hit - s.p) : s.n;
+}
+
+size_t
+span_isearch(struct span s, struct span needle)
+{
+	if (needle.n == 0)
+		return 0;
+	for (size_t i = 0; i + needle.n <= s.n; i++)
+		if (span_ieq(span_cut(s, i, i + needle.n), needle))
+			return i;
+	return s.n;
+}
+
+static bool
+is_blank(char c)
+{
+	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+struct span
+span_trim(struct span s)
+{
+	while (s.n && is_blank(s.p[0]))
+		s = span_from(s, 1);
+	while (s.n && is_blank(s.p[s.n - 1]))
+		s.n--;
+	return s;
+}
+
+bool
+span_split(struct span *rest, char sep, struct span *piece)
+{
+	size_t at;
+
+	if (rest->n == 0)
+		return false;
+	at = span_find(*rest, sep);
+	*piece = span_cut(*rest, 0, at);
+	*rest = span_from(*rest, at + 1);
+	return true;
+}
