@@ -1,0 +1,82 @@
+/* profile.h -- the sum of one recipient's touches.  Sums commute: any order of the same touches gives the same bytes.  Pure. */
+#ifndef REKINDLE_PROFILE_H
+#define REKINDLE_PROFILE_H
+
+#include "common/touch.h"
+
+#define PROFILE_SENDS 24 /* newest sends kept; every send threshold in the policy is at most this */
+#define PROFILE_OPENS 5  /* newest opens kept, to tell "privacy opens only" */
+#define PROFILE_DAYS 128
+
+/*
+ * Which of the 128 days up to and including `last` had something.  Bit i of
+ * the pair is day last - i.  `last` is a day number since 1970; 0: none.
+ */
+struct days {
+	uint32_t last;
+	uint64_t bits[2];
+};
+
+/*
+ * Times are seconds since 1970, 0 = never.  Everything is a maximum, a
+ * minimum, a count or the newest k of a set, so that nodes which see the
+ * touches in different orders agree.
+ */
+struct profile {
+	uint32_t first_seen;   /* the earliest touch */
+	uint32_t last_sent;
+	uint32_t last_open;    /* human; in dayonly midnight UTC of the day */
+	uint32_t last_click;   /* human */
+	uint32_t last_machine; /* any machine touch */
+	uint32_t sends, tracked_sends;
+	uint32_t opens, clicks;                 /* human */
+	uint32_t machine_opens, machine_clicks;
+	uint32_t left, joined, bounced, complained, held, released; /* of all streams */
+	/*
+	 * By enum axis: seconds << 2 | rank, 0 = never asked, so that the newest
+	 * wins and at the same second the stricter one (see profile_consent).
+	 */
+	uint64_t consent[2];
+	/*
+	 * Newest first.  Lowest bit: 1 = tracked (sends), human (opens; 0 is a
+	 * privacy open, other machines are not in here); the rest: seconds, even.
+	 */
+	uint32_t sent[PROFILE_SENDS];
+	uint32_t opened[PROFILE_OPENS];
+	struct days open_days, click_days;      /* human, identified or full */
+};
+
+/* On disk: version 1, little-endian, zero-filled. */
+#define PROFILE_BYTES 256
+void profile_pack(const struct profile *, unsigned char out[PROFILE_BYTES]);
+/* False for another version or length. */
+bool profile_unpack(struct profile *, struct span);
+
+/*
+ * Adds one touch of this recipient; any kind.  Of a touch of a single stream
+ * (LEFT, JOINED, RELEASED with a stream) only its time counts here
+ * (first_seen), the rest belongs to the subscription.  An open or click in
+ * mode dayonly leaves the day in last_open and no other trace; one in a lower
+ * mode, or with no verdict in a higher one, leaves none.
+ */
+void profile_add(struct profile *, const struct touch *);
+
+enum consent profile_consent(const struct profile *, enum axis);
+
+/* Is this day set? */
+bool days_has(const struct days *, uint32_t day);
+/* Set bits among the days from..to (day numbers, inclusive). */
+unsigned days_count(const struct days *, uint32_t from, uint32_t to);
+
+/* One recipient in one stream. */
+struct subscription {
+	uint32_t left, joined; /* seconds; left when left > joined, or at the same second */
+};
+#define SUBSCRIPTION_BYTES 8
+void subscription_pack(const struct subscription *, unsigned char out[SUBSCRIPTION_BYTES]);
+bool subscription_unpack(struct subscription *, struct span);
+void subscription_add(struct subscription *, const struct touch *);
+/* Is this touch about one stream only? */
+bool touch_is_subscription(const struct touch *);
+
+#endif

@@ -1,0 +1,74 @@
+/* touch.h -- one fact about one recipient and one campaign: sent, opened, clicked, left ...  Pure. */
+#ifndef REKINDLE_TOUCH_H
+#define REKINDLE_TOUCH_H
+
+#include <stdint.h>
+
+#include "common/privacy.h"
+#include "common/robot.h"
+#include "common/who.h"
+
+/* Numbers are on disk for ever: add at the end, never renumber. */
+enum touch_kind {
+	TOUCH_SENT = 1,       /* accepted for delivery; detail = class at that time (enum engage) */
+	TOUCH_SKIPPED = 2,    /* stopped by policy; detail = cause (enum cause) */
+	TOUCH_OPEN = 3,
+	TOUCH_CLICK = 4,
+	TOUCH_LEFT = 5,       /* unsubscribed: from `stream`, or from everything when stream is 0 */
+	TOUCH_JOINED = 6,     /* subscribed (again): lifts an earlier LEFT of the same scope; without a stream also BOUNCED, COMPLAINED */
+	TOUCH_BOUNCED = 7,    /* hard bounce */
+	TOUCH_COMPLAINED = 8,
+	TOUCH_CONSENT = 9,    /* detail = axis << 4 | enum consent */
+	TOUCH_HELD = 10,      /* stopped by hand */
+	TOUCH_RELEASED = 11,  /* lifts HELD, BOUNCED, COMPLAINED and a global LEFT that are earlier; with a stream, that LEFT */
+	TOUCH_KINDS
+};
+
+#define TOUCH_IMPORTED 0x01    /* flags: came from `rekindle import`, not from us */
+#define TOUCH_TRACKED 0x02     /* SENT: the recipient would have been seen reacting */
+#define TOUCH_OBSERVED 0x04    /* SENT although policy would have stopped it (enforce = observe) */
+
+/*
+ * `when` is when it happened, which for an import is long ago; in mode
+ * dayonly it is midnight UTC of the day.  A touch says no more than its
+ * mode allows: anonymous has no who, dayonly no campaign, link and verdict.
+ */
+struct touch {
+	uint8_t kind;      /* enum touch_kind */
+	uint8_t verdict;   /* enum robot; opens and clicks */
+	uint8_t mode;      /* enum mode it was recorded under */
+	uint8_t detail;    /* by kind, above */
+	uint8_t flags;
+	uint8_t agent;     /* mode full: robot_family */
+	uint16_t link;     /* clicks: 1 .. 65535 in order of appearance in the message */
+	int64_t when;      /* milliseconds since 1970 */
+	struct who who;
+	uint64_t campaign; /* campaign_id or 0 */
+	uint64_t stream;   /* stream_id or 0 */
+	uint32_t sent;     /* hits: when the message was tagged, seconds; 0 unknown */
+	uint8_t net[8];    /* mode full: net[0] = prefix length 24 or 48, then its bytes; else zero */
+};
+
+/* On disk: version 1, little-endian, TOUCH_BYTES long. */
+#define TOUCH_BYTES 72
+void touch_pack(const struct touch *, unsigned char out[TOUCH_BYTES]);
+/* False for another version or length, or a kind that nobody defined. */
+bool touch_unpack(struct touch *, struct span);
+
+const char *touch_name(enum touch_kind); /* "sent", "opened" ... as in import and export files */
+bool touch_parse(struct span, enum touch_kind *);
+
+/*
+ * A touch with the names that go with it.  The names are written the first
+ * time only; a store without them still counts.  Spans are borrowed until
+ * the touch is written.
+ */
+struct record {
+	struct touch touch;
+	struct span address;     /* as first seen; "" none */
+	struct span stream;      /* stream name */
+	struct span campaign;    /* campaign name */
+	struct span destination; /* of touch.campaign, touch.link */
+};
+
+#endif
