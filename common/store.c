@@ -1,0 +1,1286 @@
+#include "common/store.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <grp.h>
+#include <limits.h>
+#include <lmdb.h>
+#include <pthread.h>
+#include <pwd.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "common/mem.h"
+
+#define SCHEMA 1
+#define DEFAULT_SIZE ((uint64_t)64 << 30)
+#define MAX_READERS 1024 /* LMDB's 126 run out: milter threads times processes */
+#define WALK_RENEW 1000
+
+/*
+ * One LMDB file.  The lock is shared by everybody inside a transaction; only
+ * following another process to a larger map takes it alone, because LMDB
+ * does not check that no transaction is open then.
+ */
+struct env {
+	MDB_env *env;
+	const char *name;
+	pthread_rwlock_t lock;
+	struct log_rate rate;
+};
+
+struct store {
+	struct env facts, state;
+	MDB_dbi touches, links, names, campaigns, streams, days, facts_meta;
+	MDB_dbi people, subscriptions, counters, link_counters, firsts, state_meta;
+	_Atomic uint64_t scanned; /* touches up to here hold nothing to tidy, as far as this process knows */
+};
+
+struct fold_txn {
+	struct store *store;
+	MDB_txn *txn;
+};
+
+/* ---- numbers on disk: values little-endian, keys big-endian so that they sort ---- */
+
+static void
+put_le(unsigned char *p, uint64_t v, size_t bytes)
+{
+	for (size_t i = 0; i < bytes; i++, v >>= 8)
+		p[i] = (unsigned char)v;
+}
+
+static uint64_t
+get_le(const unsigned char *p, size_t bytes)
+{
+	uint64_t v = 0;
+
+	while (bytes-- > 0)
+		v = v << 8 | p[bytes];
+	return v;
+}
+
+static void
+put_be(unsigned char *p, uint64_t v, size_t bytes)
+{
+	for (; bytes > 0; v >>= 8)
+		p[--bytes] = (unsigned char)v;
+}
+
+static uint64_t
+get_be(const unsigned char *p, size_t bytes)
+{
+	uint64_t v = 0;
+
+	for (size_t i = 0; i < bytes; i++)
+		v = v << 8 | p[i];
+	return v;
+}
+
+static MDB_val
+val(const void *p, size_t n)
+{
+	/* LMDB only writes through a value that it returns. */
+	return (MDB_val){ n, (void *)(uintptr_t)p };
+}
+
+static struct span
+val_span(MDB_val v)
+{
+	return span_make(v.mv_data, v.mv_size);
+}
+
+/* ---- errors ---- */
+
+static enum store_result
+result(struct env *e, int rc, const char *doing)
+{
+	if (rc == 0)
+		return STORE_OK;
+	if (rc == MDB_NOTFOUND)
+		return STORE_NONE;
+	log_rated(&e->rate, "store: %s: cannot %s: %s", e->name, doing,
+	    rc == MDB_MAP_FULL ? "the file has reached its size limit" : mdb_strerror(rc));
+	return rc == MDB_MAP_FULL || rc == ENOSPC || rc == EDQUOT || rc == MDB_TXN_FULL ? STORE_FULL : STORE_ERROR;
+}
+
+/* ---- transactions ---- */
+
+/* Another process opened the file with a larger size: follow, with no transaction of ours open. */
+static int
+follow_size(struct env *e)
+{
+	int rc;
+
+	pthread_rwlock_wrlock(&e->lock);
+	rc = mdb_env_set_mapsize(e->env, 0);
+	pthread_rwlock_unlock(&e->lock);
+	return rc;
+}
+
+/* On success the lock stays shared until env_end or env_commit, which the same thread must call. */
+static int
+env_begin(struct env *e, unsigned flags, MDB_txn **txn)
+{
+	int rc = 0, dead;
+
+	for (int tries = 0; tries < 3; tries++) {
+		pthread_rwlock_rdlock(&e->lock);
+		if ((rc = mdb_txn_begin(e->env, NULL, flags, txn)) == 0)
+			return 0;
+		pthread_rwlock_unlock(&e->lock);
+		if (rc == MDB_MAP_RESIZED)
+			rc = follow_size(e);
+		else if (rc == MDB_READERS_FULL)
+			rc = mdb_reader_check(e->env, &dead);
+		if (rc != 0)
+			break;
+	}
+	return rc ? rc : MDB_READERS_FULL;
+}
+
+static void
+env_end(struct env *e, MDB_txn *txn)
+{
+	mdb_txn_abort(txn);
+	pthread_rwlock_unlock(&e->lock);
+}
+
+static int
+env_commit(struct env *e, MDB_txn *txn)
+{
+	int rc = mdb_txn_commit(txn);
+
+	pthread_rwlock_unlock(&e->lock);
+	return rc;
+}
+
+/* ---- open and close ---- */
+
+static bool
+say(struct buf *why, const char *path, const char *what)
+{
+	buf_addf(why, "%s: %s", path, what);
+	return false;
+}
+
+static bool
+env_open(struct env *e, const struct store_options *o, uint64_t size, struct buf *why)
+{
+	char path[PATH_MAX];
+	int rc;
+
+	if ((size_t)snprintf(path, sizeof path, "%s/%s", o->dir, e->name) >= sizeof path)
+		return say(why, o->dir, "path is too long");
+	if (!o->create && access(path, F_OK) != 0)
+		return say(why, path, errno == ENOENT ? "no such file; has a daemon ever run with this data_dir?" : strerror(errno));
+	if ((rc = mdb_env_create(&e->env)) != 0)
+		return say(why, path, mdb_strerror(rc));
+	if ((rc = mdb_env_set_maxreaders(e->env, MAX_READERS)) != 0 || (rc = mdb_env_set_maxdbs(e->env, 8)) != 0 ||
+	    (rc = mdb_env_set_mapsize(e->env, size ? size : DEFAULT_SIZE)) != 0 ||
+	    (rc = mdb_env_open(e->env, path, MDB_NOSUBDIR | MDB_NOTLS, 0660)) != 0)
+		return say(why, path, mdb_strerror(rc));
+	return true;
+}
+
+struct table {
+	const char *name;
+	size_t dbi; /* offset in struct store */
+};
+
+static const struct table facts_tables[] = {
+	{ "touches", offsetof(struct store, touches) }, { "links", offsetof(struct store, links) },
+	{ "names", offsetof(struct store, names) }, { "campaigns", offsetof(struct store, campaigns) },
+	{ "streams", offsetof(struct store, streams) }, { "days", offsetof(struct store, days) },
+	{ "meta", offsetof(struct store, facts_meta) }, { NULL, 0 }
+};
+static const struct table state_tables[] = {
+	{ "people", offsetof(struct store, people) }, { "subscriptions", offsetof(struct store, subscriptions) },
+	{ "campaigns", offsetof(struct store, counters) }, { "links", offsetof(struct store, link_counters) },
+	{ "firsts", offsetof(struct store, firsts) }, { "meta", offsetof(struct store, state_meta) }, { NULL, 0 }
+};
+
+static int
+open_tables(struct store *s, struct env *e, const struct table *t, unsigned txn_flags, unsigned dbi_flags)
+{
+	MDB_txn *txn;
+	int rc;
+
+	if ((rc = env_begin(e, txn_flags, &txn)) != 0)
+		return rc;
+	for (; t->name != NULL && rc == 0; t++)
+		rc = mdb_dbi_open(txn, t->name, dbi_flags, (MDB_dbi *)((char *)s + t->dbi));
+	if (rc == 0)
+		return env_commit(e, txn); /* a read transaction must be committed too, or the handles are lost */
+	env_end(e, txn);
+	return rc;
+}
+
+static int
+get_meta(MDB_txn *txn, MDB_dbi dbi, const char *name, uint64_t *out)
+{
+	MDB_val k = val(name, strlen(name)), v;
+	int rc = mdb_get(txn, dbi, &k, &v);
+
+	*out = 0;
+	if (rc == 0 && v.mv_size == 8)
+		*out = get_le(v.mv_data, 8);
+	return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+static int
+put_meta(MDB_txn *txn, MDB_dbi dbi, const char *name, uint64_t number)
+{
+	unsigned char bytes[8];
+	MDB_val k = val(name, strlen(name)), v = val(bytes, sizeof bytes);
+
+	put_le(bytes, number, 8);
+	return mdb_put(txn, dbi, &k, &v, 0);
+}
+
+/* A file of another schema is refused, not guessed at. */
+static bool
+check_schema(struct env *e, MDB_dbi dbi, bool create, struct buf *why)
+{
+	uint64_t schema;
+	MDB_txn *txn;
+	int rc;
+
+	if ((rc = env_begin(e, MDB_RDONLY, &txn)) != 0)
+		return say(why, e->name, mdb_strerror(rc));
+	rc = get_meta(txn, dbi, "schema", &schema);
+	env_end(e, txn);
+	if (rc == 0 && schema == SCHEMA)
+		return true;
+	if (rc == 0 && schema != 0) {
+		buf_addf(why, "%s: schema %llu, this program knows %d", e->name, (unsigned long long)schema, SCHEMA);
+		return false;
+	}
+	if (rc == 0 && !create)
+		return say(why, e->name, "not a store of ours");
+	if (rc == 0 && (rc = env_begin(e, 0, &txn)) == 0) {
+		if ((rc = put_meta(txn, dbi, "schema", SCHEMA)) == 0)
+			rc = env_commit(e, txn);
+		else
+			env_end(e, txn);
+	}
+	return rc == 0 || say(why, e->name, mdb_strerror(rc));
+}
+
+static bool
+env_prepare(struct store *s, struct env *e, const struct table *tables, const MDB_dbi *meta, bool create, struct buf *why)
+{
+	int dead, rc = open_tables(s, e, tables, MDB_RDONLY, 0);
+
+	if (rc == MDB_NOTFOUND && create)
+		rc = open_tables(s, e, tables, 0, MDB_CREATE);
+	if (rc != 0)
+		return say(why, e->name, mdb_strerror(rc));
+	mdb_reader_check(e->env, &dead);
+	return check_schema(e, *meta, create, why);
+}
+
+struct store *
+store_open(const struct store_options *o, struct buf *why)
+{
+	struct store *s = xcalloc(1, sizeof *s);
+
+	s->facts.name = "facts.mdb";
+	s->state.name = "state.mdb";
+	pthread_rwlock_init(&s->facts.lock, NULL);
+	pthread_rwlock_init(&s->state.lock, NULL);
+	if (env_open(&s->facts, o, o->facts_size, why) && env_open(&s->state, o, o->state_size, why) &&
+	    env_prepare(s, &s->facts, facts_tables, &s->facts_meta, o->create, why) &&
+	    env_prepare(s, &s->state, state_tables, &s->state_meta, o->create, why))
+		return s;
+	store_close(s);
+	return NULL;
+}
+
+void
+store_close(struct store *s)
+{
+	if (s == NULL)
+		return;
+	mdb_env_close(s->facts.env);
+	mdb_env_close(s->state.env);
+	pthread_rwlock_destroy(&s->facts.lock);
+	pthread_rwlock_destroy(&s->state.lock);
+	free(s);
+}
+
+bool
+store_become_owner(const char *dir, struct buf *why)
+{
+	struct passwd *pw;
+	struct stat st;
+
+	if (stat(dir, &st) != 0)
+		return say(why, dir, strerror(errno));
+	if (!S_ISDIR(st.st_mode))
+		return say(why, dir, "not a directory");
+	if (geteuid() != 0 || st.st_uid == 0)
+		return true;
+	pw = getpwuid(st.st_uid);
+	if ((pw != NULL ? initgroups(pw->pw_name, st.st_gid) : setgroups(0, NULL)) != 0 || setgid(st.st_gid) != 0 ||
+	    setuid(st.st_uid) != 0)
+		return say(why, dir, "cannot become its owner");
+	return true;
+}
+
+void
+store_clear_stale(struct store *s)
+{
+	int dead;
+
+	mdb_reader_check(s->facts.env, &dead);
+	mdb_reader_check(s->state.env, &dead);
+}
+
+static void
+env_size(struct env *e, struct store_size *out)
+{
+	MDB_envinfo info;
+	MDB_stat st;
+
+	*out = (struct store_size){ 0 };
+	pthread_rwlock_rdlock(&e->lock);
+	if (mdb_env_info(e->env, &info) == 0 && mdb_env_stat(e->env, &st) == 0) {
+		out->used = (uint64_t)(info.me_last_pgno + 1) * st.ms_psize;
+		out->limit = info.me_mapsize;
+	}
+	pthread_rwlock_unlock(&e->lock);
+}
+
+void
+store_sizes(struct store *s, struct store_size *facts, struct store_size *state)
+{
+	env_size(&s->facts, facts);
+	env_size(&s->state, state);
+}
+
+/* ---- facts: writing ---- */
+
+/*
+ * The last number given out.  Tidying may have removed the last touch, so
+ * the row alone does not tell: everything up to "tidied" was given out too.
+ */
+static int
+last_seq(struct store *s, MDB_txn *txn, uint64_t *out)
+{
+	MDB_cursor *cursor;
+	MDB_val k, v;
+	int rc = get_meta(txn, s->facts_meta, "tidied", out);
+
+	if (rc != 0 || (rc = mdb_cursor_open(txn, s->touches, &cursor)) != 0)
+		return rc;
+	rc = mdb_cursor_get(cursor, &k, &v, MDB_LAST);
+	mdb_cursor_close(cursor);
+	if (rc == 0 && k.mv_size == 8 && get_be(k.mv_data, 8) > *out)
+		*out = get_be(k.mv_data, 8);
+	return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+static int
+put_first(MDB_txn *txn, MDB_dbi dbi, MDB_val k, MDB_val v)
+{
+	int rc = mdb_put(txn, dbi, &k, &v, MDB_NOOVERWRITE);
+
+	return rc == MDB_KEYEXIST ? 0 : rc;
+}
+
+#define NAME_MAX_BYTES 1024
+#define DESTINATION_MAX_BYTES 4096
+
+static void
+link_key(unsigned char key[10], uint64_t campaign, uint16_t link)
+{
+	put_be(key, campaign, 8);
+	put_be(key + 8, link, 2);
+}
+
+/* campaign -> stream id, length of the stream's name, stream's name, campaign's name. */
+static int
+put_campaign_names(struct store *s, MDB_txn *txn, const struct record *r)
+{
+	unsigned char key[8], value[9 + 255 + NAME_MAX_BYTES];
+	struct span stream = span_cut(r->stream, 0, 255), name = span_cut(r->campaign, 0, NAME_MAX_BYTES);
+
+	put_be(key, r->touch.campaign, 8);
+	put_le(value, r->touch.stream, 8);
+	value[8] = (unsigned char)stream.n;
+	if (stream.n)
+		memcpy(value + 9, stream.p, stream.n);
+	memcpy(value + 9 + stream.n, name.p, name.n);
+	return put_first(txn, s->campaigns, val(key, 8), val(value, 9 + stream.n + name.n));
+}
+
+static int
+put_names(struct store *s, MDB_txn *txn, const struct record *r)
+{
+	const struct touch *t = &r->touch;
+	unsigned char key[10];
+	int rc = 0;
+
+	if (r->address.n && r->address.n <= NAME_MAX_BYTES && !who_is_nobody(&t->who))
+		rc = put_first(txn, s->names, val(&t->who, sizeof t->who), val(r->address.p, r->address.n));
+	if (rc == 0 && r->destination.n && r->destination.n <= DESTINATION_MAX_BYTES && t->campaign && t->link) {
+		link_key(key, t->campaign, t->link);
+		rc = put_first(txn, s->links, val(key, 10), val(r->destination.p, r->destination.n));
+	}
+	if (rc == 0 && r->stream.n && t->stream) {
+		put_be(key, t->stream, 8);
+		rc = put_first(txn, s->streams, val(key, 8), val(r->stream.p, r->stream.n > 255 ? 255 : r->stream.n));
+	}
+	if (rc == 0 && r->campaign.n && t->campaign)
+		rc = put_campaign_names(s, txn, r);
+	return rc;
+}
+
+static int
+put_touch(struct store *s, MDB_txn *txn, uint64_t seq, const struct touch *t)
+{
+	unsigned char key[8], bytes[TOUCH_BYTES];
+	MDB_val k = val(key, sizeof key), v = val(bytes, sizeof bytes);
+
+	put_be(key, seq, 8);
+	touch_pack(t, bytes);
+	return mdb_put(txn, s->touches, &k, &v, MDB_APPEND);
+}
+
+enum store_result
+store_append(struct store *s, const struct record *r, size_t n, uint64_t *last)
+{
+	uint64_t seq;
+	MDB_txn *txn;
+	int rc;
+
+	if ((rc = env_begin(&s->facts, 0, &txn)) != 0)
+		return result(&s->facts, rc, "write");
+	/* Read inside the transaction, so that numbers follow commit order and a fold misses no late-comer. */
+	rc = last_seq(s, txn, &seq);
+	for (size_t i = 0; i < n && rc == 0; i++) {
+		if ((rc = put_names(s, txn, &r[i])) == 0 && r[i].touch.kind != 0)
+			rc = put_touch(s, txn, ++seq, &r[i].touch);
+	}
+	if (rc == 0)
+		rc = env_commit(&s->facts, txn);
+	else
+		env_end(&s->facts, txn);
+	if (rc == 0 && last != NULL)
+		*last = seq;
+	return result(&s->facts, rc, "write");
+}
+
+/* ---- facts: reading ---- */
+
+enum store_result
+store_touches(struct store *s, uint64_t after, struct numbered *out, size_t max, size_t *n)
+{
+	unsigned char key[8];
+	MDB_cursor *cursor;
+	MDB_val k = val(key, sizeof key), v;
+	MDB_txn *txn;
+	int rc;
+
+	*n = 0;
+	if (after == UINT64_MAX)
+		return STORE_OK;
+	if ((rc = env_begin(&s->facts, MDB_RDONLY, &txn)) != 0)
+		return result(&s->facts, rc, "read");
+	put_be(key, after + 1, 8);
+	if ((rc = mdb_cursor_open(txn, s->touches, &cursor)) == 0) {
+		for (rc = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE); rc == 0 && *n < max;
+		     rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) {
+			out[*n].seq = get_be(k.mv_data, 8);
+			/* One of a newer program: it keeps its place and counts for nothing here. */
+			if (!touch_unpack(&out[*n].touch, val_span(v)))
+				out[*n].touch = (struct touch){ 0 };
+			(*n)++;
+		}
+		mdb_cursor_close(cursor);
+	}
+	env_end(&s->facts, txn);
+	return result(&s->facts, rc == MDB_NOTFOUND ? 0 : rc, "read");
+}
+
+uint64_t
+store_last(struct store *s)
+{
+	uint64_t seq = 0;
+	MDB_txn *txn;
+
+	if (env_begin(&s->facts, MDB_RDONLY, &txn) != 0)
+		return 0;
+	if (last_seq(s, txn, &seq) != 0)
+		seq = 0;
+	env_end(&s->facts, txn);
+	return seq;
+}
+
+/* One value, handed to take() while the transaction lasts. */
+static enum store_result
+lookup(struct env *e, MDB_dbi dbi, const void *key, size_t nkey, bool (*take)(void *, struct span), void *arg)
+{
+	MDB_val k = val(key, nkey), v;
+	MDB_txn *txn;
+	int rc;
+
+	if ((rc = env_begin(e, MDB_RDONLY, &txn)) != 0)
+		return result(e, rc, "read");
+	if ((rc = mdb_get(txn, dbi, &k, &v)) == 0 && !take(arg, val_span(v)))
+		rc = MDB_CORRUPTED;
+	env_end(e, txn);
+	return result(e, rc, "read");
+}
+
+static bool
+take_bytes(void *arg, struct span bytes)
+{
+	buf_add(arg, bytes);
+	return true;
+}
+
+enum store_result
+store_name(struct store *s, const struct who *w, struct buf *out)
+{
+	return lookup(&s->facts, s->names, w, sizeof *w, take_bytes, out);
+}
+
+enum store_result
+store_destination(struct store *s, uint64_t campaign, uint16_t link, struct buf *out)
+{
+	unsigned char key[10];
+
+	link_key(key, campaign, link);
+	return lookup(&s->facts, s->links, key, sizeof key, take_bytes, out);
+}
+
+enum store_result
+store_stream_name(struct store *s, uint64_t stream, struct buf *out)
+{
+	unsigned char key[8];
+
+	put_be(key, stream, 8);
+	return lookup(&s->facts, s->streams, key, sizeof key, take_bytes, out);
+}
+
+struct two_names {
+	struct buf *stream, *name;
+};
+
+static bool
+take_names(void *arg, struct span v)
+{
+	struct two_names *out = arg;
+	size_t n;
+
+	if (v.n < 9 || v.n < 9 + (n = (unsigned char)v.p[8]))
+		return false;
+	if (out->stream != NULL)
+		buf_add(out->stream, span_cut(v, 9, 9 + n));
+	if (out->name != NULL)
+		buf_add(out->name, span_from(v, 9 + n));
+	return true;
+}
+
+enum store_result
+store_campaign_names(struct store *s, uint64_t campaign, struct buf *stream, struct buf *name)
+{
+	struct two_names out = { stream, name };
+	unsigned char key[8];
+
+	put_be(key, campaign, 8);
+	return lookup(&s->facts, s->campaigns, key, sizeof key, take_names, &out);
+}
+
+/* ---- state: records and their bytes ---- */
+
+#define CAMPAIGN_BYTES sizeof(struct campaign)
+#define LINK_BYTES sizeof(struct link_count)
+#define FIRSTS_BYTES 20
+#define SUBSCRIPTION_KEY 24
+#define FIRSTS_KEY 26
+
+static_assert(sizeof(struct campaign) % 8 == 0 && sizeof(struct link_count) == 32, "only 64-bit counters");
+
+/* A record of counters grows at its end: a shorter value reads as zeros there. */
+static void
+pack_counters(unsigned char *out, const void *record, size_t bytes)
+{
+	uint64_t number;
+
+	for (size_t i = 0; i < bytes; i += 8) {
+		memcpy(&number, (const char *)record + i, 8);
+		put_le(out + i, number, 8);
+	}
+}
+
+static bool
+unpack_counters(void *record, size_t bytes, struct span v)
+{
+	uint64_t number;
+
+	memset(record, 0, bytes);
+	if (v.n > bytes || v.n % 8 != 0)
+		return false;
+	for (size_t i = 0; i < v.n; i += 8) {
+		number = get_le((const unsigned char *)v.p + i, 8);
+		memcpy((char *)record + i, &number, 8);
+	}
+	return true;
+}
+
+static bool
+take_profile(void *arg, struct span v)
+{
+	return profile_unpack(arg, v);
+}
+
+static bool
+take_subscription(void *arg, struct span v)
+{
+	return subscription_unpack(arg, v);
+}
+
+static bool
+take_campaign(void *arg, struct span v)
+{
+	return unpack_counters(arg, CAMPAIGN_BYTES, v);
+}
+
+static bool
+take_link(void *arg, struct span v)
+{
+	return unpack_counters(arg, LINK_BYTES, v);
+}
+
+static bool
+take_firsts(void *arg, struct span v)
+{
+	const unsigned char *p = (const unsigned char *)v.p;
+	struct firsts *f = arg;
+
+	if (v.n != FIRSTS_BYTES)
+		return false;
+	f->opened_all = (uint32_t)get_le(p, 4);
+	f->opened_human = (uint32_t)get_le(p + 4, 4);
+	f->clicked_all = (uint32_t)get_le(p + 8, 4);
+	f->clicked_human = (uint32_t)get_le(p + 12, 4);
+	f->left = (uint32_t)get_le(p + 16, 4);
+	return true;
+}
+
+static void
+subscription_key(unsigned char key[SUBSCRIPTION_KEY], const struct who *w, uint64_t stream)
+{
+	memcpy(key, w->b, 16);
+	put_be(key + 16, stream, 8);
+}
+
+static void
+firsts_key(unsigned char key[FIRSTS_KEY], uint64_t campaign, const struct who *w, uint16_t link)
+{
+	put_be(key, campaign, 8);
+	memcpy(key + 8, w->b, 16);
+	put_be(key + 24, link, 2);
+}
+
+/* ---- state: reading ---- */
+
+enum store_result
+store_profile(struct store *s, const struct who *w, struct profile *p)
+{
+	return lookup(&s->state, s->people, w, sizeof *w, take_profile, p);
+}
+
+enum store_result
+store_subscription(struct store *s, const struct who *w, uint64_t stream, struct subscription *out)
+{
+	unsigned char key[SUBSCRIPTION_KEY];
+
+	subscription_key(key, w, stream);
+	return lookup(&s->state, s->subscriptions, key, sizeof key, take_subscription, out);
+}
+
+static int
+get_record(MDB_txn *txn, MDB_dbi dbi, const void *key, size_t nkey, bool (*take)(void *, struct span), void *arg)
+{
+	MDB_val k = val(key, nkey), v;
+	int rc = mdb_get(txn, dbi, &k, &v);
+
+	return rc == 0 && !take(arg, val_span(v)) ? MDB_CORRUPTED : rc;
+}
+
+enum store_result
+store_person(struct store *s, const struct who *w, uint64_t stream, struct profile *p, bool *known,
+    struct subscription *sub, bool *subscribed)
+{
+	unsigned char key[SUBSCRIPTION_KEY];
+	MDB_txn *txn;
+	int rc;
+
+	memset(p, 0, sizeof *p);
+	memset(sub, 0, sizeof *sub);
+	*known = *subscribed = false;
+	if ((rc = env_begin(&s->state, MDB_RDONLY, &txn)) != 0)
+		return result(&s->state, rc, "read");
+	subscription_key(key, w, stream);
+	rc = get_record(txn, s->people, w, sizeof *w, take_profile, p);
+	*known = rc == 0;
+	if (rc == 0 || rc == MDB_NOTFOUND) {
+		rc = get_record(txn, s->subscriptions, key, sizeof key, take_subscription, sub);
+		*subscribed = rc == 0;
+	}
+	env_end(&s->state, txn);
+	return result(&s->state, rc == MDB_NOTFOUND ? 0 : rc, "read");
+}
+
+enum store_result
+store_campaign(struct store *s, uint64_t campaign, struct campaign *out)
+{
+	unsigned char key[8];
+
+	put_be(key, campaign, 8);
+	return lookup(&s->state, s->counters, key, sizeof key, take_campaign, out);
+}
+
+enum store_result
+store_link(struct store *s, uint64_t campaign, uint16_t link, struct link_count *out)
+{
+	unsigned char key[10];
+
+	link_key(key, campaign, link);
+	return lookup(&s->state, s->link_counters, key, sizeof key, take_link, out);
+}
+
+uint64_t
+store_folded(struct store *s)
+{
+	uint64_t folded = 0;
+	MDB_txn *txn;
+
+	if (env_begin(&s->state, MDB_RDONLY, &txn) != 0)
+		return 0;
+	if (get_meta(txn, s->state_meta, "folded", &folded) != 0)
+		folded = 0;
+	env_end(&s->state, txn);
+	return folded;
+}
+
+/* ---- walks ---- */
+
+#define WALK_KEY_MAX 32
+
+struct walk {
+	bool (*each)(struct walk *, struct span key, struct span value, bool *go_on); /* false: not a record of ours */
+	struct span prefix;
+	void *fn_arg;
+	union {
+		store_person_fn *person;
+		store_campaign_fn *campaign;
+		store_link_fn *link;
+		store_subscription_fn *subscription;
+		store_day_fn *day;
+	} fn;
+};
+
+/*
+ * Up to WALK_RENEW records from *key on, which is left at the last one seen.
+ * A read transaction that lives long keeps every page that is replaced
+ * meanwhile, so a walk gives its own up now and then.
+ */
+static int
+walk_some(struct env *e, MDB_dbi dbi, struct walk *w, unsigned char *key, size_t *nkey, bool *go_on)
+{
+	MDB_val k = val(key, *nkey), v;
+	MDB_cursor *cursor;
+	MDB_txn *txn;
+	int rc;
+	size_t seen = 0;
+	bool first = true;
+
+	if ((rc = env_begin(e, MDB_RDONLY, &txn)) != 0)
+		return rc;
+	if ((rc = mdb_cursor_open(txn, dbi, &cursor)) != 0) {
+		env_end(e, txn);
+		return rc;
+	}
+	rc = mdb_cursor_get(cursor, &k, &v, *nkey ? MDB_SET_RANGE : MDB_FIRST);
+	for (; rc == 0 && *go_on && seen < WALK_RENEW; rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT), first = false) {
+		if (first && *nkey > w->prefix.n && span_eq(val_span(k), span_make(key, *nkey)))
+			continue; /* the last one of the round before */
+		if (!span_starts(val_span(k), w->prefix)) {
+			rc = MDB_NOTFOUND;
+			break;
+		}
+		if (k.mv_size > WALK_KEY_MAX || !w->each(w, val_span(k), val_span(v), go_on)) {
+			rc = MDB_CORRUPTED;
+			break;
+		}
+		*nkey = k.mv_size;
+		memcpy(key, k.mv_data, *nkey);
+		seen++;
+	}
+	mdb_cursor_close(cursor);
+	env_end(e, txn);
+	return rc;
+}
+
+static enum store_result
+walk(struct env *e, MDB_dbi dbi, struct walk *w)
+{
+	unsigned char key[WALK_KEY_MAX];
+	size_t nkey = w->prefix.n;
+	bool go_on = true;
+	int rc = 0;
+
+	if (nkey)
+		memcpy(key, w->prefix.p, nkey);
+	while (rc == 0 && go_on)
+		rc = walk_some(e, dbi, w, key, &nkey, &go_on);
+	return result(e, rc == MDB_NOTFOUND ? 0 : rc, "read");
+}
+
+static bool
+each_person(struct walk *w, struct span key, struct span value, bool *go_on)
+{
+	struct profile p;
+	struct who who;
+
+	if (key.n != sizeof who || !profile_unpack(&p, value))
+		return false;
+	memcpy(&who, key.p, sizeof who);
+	*go_on = w->fn.person(w->fn_arg, &who, &p);
+	return true;
+}
+
+enum store_result
+store_each_person(struct store *s, store_person_fn *fn, void *arg)
+{
+	struct walk w = { .each = each_person, .fn_arg = arg, .fn.person = fn };
+
+	return walk(&s->state, s->people, &w);
+}
+
+static bool
+each_campaign(struct walk *w, struct span key, struct span value, bool *go_on)
+{
+	struct campaign c;
+
+	if (key.n != 8 || !take_campaign(&c, value))
+		return false;
+	*go_on = w->fn.campaign(w->fn_arg, get_be((const unsigned char *)key.p, 8), &c);
+	return true;
+}
+
+enum store_result
+store_each_campaign(struct store *s, store_campaign_fn *fn, void *arg)
+{
+	struct walk w = { .each = each_campaign, .fn_arg = arg, .fn.campaign = fn };
+
+	return walk(&s->state, s->counters, &w);
+}
+
+static bool
+each_link(struct walk *w, struct span key, struct span value, bool *go_on)
+{
+	struct link_count c;
+
+	if (key.n != 10 || !take_link(&c, value))
+		return false;
+	*go_on = w->fn.link(w->fn_arg, (uint16_t)get_be((const unsigned char *)key.p + 8, 2), &c);
+	return true;
+}
+
+enum store_result
+store_each_link(struct store *s, uint64_t campaign, store_link_fn *fn, void *arg)
+{
+	unsigned char prefix[8];
+	struct walk w = { .each = each_link, .prefix = span_make(prefix, 8), .fn_arg = arg, .fn.link = fn };
+
+	put_be(prefix, campaign, 8);
+	return walk(&s->state, s->link_counters, &w);
+}
+
+static bool
+each_subscription(struct walk *w, struct span key, struct span value, bool *go_on)
+{
+	struct subscription sub;
+	struct who who;
+
+	if (key.n != SUBSCRIPTION_KEY || !subscription_unpack(&sub, value))
+		return false;
+	memcpy(&who, key.p, sizeof who);
+	*go_on = w->fn.subscription(w->fn_arg, &who, get_be((const unsigned char *)key.p + 16, 8), &sub);
+	return true;
+}
+
+enum store_result
+store_each_subscription(struct store *s, store_subscription_fn *fn, void *arg)
+{
+	struct walk w = { .each = each_subscription, .fn_arg = arg, .fn.subscription = fn };
+
+	return walk(&s->state, s->subscriptions, &w);
+}
+
+enum store_result
+store_each_subscription_of(struct store *s, const struct who *who, store_subscription_fn *fn, void *arg)
+{
+	struct walk w = {
+		.each = each_subscription, .prefix = span_make(who, sizeof *who), .fn_arg = arg, .fn.subscription = fn
+	};
+
+	return walk(&s->state, s->subscriptions, &w);
+}
+
+static bool
+each_day(struct walk *w, struct span key, struct span value, bool *go_on)
+{
+	struct who who;
+
+	if (key.n != sizeof who || value.n != 4)
+		return false;
+	memcpy(&who, key.p, sizeof who);
+	*go_on = w->fn.day(w->fn_arg, &who, (uint32_t)get_le((const unsigned char *)value.p, 4));
+	return true;
+}
+
+enum store_result
+store_each_day(struct store *s, store_day_fn *fn, void *arg)
+{
+	struct walk w = { .each = each_day, .fn_arg = arg, .fn.day = fn };
+
+	return walk(&s->facts, s->days, &w);
+}
+
+/* ---- folding ---- */
+
+struct fold_txn *
+fold_begin(struct store *s, uint64_t *folded)
+{
+	struct fold_txn *t;
+	MDB_txn *txn;
+	int rc;
+
+	if ((rc = env_begin(&s->state, 0, &txn)) == 0 && (rc = get_meta(txn, s->state_meta, "folded", folded)) != 0)
+		env_end(&s->state, txn);
+	if (rc != 0) {
+		result(&s->state, rc, "write");
+		return NULL;
+	}
+	t = xmalloc(sizeof *t);
+	*t = (struct fold_txn){ s, txn };
+	return t;
+}
+
+void
+fold_abort(struct fold_txn *t)
+{
+	env_end(&t->store->state, t->txn);
+	free(t);
+}
+
+enum store_result
+fold_commit(struct fold_txn *t, uint64_t folded)
+{
+	struct store *s = t->store;
+	int rc = put_meta(t->txn, s->state_meta, "folded", folded);
+
+	if (rc == 0)
+		rc = env_commit(&s->state, t->txn);
+	else
+		env_end(&s->state, t->txn);
+	free(t);
+	return result(&s->state, rc, "write");
+}
+
+static enum store_result
+fold_get(struct fold_txn *t, MDB_dbi dbi, const void *key, size_t nkey, bool (*take)(void *, struct span), void *out, size_t size)
+{
+	int rc = get_record(t->txn, dbi, key, nkey, take, out);
+
+	if (rc != 0)
+		memset(out, 0, size);
+	return result(&t->store->state, rc, "read");
+}
+
+static enum store_result
+fold_put(struct fold_txn *t, MDB_dbi dbi, const void *key, size_t nkey, const void *value, size_t n)
+{
+	MDB_val k = val(key, nkey), v = val(value, n);
+
+	return result(&t->store->state, mdb_put(t->txn, dbi, &k, &v, 0), "write");
+}
+
+enum store_result
+fold_get_person(struct fold_txn *t, const struct who *w, struct profile *p)
+{
+	return fold_get(t, t->store->people, w, sizeof *w, take_profile, p, sizeof *p);
+}
+
+enum store_result
+fold_put_person(struct fold_txn *t, const struct who *w, const struct profile *p)
+{
+	unsigned char bytes[PROFILE_BYTES];
+
+	profile_pack(p, bytes);
+	return fold_put(t, t->store->people, w, sizeof *w, bytes, sizeof bytes);
+}
+
+enum store_result
+fold_get_subscription(struct fold_txn *t, const struct who *w, uint64_t stream, struct subscription *sub)
+{
+	unsigned char key[SUBSCRIPTION_KEY];
+
+	subscription_key(key, w, stream);
+	return fold_get(t, t->store->subscriptions, key, sizeof key, take_subscription, sub, sizeof *sub);
+}
+
+enum store_result
+fold_put_subscription(struct fold_txn *t, const struct who *w, uint64_t stream, const struct subscription *sub)
+{
+	unsigned char key[SUBSCRIPTION_KEY], bytes[SUBSCRIPTION_BYTES];
+
+	subscription_key(key, w, stream);
+	subscription_pack(sub, bytes);
+	return fold_put(t, t->store->subscriptions, key, sizeof key, bytes, sizeof bytes);
+}
+
+enum store_result
+fold_get_campaign(struct fold_txn *t, uint64_t id, struct campaign *c)
+{
+	unsigned char key[8];
+
+	put_be(key, id, 8);
+	return fold_get(t, t->store->counters, key, sizeof key, take_campaign, c, sizeof *c);
+}
+
+enum store_result
+fold_put_campaign(struct fold_txn *t, uint64_t id, const struct campaign *c)
+{
+	unsigned char key[8], bytes[CAMPAIGN_BYTES];
+
+	put_be(key, id, 8);
+	pack_counters(bytes, c, sizeof *c);
+	return fold_put(t, t->store->counters, key, sizeof key, bytes, sizeof bytes);
+}
+
+enum store_result
+fold_get_link(struct fold_txn *t, uint64_t campaign, uint16_t link, struct link_count *c)
+{
+	unsigned char key[10];
+
+	link_key(key, campaign, link);
+	return fold_get(t, t->store->link_counters, key, sizeof key, take_link, c, sizeof *c);
+}
+
+enum store_result
+fold_put_link(struct fold_txn *t, uint64_t campaign, uint16_t link, const struct link_count *c)
+{
+	unsigned char key[10], bytes[LINK_BYTES];
+
+	link_key(key, campaign, link);
+	pack_counters(bytes, c, sizeof *c);
+	return fold_put(t, t->store->link_counters, key, sizeof key, bytes, sizeof bytes);
+}
+
+enum store_result
+fold_get_firsts(struct fold_txn *t, uint64_t campaign, const struct who *w, uint16_t link, struct firsts *f)
+{
+	unsigned char key[FIRSTS_KEY];
+
+	firsts_key(key, campaign, w, link);
+	return fold_get(t, t->store->firsts, key, sizeof key, take_firsts, f, sizeof *f);
+}
+
+enum store_result
+fold_put_firsts(struct fold_txn *t, uint64_t campaign, const struct who *w, uint16_t link, const struct firsts *f)
+{
+	unsigned char key[FIRSTS_KEY], bytes[FIRSTS_BYTES];
+
+	firsts_key(key, campaign, w, link);
+	put_le(bytes, f->opened_all, 4);
+	put_le(bytes + 4, f->opened_human, 4);
+	put_le(bytes + 8, f->clicked_all, 4);
+	put_le(bytes + 12, f->clicked_human, 4);
+	put_le(bytes + 16, f->left, 4);
+	return fold_put(t, t->store->firsts, key, sizeof key, bytes, sizeof bytes);
+}
+
+/* ---- housekeeping of facts ---- */
+
+static bool
+is_day_only(const struct touch *t)
+{
+	return t->kind == TOUCH_OPEN && t->mode == MODE_DAYONLY && !who_is_nobody(&t->who);
+}
+
+static int
+keep_day(struct store *s, MDB_txn *txn, const struct touch *t)
+{
+	MDB_val k = val(&t->who, sizeof t->who), v;
+	uint64_t day = (uint64_t)(t->when > 0 ? t->when : 0) / 86400000;
+	unsigned char bytes[4];
+	int rc = mdb_get(txn, s->days, &k, &v);
+
+	if (rc != 0 && rc != MDB_NOTFOUND)
+		return rc;
+	if (rc == 0 && v.mv_size == 4 && get_le(v.mv_data, 4) >= day)
+		return 0;
+	put_le(bytes, day, 4);
+	v = val(bytes, sizeof bytes);
+	return mdb_put(txn, s->days, &k, &v, 0);
+}
+
+/*
+ * Goes over the touches in (*from, folded], at most *max of them, and counts
+ * down *max.  With `change`, takes the day-only ones out; without, stops at
+ * the first of them.  *found says whether there was one.
+ */
+static int
+take_days(struct store *s, MDB_txn *txn, uint64_t *from, uint64_t folded, size_t *max, bool change, bool *found)
+{
+	unsigned char key[8];
+	MDB_val k = val(key, sizeof key), v;
+	MDB_cursor *cursor;
+	struct touch t;
+	uint64_t seq;
+	int rc;
+
+	*found = false;
+	if ((rc = mdb_cursor_open(txn, s->touches, &cursor)) != 0)
+		return rc;
+	put_be(key, *from + 1, 8);
+	for (rc = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE); rc == 0 && *max > 0;
+	     rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT), (*max)--) {
+		if ((seq = get_be(k.mv_data, 8)) > folded)
+			break;
+		if (touch_unpack(&t, val_span(v)) && is_day_only(&t)) {
+			*found = true;
+			if (!change)
+				break;
+			if ((rc = keep_day(s, txn, &t)) != 0 || (rc = mdb_cursor_del(cursor, 0)) != 0)
+				break;
+		}
+		*from = seq;
+	}
+	mdb_cursor_close(cursor);
+	if (rc == MDB_NOTFOUND) {
+		*from = folded; /* numbers in between were taken out before */
+		rc = 0;
+	}
+	return rc;
+}
+
+/* The touches at the head that are older than `before` and summed up; without `change` only looks for one. */
+static int
+take_old(struct store *s, MDB_txn *txn, uint64_t folded, int64_t before, size_t *max, bool change, bool *found, uint64_t *last)
+{
+	MDB_cursor *cursor;
+	struct touch t;
+	MDB_val k, v;
+	int rc;
+
+	*found = false;
+	if ((rc = mdb_cursor_open(txn, s->touches, &cursor)) != 0)
+		return rc;
+	for (rc = mdb_cursor_get(cursor, &k, &v, MDB_FIRST); rc == 0 && *max > 0;
+	     rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT), (*max)--) {
+		if (get_be(k.mv_data, 8) > folded || (touch_unpack(&t, val_span(v)) && t.when >= before))
+			break;
+		*found = true;
+		if (!change)
+			break;
+		*last = get_be(k.mv_data, 8);
+		if ((rc = mdb_cursor_del(cursor, 0)) != 0)
+			break;
+	}
+	mdb_cursor_close(cursor);
+	return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+/* Is there anything to do?  Without a write transaction, which would cost a flush every second. */
+static enum store_result
+tidy_look(struct store *s, uint64_t folded, int64_t before, size_t max, bool *days, bool *old, bool *more)
+{
+	uint64_t from = atomic_load(&s->scanned), tidied, unused;
+	size_t left = max;
+	MDB_txn *txn;
+	int rc;
+
+	if ((rc = env_begin(&s->facts, MDB_RDONLY, &txn)) != 0)
+		return result(&s->facts, rc, "read");
+	if ((rc = get_meta(txn, s->facts_meta, "tidied", &tidied)) == 0) {
+		if (from < tidied)
+			from = tidied;
+		rc = take_days(s, txn, &from, folded, &left, false, days);
+	}
+	*more = left == 0;
+	left = 1;
+	if (rc == 0)
+		rc = take_old(s, txn, folded, before, &left, false, old, &unused);
+	env_end(&s->facts, txn);
+	if (rc == 0)
+		atomic_store(&s->scanned, from);
+	return result(&s->facts, rc, "read");
+}
+
+static int
+tidy_do(struct store *s, MDB_txn *txn, uint64_t folded, int64_t before, size_t max, bool days, bool old, bool *more)
+{
+	uint64_t tidied, from, last = 0;
+	bool found;
+	size_t left;
+	int rc;
+
+	if ((rc = get_meta(txn, s->facts_meta, "tidied", &tidied)) != 0)
+		return rc;
+	/* What lies between was looked at without finding any. */
+	from = atomic_load(&s->scanned);
+	if (from < tidied)
+		from = tidied;
+	if (days) {
+		left = max;
+		if ((rc = take_days(s, txn, &from, folded, &left, true, &found)) != 0)
+			return rc;
+		*more |= left == 0;
+	}
+	if (old) {
+		left = max;
+		if ((rc = take_old(s, txn, folded, before, &left, true, &found, &last)) != 0)
+			return rc;
+		*more |= left == 0;
+	}
+	if (last > from)
+		from = last;
+	/* In the same transaction: the numbers that were taken out must not be given out again. */
+	return put_meta(txn, s->facts_meta, "tidied", from);
+}
+
+enum store_result
+store_tidy(struct store *s, int64_t before, size_t max, bool *more)
+{
+	uint64_t folded = store_folded(s);
+	bool days = false, old = false;
+	enum store_result r;
+	MDB_txn *txn;
+	int rc;
+
+	*more = false;
+	if ((r = tidy_look(s, folded, before, max, &days, &old, more)) != STORE_OK || (!days && !old))
+		return r;
+	if ((rc = env_begin(&s->facts, 0, &txn)) != 0)
+		return result(&s->facts, rc, "write");
+	if ((rc = tidy_do(s, txn, folded, before, max, days, old, more)) == 0)
+		rc = env_commit(&s->facts, txn);
+	else
+		env_end(&s->facts, txn);
+	return result(&s->facts, rc, "tidy");
+}

@@ -1,0 +1,157 @@
+/* store.h -- the two LMDB files, known to this file only.  facts: what happened, append only.  state: what it adds up to. */
+#ifndef REKINDLE_STORE_H
+#define REKINDLE_STORE_H
+
+#include "common/buf.h"
+#include "common/profile.h"
+#include "common/touch.h"
+
+enum store_result {
+	STORE_OK,
+	STORE_NONE,  /* no such record; nothing to do */
+	STORE_FULL,  /* map or disk full: an ordinary condition, nothing was changed */
+	STORE_ERROR, /* logged where it happened */
+	STORE_MOVED, /* another process folded these touches first; nothing was changed */
+};
+
+struct store;
+
+struct store_options {
+	const char *dir;
+	uint64_t facts_size, state_size; /* 0: store's own default */
+	bool create;                     /* make missing files; a reader of nothing gets an error instead */
+};
+
+/*
+ * Opens both files, once per process and never before a fork (LMDB's locks
+ * do not survive either).  NULL with one line in why.  Not on a network file
+ * system.  All functions may be called from any thread; none keeps anything
+ * bound to the calling thread (MDB_NOTLS: libmilter moves sessions between
+ * threads).
+ */
+struct store *store_open(const struct store_options *, struct buf *why);
+void store_close(struct store *);
+
+/*
+ * A process started by root must not leave files that the daemons cannot
+ * open: when root, take the identity of the directory's owner.  Call before
+ * store_open and before any thread.  False with why.
+ */
+bool store_become_owner(const char *dir, struct buf *why);
+
+/* ---- facts ---- */
+
+/*
+ * Appends in one transaction, flushed to disk when it returns STORE_OK.
+ * *last (may be NULL) is the sequence number of the last one.  Sequence
+ * numbers start at 1 and follow commit order over all threads and
+ * processes.  A record whose touch has kind 0 writes its names only.
+ */
+enum store_result store_append(struct store *, const struct record *, size_t n, uint64_t *last);
+
+struct numbered {
+	uint64_t seq;
+	struct touch touch;
+};
+/* Up to max touches with seq > after, in order.  *n says how many. */
+enum store_result store_touches(struct store *, uint64_t after, struct numbered *, size_t max, size_t *n);
+uint64_t store_last(struct store *); /* last sequence number given out, 0 when none or unreadable */
+
+/* Labels are appended to out. */
+enum store_result store_name(struct store *, const struct who *, struct buf *out);
+enum store_result store_destination(struct store *, uint64_t campaign, uint16_t link, struct buf *out);
+enum store_result store_campaign_names(struct store *, uint64_t campaign, struct buf *stream, struct buf *name);
+/* The name of a stream from its id. */
+enum store_result store_stream_name(struct store *, uint64_t stream, struct buf *out);
+
+/* ---- state, reading ---- */
+
+enum store_result store_profile(struct store *, const struct who *, struct profile *);
+enum store_result store_subscription(struct store *, const struct who *, uint64_t stream, struct subscription *);
+/* Profile and subscription in one read transaction; a missing one is zeroed and its flag false. */
+enum store_result store_person(struct store *, const struct who *, uint64_t stream, struct profile *, bool *known, struct subscription *, bool *subscribed);
+
+/* Counters of one campaign, all 64-bit (store.c packs them as such).  human <= all. */
+struct campaign {
+	uint64_t stream;
+	uint64_t first, last;                /* seconds: first and last SENT */
+	uint64_t sent, skipped, would_skip;  /* would_skip: observed only */
+	uint64_t sent_class[4];              /* by enum engage, at send time */
+	uint64_t tracked;                    /* SENT with TOUCH_TRACKED */
+	uint64_t opens_all, opens_human;     /* hits on the pixel */
+	uint64_t clicks_all, clicks_human;   /* hits on links */
+	uint64_t openers_all, openers_human; /* recipients; human: opened or clicked as a person */
+	uint64_t clickers_all, clickers_human;
+	uint64_t left;                       /* recipients who unsubscribed through it */
+};
+/* Counters of one link of a campaign. */
+struct link_count {
+	uint64_t clicks_all, clicks_human, clickers_all, clickers_human;
+};
+/* What is already counted of one recipient in one campaign (link 0) or on one link. */
+struct firsts {
+	uint32_t opened_all, opened_human, clicked_all, clicked_human, left; /* earliest, seconds; 0 not yet */
+};
+
+enum store_result store_campaign(struct store *, uint64_t campaign, struct campaign *);
+enum store_result store_link(struct store *, uint64_t campaign, uint16_t link, struct link_count *);
+uint64_t store_folded(struct store *); /* last sequence number summed up */
+
+/*
+ * Walks, in key order.  The callback returns false to stop.  Read
+ * transactions are renewed every thousand records, so a long walk pins no
+ * pages; records that change meanwhile may be seen old or new.  Names are
+ * looked up by the caller.
+ */
+typedef bool store_person_fn(void *arg, const struct who *, const struct profile *);
+typedef bool store_campaign_fn(void *arg, uint64_t id, const struct campaign *);
+typedef bool store_link_fn(void *arg, uint16_t link, const struct link_count *);
+typedef bool store_subscription_fn(void *arg, const struct who *, uint64_t stream, const struct subscription *);
+enum store_result store_each_person(struct store *, store_person_fn *, void *arg);
+enum store_result store_each_campaign(struct store *, store_campaign_fn *, void *arg);
+enum store_result store_each_link(struct store *, uint64_t campaign, store_link_fn *, void *arg);
+enum store_result store_each_subscription(struct store *, store_subscription_fn *, void *arg);
+/* Only one recipient's subscriptions. */
+enum store_result store_each_subscription_of(struct store *, const struct who *, store_subscription_fn *, void *arg);
+
+/* ---- state, folding (fold.c is the one user) ---- */
+
+struct fold_txn;
+/* Waits for the state's write lock.  NULL: cannot now, logged. */
+struct fold_txn *fold_begin(struct store *, uint64_t *folded);
+void fold_abort(struct fold_txn *);
+/* Commits the sums together with the new cursor: each touch counts exactly once, whatever crashes. */
+enum store_result fold_commit(struct fold_txn *, uint64_t folded);
+/* get: STORE_NONE zeroes the record.  After any other failure than STORE_NONE only fold_abort is allowed. */
+enum store_result fold_get_person(struct fold_txn *, const struct who *, struct profile *);
+enum store_result fold_put_person(struct fold_txn *, const struct who *, const struct profile *);
+enum store_result fold_get_subscription(struct fold_txn *, const struct who *, uint64_t stream, struct subscription *);
+enum store_result fold_put_subscription(struct fold_txn *, const struct who *, uint64_t stream, const struct subscription *);
+enum store_result fold_get_campaign(struct fold_txn *, uint64_t, struct campaign *);
+enum store_result fold_put_campaign(struct fold_txn *, uint64_t, const struct campaign *);
+enum store_result fold_get_link(struct fold_txn *, uint64_t campaign, uint16_t link, struct link_count *);
+enum store_result fold_put_link(struct fold_txn *, uint64_t campaign, uint16_t link, const struct link_count *);
+enum store_result fold_get_firsts(struct fold_txn *, uint64_t campaign, const struct who *, uint16_t link, struct firsts *);
+enum store_result fold_put_firsts(struct fold_txn *, uint64_t campaign, const struct who *, uint16_t link, const struct firsts *);
+
+/*
+ * Housekeeping of facts, for touches that are summed up already:
+ * - touches of mode dayonly are taken out of the row of facts, where their
+ *   place would tell when they happened; only the latest day stays, per
+ *   recipient, and store_days gives it back when state is rebuilt;
+ * - touches older than `before` (ms) are removed from the head.
+ * At most max touches are looked at; *more says that there are others left.
+ */
+enum store_result store_tidy(struct store *, int64_t before, size_t max, bool *more);
+typedef bool store_day_fn(void *arg, const struct who *, uint32_t day);
+enum store_result store_each_day(struct store *, store_day_fn *, void *arg);
+
+/* Clears reader slots of dead processes. */
+void store_clear_stale(struct store *);
+
+struct store_size {
+	uint64_t used, limit; /* bytes */
+};
+void store_sizes(struct store *, struct store_size *facts, struct store_size *state);
+
+#endif

@@ -1,0 +1,571 @@
+/* The two files on disk: order, names, walks, limits, other processes. */
+#include "common/store.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "common/text.h"
+#include "tests/unit/unit.h"
+
+#define MB ((uint64_t)1 << 20)
+
+static struct store *
+open_store(const char *dir, uint64_t size)
+{
+	struct store_options o = { .dir = dir, .facts_size = size, .state_size = size, .create = true };
+	struct buf why = BUF(512);
+	struct store *s = store_open(&o, &why);
+
+	if (s == NULL)
+		fail_msg("store_open: %s", buf_cstr(&why));
+	buf_free(&why);
+	return s;
+}
+
+static struct who
+person(unsigned n)
+{
+	struct who w = { .b = { 'p' } };
+
+	memcpy(w.b + 12, &n, sizeof n);
+	return w;
+}
+
+static struct record
+click(unsigned n, int64_t when)
+{
+	return (struct record){ .touch = { .kind = TOUCH_CLICK, .verdict = ROBOT_HUMAN, .mode = MODE_IDENTIFIED, .who = person(n),
+				    .campaign = 7, .stream = 3, .link = 1, .when = when } };
+}
+
+static void
+touches_come_back_in_order(void **state)
+{
+	char *dir = temp_make();
+	struct store *s = open_store(dir, 0);
+	struct numbered got[10];
+	struct record r[3];
+	uint64_t last;
+	size_t n;
+
+	(void)state;
+	assert_int_equal(store_last(s), 0);
+	assert_int_equal(store_touches(s, 0, got, 10, &n), STORE_OK);
+	assert_int_equal(n, 0);
+	for (unsigned i = 0; i < 3; i++)
+		r[i] = click(i, 1000 + i);
+	assert_int_equal(store_append(s, r, 3, &last), STORE_OK);
+	assert_int_equal(last, 3);
+	assert_int_equal(store_append(s, r, 2, &last), STORE_OK);
+	assert_int_equal(last, 5);
+	assert_int_equal(store_touches(s, 1, got, 3, &n), STORE_OK);
+	assert_int_equal(n, 3);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(got[i].seq, i + 2);
+	assert_int_equal(got[0].touch.when, 1001);
+	assert_int_equal(store_touches(s, 5, got, 10, &n), STORE_OK);
+	assert_int_equal(n, 0);
+	store_close(s);
+
+	/* and after opening again */
+	s = open_store(dir, 0);
+	assert_int_equal(store_last(s), 5);
+	store_close(s);
+	temp_remove(dir);
+}
+
+static void
+names_are_kept_as_first_seen(void **state)
+{
+	char *dir = temp_make();
+	struct store *s = open_store(dir, 0);
+	struct record r = click(1, 1);
+	struct buf a = BUF(1000), b = BUF(1000);
+	struct who nobody = { 0 };
+	uint64_t last;
+
+	(void)state;
+	r.address = SPAN("Ann@Example.org");
+	r.stream = SPAN("news");
+	r.campaign = SPAN("spring");
+	r.destination = SPAN("https://example.org/?a=1&b=2");
+	assert_int_equal(store_append(s, &r, 1, NULL), STORE_OK);
+	r.address = SPAN("ann@example.org");
+	r.destination = SPAN("https://evil.example/");
+	r.touch.kind = 0; /* names only */
+	assert_int_equal(store_append(s, &r, 1, &last), STORE_OK);
+	assert_int_equal(last, 1);
+
+	assert_int_equal(store_name(s, &r.touch.who, &a), STORE_OK);
+	assert_span("address", buf_span(&a), SPAN("Ann@Example.org"));
+	assert_int_equal(store_name(s, &nobody, &a), STORE_NONE);
+	buf_clear(&a);
+	assert_int_equal(store_destination(s, 7, 1, &a), STORE_OK);
+	assert_span("destination", buf_span(&a), SPAN("https://example.org/?a=1&b=2"));
+	assert_int_equal(store_destination(s, 7, 2, &a), STORE_NONE);
+	buf_clear(&a);
+	assert_int_equal(store_campaign_names(s, 7, &a, &b), STORE_OK);
+	assert_span("stream", buf_span(&a), SPAN("news"));
+	assert_span("campaign", buf_span(&b), SPAN("spring"));
+	buf_clear(&a);
+	assert_int_equal(store_stream_name(s, 3, &a), STORE_OK);
+	assert_span("stream by its id", buf_span(&a), SPAN("news"));
+	buf_free(&a);
+	buf_free(&b);
+	store_close(s);
+	temp_remove(dir);
+}
+
+static void
+a_full_file_refuses_and_keeps_what_it_has(void **state)
+{
+	char *dir = temp_make();
+	struct store *s = open_store(dir, MB);
+	struct record *r = calloc(1000, sizeof *r);
+	enum store_result res = STORE_OK;
+	struct numbered *got = calloc(40000, sizeof *got);
+	uint64_t last = 0, good = 0;
+	size_t n;
+
+	(void)state;
+	for (unsigned i = 0; i < 1000; i++)
+		r[i] = click(i, i);
+	for (int i = 0; i < 100 && res == STORE_OK; i++)
+		if ((res = store_append(s, r, 1000, &last)) == STORE_OK)
+			good = last;
+	assert_int_equal(res, STORE_FULL);
+	assert_true(good >= 1000);
+	assert_int_equal(store_touches(s, 0, got, 40000, &n), STORE_OK);
+	assert_int_equal(n, good);
+	store_close(s);
+
+	/* a larger limit at the next start is all it takes */
+	s = open_store(dir, 16 * MB);
+	assert_int_equal(store_append(s, r, 1000, &last), STORE_OK);
+	assert_int_equal(last, good + 1000);
+	free(r);
+	free(got);
+	store_close(s);
+	temp_remove(dir);
+}
+
+struct count {
+	unsigned n;
+	struct who last;
+	unsigned stop_at;
+};
+
+static bool
+count_person(void *arg, const struct who *w, const struct profile *p)
+{
+	struct count *c = arg;
+
+	assert_true(c->n == 0 || memcmp(&c->last, w, sizeof *w) < 0);
+	assert_int_equal(p->clicks, 1);
+	c->last = *w;
+	return ++c->n != c->stop_at;
+}
+
+static bool
+count_subscription(void *arg, const struct who *w, uint64_t stream, const struct subscription *sub)
+{
+	struct count *c = arg;
+
+	assert_int_equal(stream, sub->left);
+	c->last = *w;
+	c->n++;
+	return true;
+}
+
+static void
+a_walk_sees_everybody_once_across_its_renewals(void **state)
+{
+	static const unsigned sizes[] = { 0, 1, 999, 1000, 1001, 2500 };
+	struct profile p = { .clicks = 1 };
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(sizes); i++) {
+		char *dir = temp_make();
+		struct store *s = open_store(dir, 64 * MB);
+		struct count c = { 0 };
+		struct fold_txn *t;
+		uint64_t folded;
+
+		assert_non_null(t = fold_begin(s, &folded));
+		for (unsigned k = 0; k < sizes[i]; k++) {
+			struct who w = person(k);
+
+			assert_int_equal(fold_put_person(t, &w, &p), STORE_OK);
+		}
+		assert_int_equal(fold_commit(t, 1), STORE_OK);
+		assert_int_equal(store_each_person(s, count_person, &c), STORE_OK);
+		assert_int_equal(c.n, sizes[i]);
+		c = (struct count){ .stop_at = 1 };
+		assert_int_equal(store_each_person(s, count_person, &c), STORE_OK);
+		assert_int_equal(c.n, sizes[i] > 0);
+		store_close(s);
+		temp_remove(dir);
+	}
+}
+
+static void
+a_walk_over_one_recipients_subscriptions_stays_with_them(void **state)
+{
+	char *dir = temp_make();
+	struct store *s = open_store(dir, 64 * MB);
+	struct fold_txn *t;
+	uint64_t folded;
+
+	(void)state;
+	assert_non_null(t = fold_begin(s, &folded));
+	for (unsigned k = 0; k < 3; k++)
+		for (uint32_t stream = 1; stream <= 1 + k; stream++) {
+			struct subscription sub = { .left = stream };
+			struct who w = person(k);
+
+			assert_int_equal(fold_put_subscription(t, &w, stream, &sub), STORE_OK);
+		}
+	assert_int_equal(fold_commit(t, 1), STORE_OK);
+	for (unsigned k = 0; k < 4; k++) {
+		struct count c = { 0 };
+		struct who w = person(k);
+
+		assert_int_equal(store_each_subscription_of(s, &w, count_subscription, &c), STORE_OK);
+		assert_int_equal(c.n, k < 3 ? k + 1 : 0);
+	}
+	store_close(s);
+	temp_remove(dir);
+}
+
+static void
+counters_and_records_survive_the_disk(void **state)
+{
+	char *dir = temp_make();
+	struct store *s = open_store(dir, 64 * MB);
+	struct campaign c = { .stream = 1, .first = 2, .sent = UINT64_MAX, .left = 4 }, c2;
+	struct link_count l = { 1, 2, 3, UINT64_MAX }, l2;
+	struct firsts f = { 1, 2, 3, UINT32_MAX, 5 }, f2;
+	struct who w = person(1);
+	struct fold_txn *t;
+	uint64_t folded;
+
+	(void)state;
+	assert_non_null(t = fold_begin(s, &folded));
+	assert_int_equal(folded, 0);
+	assert_int_equal(fold_get_campaign(t, 9, &c2), STORE_NONE);
+	assert_int_equal(c2.sent, 0);
+	assert_int_equal(fold_put_campaign(t, 9, &c), STORE_OK);
+	assert_int_equal(fold_put_link(t, 9, 1, &l), STORE_OK);
+	assert_int_equal(fold_put_firsts(t, 9, &w, 0, &f), STORE_OK);
+	assert_int_equal(fold_commit(t, 17), STORE_OK);
+	assert_int_equal(store_folded(s), 17);
+	assert_int_equal(store_campaign(s, 9, &c2), STORE_OK);
+	assert_memory_equal(&c, &c2, sizeof c);
+	assert_int_equal(store_link(s, 9, 1, &l2), STORE_OK);
+	assert_memory_equal(&l, &l2, sizeof l);
+	assert_int_equal(store_link(s, 9, 2, &l2), STORE_NONE);
+	assert_non_null(t = fold_begin(s, &folded));
+	assert_int_equal(folded, 17);
+	assert_int_equal(fold_get_firsts(t, 9, &w, 0, &f2), STORE_OK);
+	assert_memory_equal(&f, &f2, sizeof f);
+	assert_int_equal(fold_get_firsts(t, 9, &w, 1, &f2), STORE_NONE);
+	fold_abort(t);
+	store_close(s);
+	temp_remove(dir);
+}
+
+struct appender {
+	struct store *s;
+	int fails;
+};
+
+static void *
+append_many(void *arg)
+{
+	struct appender *a = arg;
+
+	for (unsigned i = 0; i < 50; i++) {
+		struct record r = click(i, i);
+		struct profile p;
+		struct who w = person(i);
+
+		if (store_append(a->s, &r, 1, NULL) != STORE_OK || store_profile(a->s, &w, &p) != STORE_NONE)
+			a->fails++;
+	}
+	return NULL;
+}
+
+/* LMDB's default of 126 reader slots, bound to threads, would not survive this. */
+static void
+many_threads_and_a_second_process(void **state)
+{
+	enum { THREADS = 200 };
+	char *dir = temp_make();
+	pthread_t thread[THREADS];
+	struct appender a[THREADS];
+	struct store *s;
+	int status;
+	pid_t pid;
+
+	(void)state;
+	if ((pid = fork()) == 0) {
+		s = open_store(dir, 256 * MB);
+		a[0] = (struct appender){ s, 0 };
+		append_many(&a[0]);
+		store_close(s);
+		_exit(a[0].fails);
+	}
+	s = open_store(dir, 256 * MB);
+	for (int i = 0; i < THREADS; i++) {
+		a[i] = (struct appender){ s, 0 };
+		assert_int_equal(pthread_create(&thread[i], NULL, append_many, &a[i]), 0);
+	}
+	for (int i = 0; i < THREADS; i++) {
+		pthread_join(thread[i], NULL);
+		assert_int_equal(a[i].fails, 0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_int_equal(store_last(s), (THREADS + 1) * 50);
+	store_close(s);
+	temp_remove(dir);
+}
+
+static void
+a_process_killed_while_it_writes_leaves_whole_touches(void **state)
+{
+	char *dir = temp_make();
+	struct store *s;
+	struct numbered *got = calloc(200000, sizeof *got);
+	size_t n;
+
+	(void)state;
+	for (int round = 0; round < 3; round++) {
+		int fd[2], status;
+		uint64_t acknowledged = 0, word;
+		pid_t pid;
+
+		assert_int_equal(pipe(fd), 0);
+		if ((pid = fork()) == 0) {
+			s = open_store(dir, 256 * MB);
+			for (unsigned i = 0;; i++) {
+				struct record r = click(i, i);
+
+				if (store_append(s, &r, 1, &word) != STORE_OK || write(fd[1], &word, sizeof word) != sizeof word)
+					_exit(1);
+			}
+		}
+		close(fd[1]);
+		for (int i = 0; i < 100 && read(fd[0], &word, sizeof word) == sizeof word; i++)
+			acknowledged = word;
+		kill(pid, SIGKILL);
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_true(WIFSIGNALED(status));
+		while (read(fd[0], &word, sizeof word) == sizeof word)
+			acknowledged = word;
+		close(fd[0]);
+
+		s = open_store(dir, 256 * MB);
+		assert_true(acknowledged >= 100);
+		assert_int_equal(store_touches(s, 0, got, 200000, &n), STORE_OK);
+		assert_in_range(n, acknowledged, acknowledged + 1); /* one may be written and not yet told */
+		for (size_t i = 0; i < n; i++)
+			assert_int_equal(got[i].seq, i + 1);
+		store_close(s);
+	}
+	free(got);
+	temp_remove(dir);
+}
+
+/* Another process opened the file with a larger limit and filled it beyond ours: we follow. */
+static void
+a_file_that_grew_elsewhere(void **state)
+{
+	char *dir = temp_make();
+	struct store *s = open_store(dir, MB);
+	struct record r = click(1, 1);
+	uint64_t last;
+	int status;
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(store_append(s, &r, 1, NULL), STORE_OK);
+	if ((pid = fork()) == 0) {
+		/* LMDB must not be used across a fork: the child is another program. */
+		execl("/proc/self/exe", "test_store", "grow", dir, (char *)NULL);
+		_exit(127);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_int_equal(store_append(s, &r, 1, &last), STORE_OK);
+	assert_int_equal(last, 50002);
+	store_close(s);
+	temp_remove(dir);
+}
+
+static int
+grow(const char *dir)
+{
+	struct store *s = open_store(dir, 64 * MB);
+	struct record r = click(1, 1), *many = calloc(50000, sizeof *many);
+	enum store_result res;
+
+	for (int i = 0; i < 50000; i++)
+		many[i] = r;
+	res = store_append(s, many, 50000, NULL);
+	free(many);
+	store_close(s);
+	return res == STORE_OK ? 0 : 1;
+}
+
+static void
+a_reader_of_nothing_is_told_so(void **state)
+{
+	char *dir = temp_make();
+	struct store_options o = { .dir = dir };
+	struct buf why = BUF(512);
+
+	(void)state;
+	assert_null(store_open(&o, &why));
+	assert_true(span_search(buf_span(&why), SPAN("facts.mdb: no such file")) < why.n);
+	assert_int_equal(access(dir, F_OK), 0);
+	buf_clear(&why);
+	o.dir = "/nonexistent/rekindle";
+	o.create = true;
+	assert_null(store_open(&o, &why));
+	assert_true(why.n > 0);
+	buf_free(&why);
+	temp_remove(dir);
+}
+
+static struct record
+day_open(unsigned n, uint32_t day)
+{
+	return (struct record){ .touch = { .kind = TOUCH_OPEN, .verdict = ROBOT_HUMAN, .mode = MODE_DAYONLY, .who = person(n),
+				    .when = day * DAY_MS } };
+}
+
+static void
+set_folded(struct store *s, uint64_t to)
+{
+	struct fold_txn *t;
+	uint64_t folded;
+
+	assert_non_null(t = fold_begin(s, &folded));
+	assert_int_equal(fold_commit(t, to), STORE_OK);
+}
+
+static bool
+count_day(void *arg, const struct who *w, uint32_t day)
+{
+	struct who one = person(1);
+
+	if (who_eq(w, &one))
+		assert_int_equal(day, 102);
+	++*(unsigned *)arg;
+	return true;
+}
+
+static void
+days_leave_the_row_once_they_are_summed_up(void **state)
+{
+	char *dir = temp_make();
+	struct store *s = open_store(dir, 64 * MB);
+	struct record r[] = { day_open(1, 100), click(1, 5), day_open(1, 102), day_open(2, 7), day_open(1, 101) };
+	struct numbered got[10];
+	unsigned days = 0;
+	uint64_t last;
+	bool more;
+	size_t n;
+
+	(void)state;
+	assert_int_equal(store_append(s, r, 5, NULL), STORE_OK);
+	assert_int_equal(store_tidy(s, 0, 1000, &more), STORE_OK);
+	assert_int_equal(store_touches(s, 0, got, 10, &n), STORE_OK);
+	assert_int_equal(n, 5); /* nothing is summed up yet */
+	set_folded(s, 4);
+	assert_int_equal(store_tidy(s, 0, 1000, &more), STORE_OK);
+	assert_int_equal(store_touches(s, 0, got, 10, &n), STORE_OK);
+	assert_int_equal(n, 2);
+	assert_int_equal(got[0].seq, 2);
+	assert_int_equal(got[1].seq, 5);
+	set_folded(s, 5);
+	assert_int_equal(store_tidy(s, 0, 1000, &more), STORE_OK);
+	assert_int_equal(store_touches(s, 0, got, 10, &n), STORE_OK);
+	assert_int_equal(n, 1);
+	assert_int_equal(store_each_day(s, count_day, &days), STORE_OK);
+	assert_int_equal(days, 2);
+
+	/* the number of the removed last touch is not given out again, or a fold would miss the next one */
+	assert_int_equal(store_last(s), 5);
+	store_close(s);
+	s = open_store(dir, 64 * MB);
+	assert_int_equal(store_append(s, r + 1, 1, &last), STORE_OK);
+	assert_int_equal(last, 6);
+	store_close(s);
+	temp_remove(dir);
+}
+
+static void
+old_touches_go_when_they_are_summed_up(void **state)
+{
+	char *dir = temp_make();
+	struct store *s = open_store(dir, 64 * MB);
+	struct numbered got[10];
+	struct record r[5];
+	uint64_t last;
+	bool more;
+	size_t n;
+
+	(void)state;
+	for (unsigned i = 0; i < 5; i++)
+		r[i] = click(i, 1000 + i);
+	assert_int_equal(store_append(s, r, 5, NULL), STORE_OK);
+	assert_int_equal(store_tidy(s, 1003, 1000, &more), STORE_OK);
+	assert_int_equal(store_touches(s, 0, got, 10, &n), STORE_OK);
+	assert_int_equal(n, 5);
+	set_folded(s, 2);
+	assert_int_equal(store_tidy(s, 1003, 1000, &more), STORE_OK);
+	assert_int_equal(store_touches(s, 0, got, 10, &n), STORE_OK);
+	assert_int_equal(n, 3);
+	set_folded(s, 5);
+	assert_int_equal(store_tidy(s, 1003, 1000, &more), STORE_OK);
+	assert_int_equal(store_touches(s, 0, got, 10, &n), STORE_OK);
+	assert_int_equal(n, 2);
+	assert_int_equal(got[0].touch.when, 1003); /* as old as the limit, not older */
+	assert_int_equal(store_tidy(s, 9999, 1, &more), STORE_OK);
+	assert_true(more);
+	assert_int_equal(store_tidy(s, 9999, 1000, &more), STORE_OK);
+	assert_false(more);
+	assert_int_equal(store_touches(s, 0, got, 10, &n), STORE_OK);
+	assert_int_equal(n, 0);
+	assert_int_equal(store_append(s, r, 1, &last), STORE_OK);
+	assert_int_equal(last, 6);
+	store_close(s);
+	temp_remove(dir);
+}
+
+int
+main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(touches_come_back_in_order),
+		cmocka_unit_test(names_are_kept_as_first_seen),
+		cmocka_unit_test(a_full_file_refuses_and_keeps_what_it_has),
+		cmocka_unit_test(a_walk_sees_everybody_once_across_its_renewals),
+		cmocka_unit_test(a_walk_over_one_recipients_subscriptions_stays_with_them),
+		cmocka_unit_test(counters_and_records_survive_the_disk),
+		cmocka_unit_test(many_threads_and_a_second_process),
+		cmocka_unit_test(a_process_killed_while_it_writes_leaves_whole_touches),
+		cmocka_unit_test(a_file_that_grew_elsewhere),
+		cmocka_unit_test(a_reader_of_nothing_is_told_so),
+		cmocka_unit_test(days_leave_the_row_once_they_are_summed_up),
+		cmocka_unit_test(old_touches_go_when_they_are_summed_up),
+	};
+
+	if (argc == 3 && strcmp(argv[1], "grow") == 0)
+		return grow(argv[2]);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
