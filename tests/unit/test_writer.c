@@ -1,0 +1,170 @@
+/* Many touches per flush, none lost, none answered before it is on disk. */
+#include "common/writer.h"
+
+#include <pthread.h>
+#include <sys/stat.h>
+
+#include "tests/unit/unit.h"
+
+#define MB ((uint64_t)1 << 20)
+
+struct fixture {
+	char *dir;
+	struct store *s;
+	struct writer *w;
+};
+
+static struct fixture
+start(uint64_t size)
+{
+	struct fixture f = { .dir = temp_make() };
+	struct store_options o = { .dir = f.dir, .facts_size = size, .state_size = MB, .create = true };
+	struct buf why = BUF(512);
+
+	if ((f.s = store_open(&o, &why)) == NULL)
+		fail_msg("store_open: %s", buf_cstr(&why));
+	buf_free(&why);
+	f.w = writer_start(f.s);
+	return f;
+}
+
+static void
+end(struct fixture *f)
+{
+	writer_stop(f->w);
+	store_close(f->s);
+	temp_remove(f->dir);
+}
+
+static struct record
+touch_of(uint16_t link)
+{
+	return (struct record){ .touch = { .kind = TOUCH_CLICK, .campaign = 1, .link = link, .when = 1000 } };
+}
+
+static void
+a_written_touch_is_there(void **state)
+{
+	struct fixture f = start(64 * MB);
+	struct record r[2] = { touch_of(1), touch_of(2) };
+	struct buf out = BUF(100);
+	char destination[] = "https://example.org/";
+
+	(void)state;
+	r[1].destination = span_of(destination);
+	assert_int_equal(writer_write(f.w, r, 2, 10000), WRITER_DURABLE);
+	memset(destination, 'x', sizeof destination - 1); /* the writer has its own copy */
+	assert_int_equal(store_last(f.s), 2);
+	assert_int_equal(store_destination(f.s, 1, 2, &out), STORE_OK);
+	assert_span("destination", buf_span(&out), SPAN("https://example.org/"));
+	buf_free(&out);
+	end(&f);
+}
+
+static void
+one_who_gives_up_waiting_loses_nothing(void **state)
+{
+	struct fixture f = start(64 * MB);
+	struct record r = touch_of(1);
+	unsigned late = 0;
+
+	(void)state;
+	for (int i = 0; i < 100; i++) {
+		enum writer_result got = writer_write(f.w, &r, 1, 0);
+
+		assert_int_not_equal(got, WRITER_LOST);
+		late += got == WRITER_LATE;
+	}
+	assert_true(late > 0);
+	writer_stop(f.w);
+	f.w = NULL;
+	assert_int_equal(store_last(f.s), 100);
+	end(&f);
+}
+
+static void *
+write_many(void *arg)
+{
+	struct fixture *f = arg;
+	struct record r = touch_of(1);
+	size_t durable = 0;
+
+	for (int i = 0; i < 50; i++)
+		durable += writer_write(f->w, &r, 1, 60000) == WRITER_DURABLE;
+	return (void *)durable;
+}
+
+static void
+a_flush_is_shared(void **state)
+{
+	enum { THREADS = 32 };
+	struct fixture f = start(64 * MB);
+	pthread_t thread[THREADS];
+	struct writer_stats stats;
+	void *durable;
+
+	(void)state;
+	for (int i = 0; i < THREADS; i++)
+		assert_int_equal(pthread_create(&thread[i], NULL, write_many, &f), 0);
+	for (int i = 0; i < THREADS; i++) {
+		pthread_join(thread[i], &durable);
+		assert_int_equal((size_t)durable, 50);
+	}
+	writer_stats(f.w, &stats);
+	assert_int_equal(stats.durable, THREADS * 50);
+	assert_int_equal(stats.waiting, 0);
+	assert_true(stats.batches < THREADS * 50);
+	assert_int_equal(store_last(f.s), THREADS * 50);
+	end(&f);
+}
+
+static void
+a_full_store_says_lost_and_goes_on(void **state)
+{
+	struct fixture f = start(MB);
+	struct record *many = calloc(20000, sizeof *many), one = touch_of(1);
+	struct writer_stats stats;
+
+	(void)state;
+	for (int i = 0; i < 20000; i++)
+		many[i] = touch_of(1);
+	assert_int_equal(writer_write(f.w, many, 20000, 60000), WRITER_LOST);
+	writer_stats(f.w, &stats);
+	assert_true(stats.failing);
+	assert_int_equal(stats.lost, 20000);
+	/* what fits is recorded again at once */
+	assert_int_equal(writer_write(f.w, &one, 1, 60000), WRITER_DURABLE);
+	writer_stats(f.w, &stats);
+	assert_false(stats.failing);
+	free(many);
+	end(&f);
+}
+
+static void
+too_much_is_refused(void **state)
+{
+	struct fixture f = start(64 * MB);
+	struct deed d = { .n = WRITER_WAITING_MAX + 1 };
+	struct writer_stats stats;
+
+	(void)state;
+	assert_false(writer_add(f.w, &d));
+	writer_stats(f.w, &stats);
+	assert_int_equal(stats.refused, WRITER_WAITING_MAX + 1);
+	assert_int_equal(stats.waiting, 0);
+	end(&f);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_written_touch_is_there),
+		cmocka_unit_test(one_who_gives_up_waiting_loses_nothing),
+		cmocka_unit_test(a_flush_is_shared),
+		cmocka_unit_test(a_full_store_says_lost_and_goes_on),
+		cmocka_unit_test(too_much_is_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
