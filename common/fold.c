@@ -1,0 +1,453 @@
+#include "common/fold.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/engage.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/text.h"
+
+#define BATCH 8192       /* touches in one transaction */
+#define TIDY_BATCH 20000 /* touches looked at in one go */
+#define STALE_EVERY 60   /* seconds */
+
+/* One touch of the batch, with what the first pass finds out for the second. */
+struct item {
+	struct touch touch;
+	bool new_clicker_all, new_clicker_human; /* of its link */
+};
+
+struct batch {
+	struct fold_txn *txn;
+	struct item *item;
+	size_t n;
+	enum store_result result; /* the first failure; nothing is done after it */
+};
+
+static bool
+failed(struct batch *b, enum store_result r)
+{
+	if (r != STORE_OK && r != STORE_NONE && b->result == STORE_OK)
+		b->result = r;
+	return b->result != STORE_OK;
+}
+
+/* Seconds as profiles and firsts keep them: 0 is taken for "never". */
+static uint32_t
+seconds(int64_t ms)
+{
+	int64_t s = ms / 1000;
+
+	return s < 1 ? 1 : s > UINT32_MAX ? UINT32_MAX : (uint32_t)s;
+}
+
+/* ---- people: the batch in the order of who ---- */
+
+static int
+by_who(const void *a, const void *b)
+{
+	return memcmp(&((const struct item *)a)->touch.who, &((const struct item *)b)->touch.who, sizeof(struct who));
+}
+
+static void
+add_subscription(struct batch *b, const struct touch *t)
+{
+	struct subscription sub;
+
+	if (failed(b, fold_get_subscription(b->txn, &t->who, t->stream, &sub)))
+		return;
+	subscription_add(&sub, t);
+	failed(b, fold_put_subscription(b->txn, &t->who, t->stream, &sub));
+}
+
+/* The run of one recipient's touches that starts at i; returns where the next one starts. */
+static size_t
+add_person(struct batch *b, size_t i)
+{
+	const struct who *who = &b->item[i].touch.who;
+	struct profile p;
+	size_t end = i;
+
+	if (failed(b, fold_get_person(b->txn, who, &p)))
+		return b->n;
+	for (; end < b->n && who_eq(who, &b->item[end].touch.who); end++) {
+		const struct touch *t = &b->item[end].touch;
+
+		if (touch_is_subscription(t))
+			add_subscription(b, t);
+		profile_add(&p, t);
+	}
+	failed(b, fold_put_person(b->txn, who, &p));
+	return end;
+}
+
+static void
+add_people(struct batch *b)
+{
+	qsort(b->item, b->n, sizeof *b->item, by_who);
+	for (size_t i = 0; i < b->n && b->result == STORE_OK;) {
+		if (who_is_nobody(&b->item[i].touch.who) || b->item[i].touch.kind == 0)
+			i++;
+		else
+			i = add_person(b, i);
+	}
+}
+
+/* ---- campaigns: in the order of campaign, who ---- */
+
+static int
+by_campaign(const void *a, const void *b)
+{
+	const struct touch *s = &((const struct item *)a)->touch, *t = &((const struct item *)b)->touch;
+
+	if (s->campaign != t->campaign)
+		return s->campaign < t->campaign ? -1 : 1;
+	return memcmp(&s->who, &t->who, sizeof s->who);
+}
+
+static void
+add_sent(struct campaign *c, const struct touch *t)
+{
+	uint32_t when = seconds(t->when);
+
+	c->sent++;
+	if (t->detail < ENGAGE_CLASSES)
+		c->sent_class[t->detail]++;
+	if (t->flags & TOUCH_TRACKED)
+		c->tracked++;
+	if (t->flags & TOUCH_OBSERVED)
+		c->would_skip++;
+	if (c->first == 0 || when < c->first)
+		c->first = when;
+	if (when > c->last)
+		c->last = when;
+}
+
+/* Keeps the earliest; true when there was none before. */
+static bool
+first_time(uint32_t *first, uint32_t when)
+{
+	bool none = *first == 0;
+
+	if (none || when < *first)
+		*first = when;
+	return none;
+}
+
+/* What makes opens and clicks unique: each recipient counts once, whichever touch is folded first. */
+static void
+add_firsts(struct batch *b, struct campaign *c, struct item *item)
+{
+	const struct touch *t = &item->touch;
+	bool human = robot_is_human(t->verdict), opened;
+	uint32_t when = seconds(t->when);
+	struct firsts f;
+
+	if (failed(b, fold_get_firsts(b->txn, t->campaign, &t->who, 0, &f)))
+		return;
+	opened = f.opened_human != 0 || f.clicked_human != 0;
+	if (t->kind == TOUCH_OPEN) {
+		c->openers_all += first_time(&f.opened_all, when);
+		if (human)
+			first_time(&f.opened_human, when);
+	} else if (t->kind == TOUCH_CLICK) {
+		c->clickers_all += first_time(&f.clicked_all, when);
+		if (human)
+			c->clickers_human += first_time(&f.clicked_human, when);
+	} else
+		c->left += first_time(&f.left, when);
+	/* A click implies an open: image blocking hides the pixel, not the reader. */
+	c->openers_human += !opened && (f.opened_human != 0 || f.clicked_human != 0);
+	if (failed(b, fold_put_firsts(b->txn, t->campaign, &t->who, 0, &f)) || t->kind != TOUCH_CLICK || t->link == 0)
+		return;
+	if (failed(b, fold_get_firsts(b->txn, t->campaign, &t->who, t->link, &f)))
+		return;
+	item->new_clicker_all = first_time(&f.clicked_all, when);
+	if (human)
+		item->new_clicker_human = first_time(&f.clicked_human, when);
+	failed(b, fold_put_firsts(b->txn, t->campaign, &t->who, t->link, &f));
+}
+
+static void
+add_to_campaign(struct batch *b, struct campaign *c, struct item *item)
+{
+	const struct touch *t = &item->touch;
+	bool human = robot_is_human(t->verdict);
+
+	/* All touches of a campaign name the same stream; a maximum commutes whatever they say. */
+	if (t->stream > c->stream)
+		c->stream = t->stream;
+	switch (t->kind) {
+	case TOUCH_SENT:
+		add_sent(c, t);
+		return;
+	case TOUCH_SKIPPED:
+		c->skipped++;
+		return;
+	case TOUCH_OPEN:
+		c->opens_all++;
+		c->opens_human += human;
+		break;
+	case TOUCH_CLICK:
+		c->clicks_all++;
+		c->clicks_human += human;
+		break;
+	case TOUCH_LEFT:
+		break;
+	default:
+		return;
+	}
+	if (!who_is_nobody(&t->who))
+		add_firsts(b, c, item);
+}
+
+static void
+add_campaigns(struct batch *b)
+{
+	qsort(b->item, b->n, sizeof *b->item, by_campaign);
+	for (size_t i = 0; i < b->n && b->result == STORE_OK;) {
+		uint64_t id = b->item[i].touch.campaign;
+		struct campaign c;
+
+		if (id == 0) {
+			i++;
+			continue;
+		}
+		if (failed(b, fold_get_campaign(b->txn, id, &c)))
+			return;
+		for (; i < b->n && b->item[i].touch.campaign == id && b->result == STORE_OK; i++)
+			add_to_campaign(b, &c, &b->item[i]);
+		failed(b, fold_put_campaign(b->txn, id, &c));
+	}
+}
+
+/* ---- links: in the order of campaign, link ---- */
+
+static int
+by_link(const void *a, const void *b)
+{
+	const struct touch *s = &((const struct item *)a)->touch, *t = &((const struct item *)b)->touch;
+
+	if (s->campaign != t->campaign)
+		return s->campaign < t->campaign ? -1 : 1;
+	return s->link < t->link ? -1 : s->link > t->link;
+}
+
+static bool
+is_link_click(const struct touch *t)
+{
+	return t->kind == TOUCH_CLICK && t->campaign != 0 && t->link != 0;
+}
+
+static void
+add_links(struct batch *b)
+{
+	qsort(b->item, b->n, sizeof *b->item, by_link);
+	for (size_t i = 0; i < b->n && b->result == STORE_OK;) {
+		const struct touch *first = &b->item[i].touch;
+		struct link_count c;
+
+		if (!is_link_click(first)) {
+			i++;
+			continue;
+		}
+		if (failed(b, fold_get_link(b->txn, first->campaign, first->link, &c)))
+			return;
+		for (; i < b->n && b->item[i].touch.campaign == first->campaign && b->item[i].touch.link == first->link; i++) {
+			const struct item *item = &b->item[i];
+
+			if (!is_link_click(&item->touch))
+				continue;
+			c.clicks_all++;
+			c.clicks_human += robot_is_human(item->touch.verdict);
+			c.clickers_all += item->new_clicker_all;
+			c.clickers_human += item->new_clicker_human;
+		}
+		failed(b, fold_put_link(b->txn, first->campaign, first->link, &c));
+	}
+}
+
+/* ---- days that were taken out of the facts (store_tidy) ---- */
+
+static bool
+add_day(void *arg, const struct who *who, uint32_t day)
+{
+	struct batch *b = arg;
+	struct touch t = { .kind = TOUCH_OPEN, .mode = MODE_DAYONLY, .verdict = ROBOT_HUMAN, .who = *who, .when = day * DAY_MS };
+	struct profile p;
+
+	if (failed(b, fold_get_person(b->txn, who, &p)))
+		return false;
+	profile_add(&p, &t);
+	return !failed(b, fold_put_person(b->txn, who, &p));
+}
+
+/* ---- one batch ---- */
+
+static enum store_result
+fold_batch(struct store *s, struct batch *b, uint64_t before, uint64_t after)
+{
+	uint64_t folded;
+
+	if ((b->txn = fold_begin(s, &folded)) == NULL)
+		return STORE_ERROR;
+	if (folded != before) {
+		fold_abort(b->txn);
+		return STORE_MOVED;
+	}
+	/* An empty state is a new one or a lost one: then the days come back first. */
+	if (before == 0)
+		failed(b, store_each_day(s, add_day, b));
+	if (b->result == STORE_OK)
+		add_people(b);
+	if (b->result == STORE_OK)
+		add_campaigns(b);
+	if (b->result == STORE_OK)
+		add_links(b);
+	if (b->result == STORE_OK)
+		return fold_commit(b->txn, after);
+	fold_abort(b->txn);
+	return b->result;
+}
+
+enum store_result
+fold_some(struct store *s, size_t max, size_t *n)
+{
+	uint64_t before = store_folded(s), after = before;
+	struct numbered *touches = xreallocarray(NULL, max, sizeof *touches);
+	struct batch b = { .result = STORE_OK };
+	enum store_result r;
+
+	*n = 0;
+	if ((r = store_touches(s, before, touches, max, &b.n)) != STORE_OK)
+		goto out;
+	if (b.n > 0)
+		after = touches[b.n - 1].seq;
+	else if (before == 0)
+		after = store_last(s); /* all touches were taken out, but days may be left */
+	if (after == before) {
+		r = STORE_NONE;
+		goto out;
+	}
+	b.item = xcalloc(b.n, sizeof *b.item);
+	for (size_t i = 0; i < b.n; i++)
+		b.item[i].touch = touches[i].touch;
+	if ((r = fold_batch(s, &b, before, after)) == STORE_OK)
+		*n = b.n;
+	free(b.item);
+out:
+	free(touches);
+	return r;
+}
+
+enum store_result
+fold_all(struct store *s)
+{
+	enum store_result r;
+	size_t n;
+
+	do
+		r = fold_some(s, BATCH, &n);
+	while (r == STORE_OK || r == STORE_MOVED);
+	return r == STORE_NONE ? STORE_OK : r;
+}
+
+/* ---- the thread ---- */
+
+struct fold {
+	struct store *store;
+	int64_t keep_facts;
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	bool stopping;
+};
+
+/* Waits a second; true when it is time to end. */
+static bool
+pause_or_stop(struct fold *f)
+{
+	struct timespec until;
+	int rc = 0;
+	bool stop;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec++;
+	pthread_mutex_lock(&f->lock);
+	while (!f->stopping && rc == 0)
+		rc = pthread_cond_timedwait(&f->wake, &f->lock, &until);
+	stop = f->stopping;
+	pthread_mutex_unlock(&f->lock);
+	return stop;
+}
+
+static bool
+is_stopping(struct fold *f)
+{
+	bool stop;
+
+	pthread_mutex_lock(&f->lock);
+	stop = f->stopping;
+	pthread_mutex_unlock(&f->lock);
+	return stop;
+}
+
+static void *
+run(void *arg)
+{
+	struct fold *f = arg;
+	struct timespec now;
+	unsigned round = 0;
+	enum store_result r;
+	bool more;
+	size_t n;
+
+	do {
+		do
+			r = fold_some(f->store, BATCH, &n);
+		while ((r == STORE_OK || r == STORE_MOVED) && !is_stopping(f));
+		clock_gettime(CLOCK_REALTIME, &now);
+		do
+			r = store_tidy(f->store, (int64_t)now.tv_sec * 1000 - f->keep_facts, TIDY_BATCH, &more);
+		while (r == STORE_OK && more && !is_stopping(f));
+		if (round++ % STALE_EVERY == 0)
+			store_clear_stale(f->store);
+	} while (!pause_or_stop(f));
+	return NULL;
+}
+
+struct fold *
+fold_start(struct store *s, int64_t keep_facts)
+{
+	struct fold *f = xcalloc(1, sizeof *f);
+	pthread_condattr_t attr;
+
+	f->store = s;
+	f->keep_facts = keep_facts;
+	pthread_mutex_init(&f->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&f->wake, &attr);
+	pthread_condattr_destroy(&attr);
+	if (pthread_create(&f->thread, NULL, run, f) != 0)
+		fatal("cannot start the folding thread");
+	return f;
+}
+
+void
+fold_stop(struct fold *f)
+{
+	if (f == NULL)
+		return;
+	pthread_mutex_lock(&f->lock);
+	f->stopping = true;
+	pthread_cond_signal(&f->wake);
+	pthread_mutex_unlock(&f->lock);
+	pthread_join(f->thread, NULL);
+	pthread_cond_destroy(&f->wake);
+	pthread_mutex_destroy(&f->lock);
+	free(f);
+}
