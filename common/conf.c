@@ -1,0 +1,1535 @@
+#include "common/conf.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <netinet/in.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <sys/un.h>
+
+#include "common/mem.h"
+#include "common/text.h"
+
+#define STREAM_NAME_MAX 63
+#define PATH_LENGTH_MAX 1000
+#define FIELD_NAME_MAX 76
+#define TRACKING_URL_LENGTH_MAX 255
+#define CAMPAIGN_LENGTH_MAX 190 /* {date} makes it 4 longer; a message's own name is cut to 200 */
+#define NAME_GUESS_MAX 40       /* no "did you mean" for longer names: the distance is quadratic */
+#define SHOWN_MAX 60            /* of a value, in a message */
+
+/* Enumerations are written through unsigned, whichever they are. */
+#define IS_UNSIGNED(type) _Static_assert(sizeof(type) == sizeof(unsigned), #type)
+IS_UNSIGNED(enum mode);
+IS_UNSIGNED(enum action);
+IS_UNSIGNED(enum preset);
+IS_UNSIGNED(enum log_level);
+IS_UNSIGNED(enum privacy_profile);
+IS_UNSIGNED(enum unsubscribe_headers);
+
+/* ---- checks: false says in why what is wrong, and what would be right ---- */
+
+typedef bool check_fn(struct span *value, struct buf *why); /* may shorten the value */
+
+/* As much of a value as a message should show; cut between characters. */
+static struct span
+shown(struct span s)
+{
+	size_t n = s.n;
+
+	if (n > SHOWN_MAX) {
+		n = SHOWN_MAX;
+		while (n > 0 && (s.p[n] & 0xc0) == 0x80)
+			n--;
+	}
+	return span_cut(s, 0, n);
+}
+#define SHOWN(s) SPAN_ARG(shown(s))
+
+#define WRONG(why, ...) (buf_addf((why), __VA_ARGS__), false)
+
+static bool
+is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+static bool
+is_word(char c)
+{
+	return is_digit(c) || (ascii_lower(c) >= 'a' && ascii_lower(c) <= 'z') || c == '-' || c == '_';
+}
+
+static bool
+is_white(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
+/* As a network address; the family or 0. */
+static int
+address_family(struct span s, unsigned char bytes[16])
+{
+	char text[INET6_ADDRSTRLEN];
+
+	if (s.n >= sizeof text)
+		return 0;
+	memcpy(text, s.p, s.n);
+	text[s.n] = '\0';
+	if (inet_pton(AF_INET, text, bytes) == 1)
+		return AF_INET;
+	return inet_pton(AF_INET6, text, bytes) == 1 ? AF_INET6 : 0;
+}
+
+/* A host name in ASCII, or a dotted quad. */
+static bool
+is_host(struct span s)
+{
+	unsigned char bytes[16];
+	bool number = true;
+	size_t label = 0;
+
+	if (s.n == 0 || s.n > 253)
+		return false;
+	for (size_t i = 0; i < s.n; i++) {
+		if (s.p[i] == '.') {
+			if (label == 0)
+				return false;
+			label = 0;
+			continue;
+		}
+		if (!is_word(s.p[i]) || ++label > 63)
+			return false;
+		number = number && is_digit(s.p[i]);
+	}
+	if (label == 0)
+		return false;
+	/* 300.1.1.1 and 127.1 are nobody's name. */
+	return !number || address_family(s, bytes) == AF_INET;
+}
+
+static bool
+is_ipv6(struct span s)
+{
+	unsigned char bytes[16];
+
+	return address_family(s, bytes) == AF_INET6;
+}
+
+static bool
+read_port(struct span s, uint16_t *port)
+{
+	uint64_t n;
+
+	if (s.n > 5 || !text_u64(s, &n) || n > UINT16_MAX)
+		return false;
+	*port = (uint16_t)n;
+	return true;
+}
+
+bool
+conf_host_port(struct span s, struct span *host, uint16_t *port)
+{
+	struct span h = SPAN(""), digits = s;
+
+	if (span_starts(s, SPAN("["))) {
+		size_t close = span_find(s, ']');
+
+		h = span_cut(s, 1, close);
+		digits = span_from(s, close + 1);
+		if (!is_ipv6(h) || !span_starts(digits, SPAN(":")))
+			return false;
+		digits = span_from(digits, 1);
+	} else if (span_find(s, ':') < s.n) {
+		h = span_cut(s, 0, span_find(s, ':'));
+		digits = span_from(s, h.n + 1);
+		if (span_eq(h, SPAN("*")))
+			h = SPAN("");
+		else if (!is_host(h))
+			return false;
+	}
+	if (!read_port(digits, port))
+		return false;
+	*host = h;
+	return true;
+}
+
+/*
+ * PORT@HOST is libmilter's order, HOST:PORT Postfix's; an @ tells them apart.
+ * A relative path would be relative to the queue directory for Postfix and to
+ * who knows what for us: false.
+ */
+bool
+conf_milter_socket(struct span s, struct buf *libmilter)
+{
+	size_t colon = span_find(s, ':');
+	struct span family = span_cut(s, 0, colon), rest = span_from(s, colon + 1), host;
+	uint16_t port;
+	uint64_t fd;
+
+	if (span_starts(s, SPAN("/"))) {
+		family = SPAN("unix");
+		rest = s;
+	}
+	if (span_eq(family, SPAN("unix")) || span_eq(family, SPAN("local"))) {
+		if (!span_starts(rest, SPAN("/")) || rest.n >= sizeof((struct sockaddr_un *)NULL)->sun_path)
+			return false;
+		buf_addf(libmilter, "unix:%.*s", SPAN_ARG(rest));
+		return true;
+	}
+	if (span_eq(family, SPAN("fd"))) {
+		if (!text_u64(rest, &fd) || fd > 65535)
+			return false;
+		buf_addf(libmilter, "fd:%u", (unsigned)fd);
+		return true;
+	}
+	if (!span_eq(family, SPAN("inet")) && !span_eq(family, SPAN("inet6")))
+		return false;
+	if (span_find(rest, '@') < rest.n) {
+		struct span at = span_from(rest, span_find(rest, '@') + 1);
+
+		host = at;
+		if (span_starts(at, SPAN("[")) && span_ends(at, SPAN("]")))
+			host = span_cut(at, 1, at.n - 1);
+		if (!read_port(span_cut(rest, 0, span_find(rest, '@')), &port) ||
+		    !(is_ipv6(host) || (host.n == at.n && is_host(host))))
+			return false;
+	} else if (!conf_host_port(rest, &host, &port))
+		return false;
+	if (port == 0)
+		return false;
+	if (is_ipv6(host))
+		buf_addf(libmilter, "inet6:%u@[%.*s]", port, SPAN_ARG(host));
+	else if (host.n > 0)
+		buf_addf(libmilter, "%.*s:%u@%.*s", SPAN_ARG(family), port, SPAN_ARG(host));
+	else
+		buf_addf(libmilter, "%.*s:%u", SPAN_ARG(family), port);
+	return true;
+}
+
+static bool
+check_path(struct span *s, struct buf *why)
+{
+	if (!span_starts(*s, SPAN("/")))
+		return WRONG(why, "`%.*s' is not an absolute path; start it with /", SHOWN(*s));
+	if (s->n > PATH_LENGTH_MAX)
+		return WRONG(why, "a path of %zu bytes is too long; at most %d", s->n, PATH_LENGTH_MAX);
+	return true;
+}
+
+/* Is this the part of a URL after the host, without query and fragment? */
+static bool
+is_url_path(struct span s)
+{
+	unsigned char byte;
+
+	if (s.n > 0 && s.p[0] != '/')
+		return false;
+	for (size_t i = 0; i < s.n; i++) {
+		if (s.p[i] == '%') {
+			if (!text_hex(span_cut(s, i + 1, i + 3), &byte, 1))
+				return false;
+		} else if (s.p[i] == '\0' || (!is_word(s.p[i]) && !strchr("/.~!$&'()*+,;=:@", s.p[i])))
+			return false;
+	}
+	return true;
+}
+
+/* The slash at the end goes: what is appended starts with one. */
+static bool
+check_tracking_url(struct span *s, struct buf *why)
+{
+	size_t scheme = span_starts(*s, SPAN("https://")) ? 8 : span_starts(*s, SPAN("http://")) ? 7 : 0;
+	struct span rest = span_from(*s, scheme), authority = span_cut(rest, 0, span_find(rest, '/'));
+	struct span host, v6 = { NULL, 0 };
+	uint16_t port = 443;
+
+	if (scheme == 0)
+		return WRONG(why, "`%.*s' is not an http or https URL; write https://links.example.com", SHOWN(*s));
+	if (span_find(*s, '?') < s->n || span_find(*s, '#') < s->n)
+		return WRONG(why, "a query or fragment cannot stay; end the URL before the ? or #");
+	if (span_find(authority, '@') < authority.n)
+		return WRONG(why, "a user name or password in the URL would be shown to every recipient; leave it out");
+	for (size_t i = 0; i < authority.n; i++)
+		if (authority.p[i] & 0x80)
+			return WRONG(why, "host `%.*s' is not ASCII; write it in its xn-- form", SHOWN(authority));
+	if (span_starts(authority, SPAN("["))) {
+		size_t close = span_find(authority, ']');
+
+		v6 = span_cut(authority, 1, close < authority.n ? close : 0);
+		host = span_cut(authority, 0, close + 1);
+	} else
+		host = span_cut(authority, 0, span_find(authority, ':'));
+	if (v6.p ? !is_ipv6(v6) : !is_host(host))
+		return WRONG(why, "`%.*s' is not a host name or address; write https://links.example.com", SHOWN(host));
+	if (host.n < authority.n &&
+	    (authority.p[host.n] != ':' || !read_port(span_from(authority, host.n + 1), &port) || port == 0))
+		return WRONG(why, "`%.*s' has no good port; use 1 to 65535 or leave it out", SHOWN(authority));
+	if (!is_url_path(span_from(rest, authority.n)))
+		return WRONG(why, "the path `%.*s' has a character that must be percent-encoded",
+		    SHOWN(span_from(rest, authority.n)));
+	while (span_ends(*s, SPAN("/")))
+		s->n--;
+	if (s->n > TRACKING_URL_LENGTH_MAX)
+		return WRONG(why, "a URL of %zu bytes leaves no room for links; at most %d",
+		    s->n, TRACKING_URL_LENGTH_MAX);
+	return true;
+}
+
+static bool
+check_milter_socket(struct span *s, struct buf *why)
+{
+	struct buf libmilter = BUF(1024);
+	bool good = conf_milter_socket(*s, &libmilter);
+
+	buf_free(&libmilter);
+	if (!good)
+		return WRONG(why,
+		    "`%.*s' is not a socket; write unix:/PATH (absolute, at most 107 bytes), inet:HOST:PORT"
+		    " or inet:PORT@HOST",
+		    SHOWN(*s));
+	return true;
+}
+
+static bool
+check_host_port(struct span *s, struct buf *why)
+{
+	struct span host;
+	uint16_t port;
+
+	if (!conf_host_port(*s, &host, &port))
+		return WRONG(why, "`%.*s' is not an address to listen on; write HOST:PORT, [IPV6]:PORT, *:PORT or PORT",
+		    SHOWN(*s));
+	return true;
+}
+
+static bool
+check_field_name(struct span *s, struct buf *why)
+{
+	for (size_t i = 0; i < s->n; i++)
+		if (s->p[i] < 33 || s->p[i] > 126 || s->p[i] == ':')
+			return WRONG(why,
+			    "`%.*s' is not a header name; use letters, digits and -, without colon or space",
+			    SHOWN(*s));
+	if (s->n == 0 || s->n > FIELD_NAME_MAX)
+		return WRONG(why, "a header name has 1 to %d characters", FIELD_NAME_MAX);
+	return true;
+}
+
+static bool
+check_match_header(struct span *s, struct buf *why)
+{
+	size_t colon = span_find(*s, ':');
+	struct span name = span_cut(*s, 0, colon);
+
+	if (!check_field_name(&name, why))
+		return false;
+	if (colon < s->n && span_trim(span_from(*s, colon + 1)).n == 0)
+		return WRONG(why, "`%.*s' has nothing behind the colon; write %.*s alone to match any value", SHOWN(*s),
+		    SHOWN(name));
+	return true;
+}
+
+/* Postfix's rule: host bits must be zero, else somebody meant something else. */
+static bool
+check_network(struct span *s, struct buf *why)
+{
+	struct span text = span_cut(*s, 0, span_find(*s, '/'));
+	unsigned char bytes[16], masked[16];
+	int family = address_family(text, bytes);
+	uint64_t bits = family == AF_INET ? 32 : 128, prefix = bits;
+	char right[INET6_ADDRSTRLEN];
+
+	if (family == 0)
+		return WRONG(why, "`%.*s' is not a network; write an address, or 192.0.2.0/24 or 2001:db8::/32",
+		    SHOWN(*s));
+	if (text.n < s->n && (s->n - text.n > 4 || !text_u64(span_from(*s, text.n + 1), &prefix) || prefix > bits))
+		return WRONG(why, "`%.*s' has no good prefix length; use 0 to %u", SHOWN(*s), (unsigned)bits);
+	for (uint64_t i = 0; i < bits / 8; i++) {
+		uint64_t keep = prefix > 8 * i ? prefix - 8 * i : 0;
+
+		masked[i] = keep >= 8 ? bytes[i] : bytes[i] & (unsigned char)(0xff00 >> keep);
+	}
+	if (memcmp(bytes, masked, bits / 8) != 0)
+		return WRONG(why, "`%.*s' has host bits set; write %s/%u", SHOWN(*s),
+		    inet_ntop(family, masked, right, sizeof right), (unsigned)prefix);
+	return true;
+}
+
+static bool
+check_domain(struct span *s, struct buf *why)
+{
+	if (!is_host(*s))
+		return WRONG(why, "`%.*s' is not a domain; write example.org (xn-- form if it is international)",
+		    SHOWN(*s));
+	return true;
+}
+
+static bool
+check_sender_domain(struct span *s, struct buf *why)
+{
+	if (!is_host(span_starts(*s, SPAN(".")) ? span_from(*s, 1) : *s))
+		return WRONG(why, "`%.*s' is not a domain; write example.org, or .example.org for all below it",
+		    SHOWN(*s));
+	return true;
+}
+
+static bool
+check_campaign(struct span *s, struct buf *why)
+{
+	for (size_t i = 0; i < s->n; i++)
+		if (s->p[i] == '{' && !span_starts(span_from(*s, i), SPAN("{date}")))
+			return WRONG(why, "`%.*s' is not known here; the only thing in braces is {date}",
+			    SHOWN(span_from(*s, i)));
+	if (s->n > CAMPAIGN_LENGTH_MAX)
+		return WRONG(why, "a campaign name of %zu bytes is too long; at most %d", s->n, CAMPAIGN_LENGTH_MAX);
+	return true;
+}
+
+/* ---- the table ---- */
+
+enum section { GENERAL, STREAM, POLICY, SECTIONS, NOWHERE = SECTIONS };
+#define IN(section) (1u << (section))
+
+enum type {
+	TEXT,     /* char * */
+	LIST,     /* struct list; items end at commas or white space */
+	COMMAS,   /* struct list; items end at commas */
+	BOOL,     /* bool, by words */
+	WORD,     /* an enum, by words */
+	NUMBER,   /* unsigned */
+	DURATION, /* int64_t, milliseconds */
+	SIZE,     /* uint64_t, bytes */
+	RESERVED, /* nothing: the name is kept for later */
+};
+
+struct word {
+	const char *word;
+	unsigned value;
+	const char *refused; /* why this one, although it exists, cannot be here */
+};
+
+static const struct word no_yes[] = { { "no", false, NULL }, { "yes", true, NULL }, { NULL, 0, NULL } };
+static const struct word enforce_words[] = { { "observe", false, NULL }, { "on", true, NULL }, { NULL, 0, NULL } };
+static const struct word log_words[] = { { "stderr", false, NULL }, { "syslog", true, NULL }, { NULL, 0, NULL } };
+static const struct word log_level_words[] = {
+	{ "error", LOG_LEVEL_ERROR, NULL }, { "warn", LOG_LEVEL_WARN, NULL }, { "info", LOG_LEVEL_INFO, NULL },
+	{ "debug", LOG_LEVEL_DEBUG, NULL }, { NULL, 0, NULL }
+};
+static const struct word privacy_words[] = {
+	{ "classic", PRIVACY_CLASSIC, NULL }, { "eu", PRIVACY_EU, NULL }, { "strict", PRIVACY_STRICT, NULL },
+	{ NULL, 0, NULL }
+};
+static const struct word opens_words[] = {
+	{ "off", MODE_OFF, NULL }, { "anonymous", MODE_ANONYMOUS, NULL }, { "dayonly", MODE_DAYONLY, NULL },
+	{ "identified", MODE_IDENTIFIED, NULL }, { "full", MODE_FULL, NULL }, { NULL, 0, NULL }
+};
+static const struct word links_words[] = {
+	{ "off", MODE_OFF, NULL }, { "anonymous", MODE_ANONYMOUS, NULL },
+	{ "dayonly", MODE_DAYONLY, "keeps the day of the last open and has no meaning for links" },
+	{ "identified", MODE_IDENTIFIED, NULL }, { "full", MODE_FULL, NULL }, { NULL, 0, NULL }
+};
+static const struct word unsubscribe_words[] = {
+	{ "add", UNSUBSCRIBE_ADD, NULL }, { "replace", UNSUBSCRIBE_REPLACE, NULL }, { "off", UNSUBSCRIBE_OFF, NULL },
+	{ NULL, 0, NULL }
+};
+static const struct word several_words[] = { { "anonymous", false, NULL }, { "leave", true, NULL }, { NULL, 0, NULL } };
+static const struct word preset_words[] = {
+	{ "daily", PRESET_DAILY, NULL }, { "weekly", PRESET_WEEKLY, NULL }, { "monthly", PRESET_MONTHLY, NULL },
+	{ "quarterly", PRESET_QUARTERLY, NULL }, { NULL, 0, NULL }
+};
+static const struct word action_words[] = {
+	{ "send", ACTION_SEND, NULL }, { "reject", ACTION_REJECT, NULL }, { "defer", ACTION_DEFER, NULL },
+	{ "hold", ACTION_HOLD, NULL }, { "discard", ACTION_DISCARD, NULL }, { NULL, 0, NULL }
+};
+
+struct setting {
+	const char *name;
+	unsigned in;            /* sections */
+	enum type type;
+	size_t at;              /* in struct stream when it may stand in a stream, else in struct conf */
+	const char *value;      /* default; NULL: required, or the preset's */
+	const char *help;       /* one line */
+	const char *example;    /* of a required one */
+	check_fn *check;        /* text and items of lists */
+	const struct word *words;
+	int64_t min, max;       /* numbers, durations and sizes; lists: number of items, max 0 = any */
+};
+
+#define OF_CONF(member) .at = offsetof(struct conf, member)
+#define OF_STREAM(member) .at = offsetof(struct stream, member)
+#define RANGE(from, to) .min = (from), .max = (to)
+#define MINUTE_MS ((int64_t)60 * 1000)
+#define MEGABYTE ((int64_t)1024 * 1024)
+
+/*
+ * Everything else in this file follows from this table, and conf_print and
+ * the sample keep its order.  General settings, then those that a stream may
+ * override, streams' own, policy.
+ */
+static const struct setting settings[] = {
+	{ "tracking_url", IN(GENERAL), TEXT, OF_CONF(tracking_url), .example = "https://links.example.com",
+	    .check = check_tracking_url,
+	    .help = "The tracker as recipients reach it; pixels and tracked links start with this URL." },
+	{ "privacy_profile", IN(GENERAL), WORD, OF_CONF(privacy_profile), .example = "eu", .words = privacy_words,
+	    .help = "How much may be kept of a recipient whose consent is not known." },
+	{ "data_dir", IN(GENERAL), TEXT, OF_CONF(data_dir), .value = LOCALSTATEDIR "/lib/rekindle", .check = check_path,
+	    .help = "Directory of the two database files; on a local disk." },
+	{ "key_file", IN(GENERAL), TEXT, OF_CONF(key_file), .value = SYSCONFDIR "/rekindle/keys", .check = check_path,
+	    .help = "The keys that seal tokens and name recipients; `rekindle key new' makes it." },
+	{ "milter_socket", IN(GENERAL), TEXT, OF_CONF(milter_socket),
+	    .value = "unix:/var/spool/postfix/rekindle/milter.sock", .check = check_milter_socket,
+	    .help = "Where Postfix reaches the milter: unix:/PATH, inet:HOST:PORT or inet:PORT@HOST." },
+	{ "http_listen", IN(GENERAL), LIST, OF_CONF(http_listen), .value = "127.0.0.1:8025", .check = check_host_port,
+	    .min = 1,
+	    .help = "Addresses the tracker answers on (HOST:PORT, [IPV6]:PORT, *:PORT or PORT), behind a TLS proxy." },
+	{ "https_listen", IN(GENERAL), RESERVED, .value = "",
+	    .help = "this version has no TLS of its own; put a TLS proxy in front of http_listen" },
+	{ "admin_listen", IN(GENERAL), LIST, OF_CONF(admin_listen), .value = "", .check = check_host_port,
+	    .help = "Addresses that answer /healthz, /readyz and /metrics; not for the internet." },
+	{ "ask_listen", IN(GENERAL), RESERVED, .value = "",
+	    .help = "this version answers no lookups from Postfix; the milter decides" },
+	{ "campaign_header", IN(GENERAL), TEXT, OF_CONF(campaign_header), .value = "X-Rekindle-Campaign",
+	    .check = check_field_name,
+	    .help = "Header that names the campaign and selects the message; removed before delivery." },
+	{ "stream_header", IN(GENERAL), TEXT, OF_CONF(stream_header), .value = "X-Rekindle-Stream",
+	    .check = check_field_name,
+	    .help = "Header that names the stream; removed before delivery." },
+	{ "answer_within", IN(GENERAL), DURATION, OF_CONF(answer_within), .value = "250ms", .max = MINUTE_MS,
+	    .help = "How long a hit waits for the disk at most before it is answered." },
+	{ "record_within", IN(GENERAL), DURATION, OF_CONF(record_within), .value = "1s", .max = MINUTE_MS,
+	    .help = "How long a message waits for the disk at most before it goes on." },
+	{ "request_within", IN(GENERAL), DURATION, OF_CONF(request_within), .value = "10s", RANGE(100, 10 * MINUTE_MS),
+	    .help = "How long one whole HTTP request may take to arrive." },
+	{ "idle_timeout", IN(GENERAL), DURATION, OF_CONF(idle_timeout), .value = "60s", RANGE(100, 60 * MINUTE_MS),
+	    .help = "How long an HTTP connection may be idle between requests." },
+	{ "threads", IN(GENERAL), NUMBER, OF_CONF(threads), .value = "0", .max = 256,
+	    .help = "Threads of the tracker; 0 is one for each processor." },
+	{ "max_connections", IN(GENERAL), NUMBER, OF_CONF(max_connections), .value = "10000", RANGE(1, 1000000),
+	    .help = "HTTP connections at once; beyond that new ones wait." },
+	{ "max_message", IN(GENERAL), SIZE, OF_CONF(max_message), .value = "10M", RANGE(1024, 1024 * MEGABYTE),
+	    .help = "Larger messages are passed untouched." },
+	{ "keep_facts", IN(GENERAL), DURATION, OF_CONF(keep_facts), .value = "90d", RANGE(DAY_MS, 3650 * DAY_MS),
+	    .help = "How long single touches are kept once they are summed up." },
+	{ "facts_size", IN(GENERAL), SIZE, OF_CONF(facts_size), .value = "64G",
+	    RANGE(MEGABYTE, 16 * MEGABYTE * MEGABYTE),
+	    .help = "The most that the file of touches may grow to." },
+	{ "state_size", IN(GENERAL), SIZE, OF_CONF(state_size), .value = "64G",
+	    RANGE(MEGABYTE, 16 * MEGABYTE * MEGABYTE),
+	    .help = "The most that the file of sums may grow to." },
+	{ "log", IN(GENERAL), BOOL, OF_CONF(log_syslog), .value = "stderr", .words = log_words,
+	    .help = "Where log lines go; systemd's journal reads standard error." },
+	{ "log_level", IN(GENERAL), WORD, OF_CONF(log_level), .value = "info", .words = log_level_words,
+	    .help = "How much is logged; only debug shows addresses." },
+
+	{ "enforce", IN(GENERAL) | IN(STREAM), BOOL, OF_STREAM(enforce), .value = "observe", .words = enforce_words,
+	    .help = "Whether verdicts are carried out, or only computed, logged and counted." },
+	{ "opens", IN(GENERAL) | IN(STREAM), WORD, OF_STREAM(opens), .value = "full", .words = opens_words,
+	    .help = "The most that is kept of an open; privacy_profile and consent lower it." },
+	{ "links", IN(GENERAL) | IN(STREAM), WORD, OF_STREAM(links), .value = "full", .words = links_words,
+	    .help = "The most that is kept of a click; privacy_profile and consent lower it." },
+	{ "list_unsubscribe", IN(GENERAL) | IN(STREAM), WORD, OF_STREAM(list_unsubscribe), .value = "add",
+	    .words = unsubscribe_words,
+	    .help = "One-click List-Unsubscribe headers: add where absent, replace the sender's, or none." },
+	{ "several_recipients", IN(GENERAL) | IN(STREAM), BOOL, OF_STREAM(several_leave), .value = "anonymous",
+	    .words = several_words,
+	    .help = "A message for several recipients gets anonymous tokens, or is left alone." },
+	{ "untracked_domains", IN(GENERAL) | IN(STREAM), LIST, OF_STREAM(untracked_domains), .value = "",
+	    .check = check_domain,
+	    .help = "Links to these domains, and below them, stay as they are." },
+	{ "campaign", IN(GENERAL) | IN(STREAM), TEXT, OF_STREAM(campaign), .value = "{date}", .check = check_campaign,
+	    .help = "Campaign name of messages that name none; {date} becomes 2026-01-31." },
+
+	{ "match_header", IN(STREAM), COMMAS, OF_STREAM(match_header), .value = "", .check = check_match_header,
+	    .help = "Header fields, separated by commas: NAME (present) or NAME: TEXT (its value contains TEXT)." },
+	{ "match_login", IN(STREAM), LIST, OF_STREAM(match_login), .value = "",
+	    .help = "SASL login names." },
+	{ "match_network", IN(STREAM), LIST, OF_STREAM(match_network), .value = "", .check = check_network,
+	    .help = "Client addresses and networks, as in 192.0.2.0/24 or 2001:db8::/32." },
+	{ "match_sender_domain", IN(STREAM), LIST, OF_STREAM(match_sender_domain), .value = "",
+	    .check = check_sender_domain,
+	    .help = "Domains of the envelope sender; .example.org is all that is below example.org." },
+	{ "match_daemon", IN(STREAM), LIST, OF_STREAM(match_daemon), .value = "",
+	    .help = "Listeners, by Postfix's milter_macro_daemon_name." },
+	{ "match_list_unsubscribe", IN(STREAM), BOOL, OF_STREAM(match_list_unsubscribe), .value = "no", .words = no_yes,
+	    .help = "Every message that has a List-Unsubscribe header." },
+	{ "transactional", IN(STREAM), BOOL, OF_STREAM(transactional), .value = "no", .words = no_yes,
+	    .help = "Receipts, password resets and the like: exempt from policy, never stopped." },
+
+	{ "preset", IN(POLICY), WORD, OF_CONF(preset), .value = "weekly", .words = preset_words,
+	    .help = "How often you send; gives the numbers below that are not set." },
+	{ "engaged_days", IN(POLICY), NUMBER, OF_CONF(policy.engaged_days), RANGE(1, 3650),
+	    .help = "Engaged: the last human reaction is at most this many days ago." },
+	{ "semi_days", IN(POLICY), NUMBER, OF_CONF(policy.semi_days), RANGE(1, 3650),
+	    .help = "Semi-engaged: at most this many days ago; more than engaged_days." },
+	{ "inactive_min_sends", IN(POLICY), NUMBER, OF_CONF(policy.inactive_min_sends), RANGE(1, PROFILE_SENDS),
+	    .help = "Nobody is inactive before this many tracked sends without a reaction." },
+	{ "inactive_min_sends_engaged", IN(POLICY), NUMBER, OF_CONF(policy.inactive_min_sends_engaged),
+	    RANGE(1, PROFILE_SENDS),
+	    .help = "The same for recipients who reacted once." },
+	{ "new_days", IN(POLICY), NUMBER, OF_CONF(policy.new_days), RANGE(1, 3650),
+	    .help = "New: never reacted, and known for less than this many days." },
+	{ "new_min_sends", IN(POLICY), NUMBER, OF_CONF(policy.new_min_sends), RANGE(1, PROFILE_SENDS),
+	    .help = "Or with less than this many tracked sends." },
+	{ "new_max_days", IN(POLICY), NUMBER, OF_CONF(policy.new_max_days), RANGE(1, 3650),
+	    .help = "But nobody is new for longer; at least new_days." },
+	{ "on_complained", IN(POLICY), WORD, OF_CONF(policy.on[CAUSE_COMPLAINED]), .value = "reject",
+	    .words = action_words,
+	    .help = "What happens to mail for recipients who complained." },
+	{ "on_bounced", IN(POLICY), WORD, OF_CONF(policy.on[CAUSE_BOUNCED]), .value = "reject", .words = action_words,
+	    .help = "For addresses that do not exist." },
+	{ "on_unsubscribed", IN(POLICY), WORD, OF_CONF(policy.on[CAUSE_UNSUBSCRIBED]), .value = "reject",
+	    .words = action_words,
+	    .help = "For recipients who unsubscribed." },
+	{ "on_held", IN(POLICY), WORD, OF_CONF(policy.on[CAUSE_HELD]), .value = "reject", .words = action_words,
+	    .help = "For recipients stopped by hand." },
+	{ "on_inactive", IN(POLICY), WORD, OF_CONF(policy.on[CAUSE_INACTIVE]), .value = "reject", .words = action_words,
+	    .help = "For inactive recipients." },
+};
+#define NSETTINGS (sizeof settings / sizeof *settings)
+
+static bool
+is_presets(const struct setting *s)
+{
+	return s->in == IN(POLICY) && s->value == NULL;
+}
+
+static bool
+is_required(const struct setting *s)
+{
+	return s->value == NULL && !is_presets(s);
+}
+
+static const struct setting *
+setting_named(struct span name)
+{
+	for (size_t i = 0; i < NSETTINGS; i++)
+		if (span_eq(span_of(settings[i].name), name))
+			return &settings[i];
+	return NULL;
+}
+
+/* Where the value is.  The general section's streams' settings are those of the default stream. */
+static void *
+place(const struct conf *c, size_t stream, const struct setting *s)
+{
+	char *base = s->in & IN(STREAM) ? (char *)&c->stream[stream] : (char *)c;
+
+	return base + s->at;
+}
+
+bool
+conf_setting(size_t i, const char **section, const char **name)
+{
+	if (i >= NSETTINGS)
+		return false;
+	*section = settings[i].in & IN(GENERAL) ? "" : settings[i].in & IN(STREAM) ? "stream" : "policy";
+	*name = settings[i].name;
+	return true;
+}
+
+/* ---- values: out of the settings ---- */
+
+static void
+add_value(const struct setting *s, const void *at, struct buf *out)
+{
+	const struct list *l = at;
+	unsigned value;
+
+	switch (s->type) {
+	case TEXT:
+		buf_adds(out, *(char *const *)at);
+		break;
+	case LIST:
+	case COMMAS:
+		for (size_t i = 0; i < l->n; i++)
+			buf_addf(out, "%s%s", i > 0 ? ", " : "", l->item[i]);
+		break;
+	case BOOL:
+	case WORD:
+		value = s->type == BOOL ? *(const bool *)at : *(const unsigned *)at;
+		for (const struct word *w = s->words; w->word; w++)
+			if (w->value == value)
+				buf_adds(out, w->word);
+		break;
+	case NUMBER:
+		buf_addf(out, "%u", *(const unsigned *)at);
+		break;
+	case DURATION:
+		text_add_duration(out, *(const int64_t *)at);
+		break;
+	case SIZE:
+		text_add_size(out, *(const uint64_t *)at);
+		break;
+	case RESERVED:
+		break;
+	}
+}
+
+/* "off, on or whatever", "1 to 24"; nothing for text and lists. */
+static void
+add_allowed(const struct setting *s, struct buf *out)
+{
+	switch (s->type) {
+	case BOOL:
+	case WORD:
+		for (const struct word *w = s->words; w->word; w++)
+			if (!w->refused)
+				buf_addf(out, "%s%s", w == s->words ? "" : w[1].word ? ", " : " or ", w->word);
+		break;
+	case NUMBER:
+		buf_addf(out, "%u to %u", (unsigned)s->min, (unsigned)s->max);
+		break;
+	case DURATION:
+		text_add_duration(out, s->min);
+		buf_adds(out, " to ");
+		text_add_duration(out, s->max);
+		break;
+	case SIZE:
+		text_add_size(out, (uint64_t)s->min);
+		buf_adds(out, " to ");
+		text_add_size(out, (uint64_t)s->max);
+		break;
+	default:
+		break;
+	}
+}
+
+static void
+add_setting(const struct setting *s, const void *at, struct buf *out)
+{
+	buf_addf(out, "%s =", s->name);
+	if ((s->type != LIST && s->type != COMMAS) || ((const struct list *)at)->n > 0)
+		buf_addc(out, ' ');
+	add_value(s, at, out);
+	buf_addc(out, '\n');
+}
+
+/* A list is equal when its text is, and so is all the rest. */
+static bool
+same_value(const struct setting *s, const void *a, const void *b)
+{
+	struct buf x, y;
+	bool same;
+
+	if ((s->type == LIST || s->type == COMMAS) && ((const struct list *)a)->item == ((const struct list *)b)->item)
+		return true; /* borrowed */
+	buf_init(&x, SIZE_MAX / 4);
+	buf_init(&y, SIZE_MAX / 4);
+	add_value(s, a, &x);
+	add_value(s, b, &y);
+	same = span_eq(buf_span(&x), buf_span(&y));
+	buf_free(&x);
+	buf_free(&y);
+	return same;
+}
+
+/* Of a stream only what it does not have from the general section. */
+void
+conf_print(const struct conf *c, struct buf *out)
+{
+	for (size_t i = 0; i < NSETTINGS; i++)
+		if (settings[i].in & IN(GENERAL) && settings[i].type != RESERVED)
+			add_setting(&settings[i], place(c, 0, &settings[i]), out);
+	buf_adds(out, "\n[policy]\n");
+	for (size_t i = 0; i < NSETTINGS; i++)
+		if (settings[i].in & IN(POLICY))
+			add_setting(&settings[i], place(c, 0, &settings[i]), out);
+	for (size_t k = 1; k < c->nstreams; k++) {
+		buf_addf(out, "\n[stream %s]\n", c->stream[k].name);
+		for (size_t i = 0; i < NSETTINGS; i++) {
+			const struct setting *s = &settings[i];
+
+			if (s->in & IN(STREAM) && !same_value(s, place(c, k, s), place(c, 0, s)))
+				add_setting(s, place(c, k, s), out);
+		}
+	}
+}
+
+static unsigned
+presets_number(const struct setting *s, enum preset preset)
+{
+	struct policy policy = policy_preset(preset);
+
+	return *(unsigned *)((char *)&policy + (s->at - offsetof(struct conf, policy)));
+}
+
+/* What it is for; what it may be and is; and the line itself, to take the # away. */
+static void
+add_sample(const struct setting *s, struct buf *out)
+{
+	size_t start;
+
+	buf_addf(out, "# %s\n# ", s->help);
+	start = out->n;
+	add_allowed(s, out);
+	if (out->n > start)
+		buf_adds(out, ".  ");
+	if (is_required(s)) {
+		buf_addf(out, "Required.\n#%s = %s\n\n", s->name, s->example);
+	} else if (is_presets(s)) {
+		buf_adds(out, "Default:");
+		for (const struct word *w = preset_words; w->word; w++)
+			buf_addf(out, "%s %s %u", w == preset_words ? "" : ",", w->word, presets_number(s, w->value));
+		buf_addf(out, ".\n#%s = %u\n\n", s->name, presets_number(s, PRESET_WEEKLY));
+	} else if (*s->value)
+		buf_addf(out, "Default: %s.\n#%s = %s\n\n", s->value, s->name, s->value);
+	else
+		buf_addf(out, "Default: none.\n#%s =\n\n", s->name);
+}
+
+void
+conf_sample(struct buf *out)
+{
+	buf_adds(out, "# Settings of rekindle-milter, rekindle-tracker and rekindle; see rekindle.conf(5).\n"
+		      "# Every one is here with its default, commented out.\n"
+		      "# `rekindle conf --check' finds mistakes, `rekindle conf' prints what is in force.\n"
+		      "#\n"
+		      "# A line that starts with white space continues the line before, as in Postfix:\n"
+		      "# take the # away, and nothing else stays before the name.\n\n");
+	for (size_t i = 0; i < NSETTINGS; i++) {
+		const struct setting *s = &settings[i];
+
+		if (s->type == RESERVED)
+			buf_addf(out, "# %s is a name kept for later: %s.\n\n", s->name, s->help);
+		else if (s->in == IN(GENERAL))
+			add_sample(s, out);
+	}
+	buf_adds(out, "# The next ones may also stand in a stream, for that stream alone.\n\n");
+	for (size_t i = 0; i < NSETTINGS; i++)
+		if (settings[i].in == (IN(GENERAL) | IN(STREAM)))
+			add_sample(&settings[i], out);
+	buf_adds(out,
+	    "# A newsletter or sender, as often as needed, each with a name (letters, digits, - _ .).  Mail is of\n"
+	    "# this stream when any one of the match_ settings fits; the others start with the general value above.\n"
+	    "#[stream newsletter]\n\n");
+	for (size_t i = 0; i < NSETTINGS; i++)
+		if (settings[i].in == IN(STREAM))
+			add_sample(&settings[i], out);
+	buf_adds(out, "# Who is engaged, and what happens to mail for those who are not to get it.\n[policy]\n\n");
+	for (size_t i = 0; i < NSETTINGS; i++)
+		if (settings[i].in & IN(POLICY))
+			add_sample(&settings[i], out);
+	out->n -= out->n > 0; /* one empty line less at the end */
+}
+
+/* ---- values: into the settings ---- */
+
+/* A physical line's part of a logical line. */
+struct piece {
+	size_t at;
+	unsigned line;
+};
+
+struct fault {
+	unsigned line;
+	char *what;
+};
+
+struct parser {
+	struct conf *conf;
+	unsigned line;			   /* being read */
+	enum section section;		   /* NOWHERE: unknown, its settings are skipped */
+	size_t stream;			   /* which one, in a stream's section */
+	unsigned set[SECTIONS][NSETTINGS]; /* in which line; streams': of this stream */
+	bool bad[NSETTINGS];
+	unsigned policy_line;  /* of [policy], 0 not yet */
+	unsigned *stream_line; /* of each stream */
+	struct buf text;       /* the logical line, continuations joined by one space */
+	struct piece *piece;
+	size_t npieces, cappieces;
+	bool broken; /* the line that a continuation would continue was refused */
+	struct fault fault[CONF_ERRORS_MAX];
+	size_t nfaults, nmore;
+};
+
+static void fault(struct parser *, unsigned line, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+/* Kept in file order; those found at the same line in the order found. */
+static void
+fault(struct parser *p, unsigned line, const char *fmt, ...)
+{
+	struct fault f = { .line = line };
+	size_t i = p->nfaults;
+	va_list ap;
+
+	if (p->nfaults == CONF_ERRORS_MAX) {
+		p->nmore++;
+		return;
+	}
+	va_start(ap, fmt);
+	if (vasprintf(&f.what, fmt, ap) < 0)
+		f.what = xstrdup("no memory to say what");
+	va_end(ap);
+	for (; i > 0 && p->fault[i - 1].line > line; i--)
+		p->fault[i] = p->fault[i - 1];
+	p->fault[i] = f;
+	p->nfaults++;
+}
+
+/* Which line an offset in the logical line comes from. */
+static unsigned
+line_at(const struct parser *p, size_t at)
+{
+	size_t low = 0, high = p->npieces;
+
+	if (p->npieces == 0)
+		return p->line;
+	while (high - low > 1) {
+		size_t middle = low + (high - low) / 2;
+
+		if (p->piece[middle].at <= at)
+			low = middle;
+		else
+			high = middle;
+	}
+	return p->piece[low].line;
+}
+
+static void
+list_free(struct list *l)
+{
+	for (size_t i = 0; i < l->n; i++)
+		free(l->item[i]);
+	free(l->item);
+	*l = (struct list){ NULL, 0 };
+}
+
+/*
+ * A stream starts as a copy of the default one and borrows its strings until
+ * it has its own, so that many streams with long general lists stay small.
+ */
+static void
+value_free(struct conf *c, size_t stream, const struct setting *s)
+{
+	void *at = place(c, stream, s), *general = place(c, 0, s);
+
+	if (s->type == TEXT) {
+		if (at == general || *(char **)at != *(char **)general)
+			free(*(char **)at);
+		*(char **)at = NULL;
+	} else if (s->type == LIST || s->type == COMMAS) {
+		if (at == general || ((struct list *)at)->item != ((struct list *)general)->item)
+			list_free(at);
+		*(struct list *)at = (struct list){ NULL, 0 };
+	}
+}
+
+/* The next item of a list; false at the end. */
+static bool
+next_item(enum type type, struct span *rest, struct span *item)
+{
+	while (rest->n > 0) {
+		size_t n = 0;
+
+		while (n < rest->n && rest->p[n] != ',' && (type == COMMAS || !is_white(rest->p[n])))
+			n++;
+		*item = span_trim(span_cut(*rest, 0, n));
+		*rest = span_from(*rest, n + 1);
+		if (item->n > 0)
+			return true;
+	}
+	return false;
+}
+
+/* Faults are told at the item's own line; text is the logical line. */
+static bool
+read_list(struct parser *p, const struct setting *s, struct list *l, struct span value, const char *text)
+{
+	struct span rest = value, item;
+	struct buf why = BUF(1024);
+	size_t cap = 0;
+	bool good = true;
+
+	while (next_item(s->type, &rest, &item)) {
+		buf_clear(&why);
+		if (s->check && !s->check(&item, &why)) {
+			fault(p, line_at(p, (size_t)(item.p - text)), "%s: %s", s->name, buf_cstr(&why));
+			good = false;
+			continue;
+		}
+		if (l->n == cap) {
+			cap = cap ? 2 * cap : 4;
+			l->item = xreallocarray(l->item, cap, sizeof *l->item);
+		}
+		l->item[l->n++] = xstrndup(item.p, item.n);
+	}
+	buf_free(&why);
+	if (good && l->n < (size_t)s->min) {
+		fault(p, line_at(p, (size_t)(value.p - text)), "%s: is empty; the default is %s", s->name, s->value);
+		good = false;
+	}
+	return good;
+}
+
+static bool
+read_word(const struct setting *s, struct span value, unsigned *out, struct buf *why)
+{
+	for (const struct word *w = s->words; w->word; w++) {
+		if (!span_eq(span_of(w->word), value))
+			continue;
+		if (!w->refused) {
+			*out = w->value;
+			return true;
+		}
+		buf_addf(why, "`%s' %s; use ", w->word, w->refused);
+		add_allowed(s, why);
+		return false;
+	}
+	if (value.n == 0)
+		buf_adds(why, "is empty; use ");
+	else
+		buf_addf(why, "`%.*s' is not known; use ", SHOWN(value));
+	add_allowed(s, why);
+	return false;
+}
+
+/* Numbers of all three kinds, range included. */
+static bool
+read_number(const struct setting *s, struct span value, int64_t *out, struct buf *why)
+{
+	uint64_t n = 0;
+	int64_t ms = 0;
+
+	switch (s->type) {
+	case DURATION:
+		if (!text_duration(value, &ms))
+			return WRONG(why,
+			    "`%.*s' is not a time; write a number and its unit, as in 250ms, 10s, 5m, 2h, 30d or 4w",
+			    SHOWN(value));
+		n = ms < 0 ? UINT64_MAX : (uint64_t)ms;
+		break;
+	case SIZE:
+		if (!text_size(value, &n))
+			return WRONG(why,
+			    "`%.*s' is not a size; write bytes, or a number and its unit, as in 64k, 10M or 2G",
+			    SHOWN(value));
+		break;
+	default:
+		if (!text_u64(value, &n)) {
+			buf_addf(why, "`%.*s' is not a number; use ", SHOWN(value));
+			add_allowed(s, why);
+			return false;
+		}
+	}
+	if (n < (uint64_t)s->min || n > (uint64_t)s->max) {
+		buf_addf(why, "%.*s is out of range; use ", SHOWN(value));
+		add_allowed(s, why);
+		return false;
+	}
+	*out = (int64_t)n;
+	return true;
+}
+
+/* Anything but a list. */
+static bool
+read_one(const struct setting *s, void *at, struct span value, struct buf *why)
+{
+	unsigned word = 0;
+	int64_t n = 0;
+
+	switch (s->type) {
+	case TEXT:
+		if (value.n == 0)
+			return WRONG(why, "is empty; for the default, leave the line out");
+		if (s->check && !s->check(&value, why))
+			return false;
+		*(char **)at = xstrndup(value.p, value.n);
+		return true;
+	case BOOL:
+		if (!read_word(s, value, &word, why))
+			return false;
+		*(bool *)at = word;
+		return true;
+	case WORD:
+		return read_word(s, value, at, why);
+	case NUMBER:
+		if (!read_number(s, value, &n, why))
+			return false;
+		*(unsigned *)at = (unsigned)n;
+		return true;
+	case DURATION:
+		return read_number(s, value, at, why);
+	case SIZE:
+		if (!read_number(s, value, &n, why))
+			return false;
+		*(uint64_t *)at = (uint64_t)n;
+		return true;
+	case RESERVED:
+		return value.n == 0 || WRONG(why, "is not available: %s", s->help);
+	default:
+		return false;
+	}
+}
+
+/* The old value stays when the new one is bad, for conf_parse_anyway. */
+static bool
+read_value(struct parser *p, size_t stream, const struct setting *s, struct span value, const char *text)
+{
+	void *at = place(p->conf, stream, s);
+	struct buf why = BUF(1024);
+	bool good;
+
+	if (s->type == LIST || s->type == COMMAS) {
+		struct list fresh = { NULL, 0 };
+
+		if ((good = read_list(p, s, &fresh, value, text))) {
+			value_free(p->conf, stream, s);
+			*(struct list *)at = fresh;
+		} else
+			list_free(&fresh);
+	} else if (s->type == TEXT) {
+		char *fresh = NULL;
+
+		if ((good = read_one(s, &fresh, value, &why))) {
+			value_free(p->conf, stream, s);
+			*(char **)at = fresh;
+		}
+	} else
+		good = read_one(s, s->type == RESERVED ? NULL : at, value, &why);
+	if (why.n > 0)
+		fault(p, line_at(p, (size_t)(value.p - text)), "%s: %s", s->name, buf_cstr(&why));
+	buf_free(&why);
+	return good;
+}
+
+/* ---- lines ---- */
+
+static const char *
+where_it_belongs(const struct setting *s)
+{
+	if (s->in == IN(STREAM))
+		return "in a [stream NAME] section";
+	if (s->in == IN(POLICY))
+		return "in the [policy] section";
+	if (s->in == IN(GENERAL))
+		return "in the general settings, before the first section";
+	return "in the general settings, before the first section, or in a [stream NAME] section";
+}
+
+/* The setting that was probably meant, preferably of this section; NULL when none is near. */
+static const struct setting *
+nearest(enum section section, struct span name)
+{
+	const struct setting *best = NULL;
+	char lower[NAME_GUESS_MAX];
+	unsigned least;
+
+	if (name.n > sizeof lower)
+		return NULL;
+	for (size_t i = 0; i < name.n; i++)
+		lower[i] = ascii_lower(name.p[i]);
+	name.p = lower;
+	least = 2 * (2 + (unsigned)name.n / 4); /* twice, so that a foreign section loses a tie */
+	for (size_t i = 0; i < NSETTINGS; i++) {
+		struct span s = span_of(settings[i].name);
+		unsigned d = 2 * (name.n >= 4 && span_starts(s, name) ? 1 : text_distance(s, name));
+
+		d += !(settings[i].in & IN(section));
+		if (d < least) {
+			least = d;
+			best = &settings[i];
+		}
+	}
+	return best;
+}
+
+static void
+read_setting(struct parser *p, struct span text)
+{
+	unsigned line = p->piece[0].line;
+	size_t eq = span_find(text, '=');
+	struct span name = span_trim(span_cut(text, 0, eq)), value = span_trim(span_from(text, eq + 1));
+	const struct setting *s = setting_named(name);
+	unsigned *set;
+
+	if (p->section == NOWHERE)
+		return;
+	if (eq == text.n || name.n == 0) {
+		fault(p, line, "`%.*s' is not a setting; write NAME = VALUE", SHOWN(text));
+		return;
+	}
+	if (s == NULL) {
+		s = nearest(p->section, name);
+		if (s == NULL)
+			fault(p, line, "there is no setting `%.*s'; see rekindle.conf(5) for those there are",
+			    SHOWN(name));
+		else if (s->in & IN(p->section))
+			fault(p, line, "there is no setting `%.*s'; did you mean `%s'?", SHOWN(name), s->name);
+		else
+			fault(p, line, "there is no setting `%.*s'; did you mean `%s', which belongs %s?", SHOWN(name),
+			    s->name, where_it_belongs(s));
+		return;
+	}
+	if (!(s->in & IN(p->section))) {
+		fault(p, line, "`%s' is in the wrong section; it belongs %s", s->name, where_it_belongs(s));
+		return;
+	}
+	set = &p->set[p->section][s - settings];
+	if (*set != 0) {
+		fault(p, line, "`%s' is already set in line %u; keep one of them", s->name, *set);
+		return;
+	}
+	*set = line;
+	if (!read_value(p, p->section == STREAM ? p->stream : 0, s, value, text.p))
+		p->bad[s - settings] = true;
+}
+
+static bool
+is_stream_name(struct span s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if (!is_word(s.p[i]) && s.p[i] != '.')
+			return false;
+	return s.n > 0 && s.n <= STREAM_NAME_MAX;
+}
+
+/* A stream's section begins, good name or not: its settings are to be looked at. */
+static void
+begin_stream(struct parser *p, unsigned line, struct span name)
+{
+	struct conf *c = p->conf;
+
+	if (!is_stream_name(name))
+		fault(p, line, "`%.*s' is not a name for a stream; use 1 to %d letters, digits, - _ .", SHOWN(name),
+		    STREAM_NAME_MAX);
+	else if (span_eq(name, SPAN("default")))
+		fault(p, line,
+		    "the stream `default' is the general settings themselves; set them before the first section");
+	else
+		for (size_t i = 1; i < c->nstreams; i++)
+			if (span_eq(span_of(c->stream[i].name), name)) {
+				fault(p, line,
+				    "the stream `%s' is already in line %u; keep one of them, or rename this one",
+				    c->stream[i].name, p->stream_line[i]);
+				break;
+			}
+	if (c->nstreams == CONF_STREAMS_MAX) {
+		fault(p, line, "there are too many streams; at most %d", CONF_STREAMS_MAX - 1);
+		return;
+	}
+	c->stream = xreallocarray(c->stream, c->nstreams + 1, sizeof *c->stream);
+	p->stream_line = xreallocarray(p->stream_line, c->nstreams + 1, sizeof *p->stream_line);
+	c->stream[c->nstreams] = c->stream[0];
+	c->stream[c->nstreams].name = xstrndup(name.p, name.n);
+	p->stream_line[c->nstreams] = line;
+	memset(p->set[STREAM], 0, sizeof p->set[STREAM]);
+	p->section = STREAM;
+	p->stream = c->nstreams++;
+}
+
+static void
+read_section(struct parser *p, struct span text)
+{
+	unsigned line = p->piece[0].line;
+	struct span inside = span_trim(span_cut(text, 1, text.n - 1)), name;
+	size_t n = 0;
+
+	p->section = NOWHERE;
+	if (!span_ends(text, SPAN("]"))) {
+		fault(p, line,
+		    "`%.*s' does not end in ]; write [stream NAME] or [policy], and nothing else in the line",
+		    SHOWN(text));
+		return;
+	}
+	while (n < inside.n && !is_white(inside.p[n]))
+		n++;
+	name = span_trim(span_from(inside, n));
+	inside = span_cut(inside, 0, n);
+	if (span_eq(inside, SPAN("stream"))) {
+		if (name.n == 0)
+			fault(p, line, "a stream needs a name; write [stream NAME]");
+		else
+			begin_stream(p, line, name);
+	} else if (span_eq(inside, SPAN("policy"))) {
+		p->section = POLICY;
+		if (name.n > 0)
+			fault(p, line, "there is one policy, without a name; write [policy]");
+		else if (p->policy_line > 0)
+			fault(p, line, "[policy] is already in line %u; put all of its settings there", p->policy_line);
+		else
+			p->policy_line = line;
+	} else
+		fault(p, line, "there is no section `%.*s'; use [stream NAME] or [policy]", SHOWN(inside));
+}
+
+static void
+end_logical(struct parser *p)
+{
+	struct span text = buf_span(&p->text);
+
+	if (p->npieces > 0) {
+		if (text.p[0] == '[')
+			read_section(p, text);
+		else
+			read_setting(p, text);
+	}
+	buf_clear(&p->text);
+	p->npieces = 0;
+}
+
+/*
+ * What people indent below a section, or leave a blank before when they take
+ * away a #, would vanish in the value of the line before.
+ */
+static bool
+looks_indented(struct span line)
+{
+	size_t eq = span_find(line, '=');
+
+	return (eq < line.n && setting_named(span_trim(span_cut(line, 0, eq)))) ||
+	       span_starts(line, SPAN("[stream ")) || span_starts(line, SPAN("[policy]"));
+}
+
+static bool
+is_readable(struct parser *p, struct span line)
+{
+	for (size_t i = 0; i < line.n; i++)
+		if (((unsigned char)line.p[i] < ' ' && line.p[i] != '\t') || line.p[i] == 0x7f) {
+			fault(p, p->line, "there is a control character (0x%02x); remove it", (unsigned char)line.p[i]);
+			return false;
+		}
+	if (!text_is_utf8(line)) {
+		fault(p, p->line, "these bytes are not UTF-8; save the file as UTF-8");
+		return false;
+	}
+	return true;
+}
+
+static void
+read_line(struct parser *p, struct span raw)
+{
+	struct span line = span_trim(raw);
+	bool indented = raw.n > 0 && is_white(raw.p[0]);
+
+	if (span_ends(raw, SPAN("\r")))
+		raw.n--;
+	if (line.n == 0 || line.p[0] == '#') {
+		is_readable(p, raw);
+		return;
+	}
+	if (!indented) {
+		end_logical(p);
+		p->broken = false;
+	}
+	if (!is_readable(p, raw)) {
+		p->broken = p->broken || !indented;
+		return;
+	}
+	if (indented) {
+		if (p->broken)
+			return;
+		if (looks_indented(line)) {
+			fault(p, p->line,
+			    "white space before `%.*s' makes it part of the line before; start it at the left margin",
+			    SHOWN(line));
+			return;
+		}
+		if (p->npieces == 0 || p->text.p[0] == '[') {
+			fault(p, p->line,
+			    "white space at the start continues a setting, and none came before; remove it");
+			return;
+		}
+		buf_addc(&p->text, ' ');
+	}
+	if (p->npieces == p->cappieces) {
+		p->cappieces = p->cappieces ? 2 * p->cappieces : 16;
+		p->piece = xreallocarray(p->piece, p->cappieces, sizeof *p->piece);
+	}
+	p->piece[p->npieces++] = (struct piece){ p->text.n, p->line };
+	buf_add(&p->text, line);
+}
+
+/* ---- the whole ---- */
+
+static void
+set_defaults(struct parser *p)
+{
+	for (size_t i = 0; i < NSETTINGS; i++)
+		if (settings[i].value)
+			read_value(p, 0, &settings[i], span_of(settings[i].value), settings[i].value);
+	assert(p->nfaults == 0);
+}
+
+static void
+count_lines(struct parser *p, struct span text)
+{
+	for (size_t i = 0; i < text.n; i++)
+		p->line += text.p[i] == '\n';
+}
+
+static void
+read_lines(struct parser *p, struct span text)
+{
+	struct span line;
+
+	/* Editors of another world put a mark at the start of UTF-8. */
+	if (span_starts(text, SPAN("\xef\xbb\xbf")))
+		text = span_from(text, 3);
+	while (span_split(&text, '\n', &line)) {
+		p->line++;
+		read_line(p, line);
+	}
+	end_logical(p);
+	if (p->line == 0)
+		p->line = 1; /* an empty file has a first line, to say that things are missing */
+}
+
+/* Numbers that nobody set: all of them are at least 1. */
+static void
+apply_preset(struct conf *c)
+{
+	for (size_t i = 0; i < NSETTINGS; i++) {
+		unsigned *n = place(c, 0, &settings[i]);
+
+		if (is_presets(&settings[i]) && *n == 0)
+			*n = presets_number(&settings[i], c->preset);
+	}
+	c->policy.on[CAUSE_NONE] = ACTION_SEND;
+}
+
+static bool
+is_bad(const struct parser *p, const char *name)
+{
+	return p->bad[setting_named(span_of(name)) - settings];
+}
+
+/* The later of the lines that set these; the last of the file when none does. */
+static unsigned
+later_line(const struct parser *p, enum section section, const char *a, const char *b)
+{
+	unsigned x = p->set[section][setting_named(span_of(a)) - settings];
+	unsigned y = p->set[section][setting_named(span_of(b)) - settings];
+
+	return x > y ? x : y > 0 ? y : p->line;
+}
+
+/* What two settings say together. */
+static void
+check_together(struct parser *p)
+{
+	const struct policy *q = &p->conf->policy;
+
+	if (q->semi_days <= q->engaged_days && !is_bad(p, "semi_days") && !is_bad(p, "engaged_days"))
+		fault(p, later_line(p, POLICY, "semi_days", "engaged_days"),
+		    "semi_days (%u) must be more than engaged_days (%u)", q->semi_days, q->engaged_days);
+	if (q->new_max_days < q->new_days && !is_bad(p, "new_max_days") && !is_bad(p, "new_days"))
+		fault(p, later_line(p, POLICY, "new_max_days", "new_days"),
+		    "new_max_days (%u) must be at least new_days (%u)", q->new_max_days, q->new_days);
+	if (span_ieq(span_of(p->conf->campaign_header), span_of(p->conf->stream_header)))
+		fault(p, later_line(p, GENERAL, "campaign_header", "stream_header"),
+		    "campaign_header and stream_header are both `%.*s'; they must differ",
+		    SHOWN(span_of(p->conf->stream_header)));
+}
+
+static void
+check_required(struct parser *p)
+{
+	for (size_t i = 0; i < NSETTINGS; i++) {
+		const struct setting *s = &settings[i];
+		struct buf allowed = BUF(1024);
+
+		if (!is_required(s) || p->set[GENERAL][i] > 0)
+			continue;
+		add_allowed(s, &allowed);
+		if (allowed.n > 0)
+			fault(p, p->line, "`%s' is required; choose %s", s->name, buf_cstr(&allowed));
+		else
+			fault(p, p->line, "`%s' is required; add a line such as %s = %s", s->name, s->name, s->example);
+		buf_free(&allowed);
+	}
+}
+
+static void
+report(struct parser *p, const char *name, struct buf *errors)
+{
+	for (size_t i = 0; i < p->nfaults; i++) {
+		buf_addf(errors, "%s:%u: %s\n", name, p->fault[i].line, p->fault[i].what);
+		free(p->fault[i].what);
+	}
+	if (p->nmore > 0)
+		buf_addf(errors, "%s:%u: and %zu more\n", name, p->line, p->nmore);
+}
+
+struct conf *
+conf_parse_anyway(struct span text, const char *name, struct buf *errors, bool *good)
+{
+	struct parser *p = xcalloc(1, sizeof *p);
+	struct conf *c = p->conf = xcalloc(1, sizeof *c);
+
+	c->stream = xcalloc(1, sizeof *c->stream);
+	c->nstreams = 1;
+	c->stream[0].name = xstrdup("default");
+	buf_init(&p->text, 2 * text.n + 16);
+	set_defaults(p);
+
+	p->section = GENERAL;
+	if (span_find(text, '\0') < text.n) {
+		/* UTF-16, or no text at all: anything else that can be said is noise. */
+		count_lines(p, span_cut(text, 0, span_find(text, '\0')));
+		fault(p, ++p->line, "there is a NUL byte; this is not a text file in UTF-8");
+	} else {
+		read_lines(p, text);
+		apply_preset(c);
+		check_together(p);
+		check_required(p);
+	}
+	for (size_t i = 0; i < c->nstreams; i++)
+		c->enforce_any = c->enforce_any || (c->stream[i].enforce && !c->stream[i].transactional);
+
+	*good = p->nfaults == 0;
+	report(p, name, errors);
+	buf_free(&p->text);
+	free(p->piece);
+	free(p->stream_line);
+	free(p);
+	return c;
+}
+
+struct conf *
+conf_parse(struct span text, const char *name, struct buf *errors)
+{
+	bool good;
+	struct conf *c = conf_parse_anyway(text, name, errors, &good);
+
+	if (!good) {
+		conf_free(c);
+		return NULL;
+	}
+	return c;
+}
+
+void
+conf_free(struct conf *c)
+{
+	if (c == NULL)
+		return;
+	/* Last to first: the others may have borrowed from the default one. */
+	for (size_t k = c->nstreams; k-- > 0;) {
+		for (size_t i = 0; i < NSETTINGS; i++)
+			if (settings[i].in & IN(STREAM))
+				value_free(c, k, &settings[i]);
+		free(c->stream[k].name);
+	}
+	for (size_t i = 0; i < NSETTINGS; i++)
+		if (!(settings[i].in & IN(STREAM)))
+			value_free(c, 0, &settings[i]);
+	free(c->stream);
+	free(c);
+}
+
+const struct stream *
+conf_stream(const struct conf *c, struct span name)
+{
+	for (size_t i = 0; i < c->nstreams; i++)
+		if (span_eq(span_of(c->stream[i].name), name))
+			return &c->stream[i];
+	return NULL;
+}
+
+enum mode
+conf_mode(const struct conf *c, const struct stream *s, enum axis axis, enum consent consent)
+{
+	return mode_min(axis == AXIS_OPENS ? s->opens : s->links, privacy_allows(c->privacy_profile, axis, consent));
+}

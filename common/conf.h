@@ -1,0 +1,103 @@
+/* conf.h -- the settings: one table drives reading, defaults, checks, `rekindle conf` and the sample.  Pure. */
+#ifndef REKINDLE_CONF_H
+#define REKINDLE_CONF_H
+
+#include <stdint.h>
+#include <stdio.h>
+
+#include "common/buf.h"
+#include "common/engage.h"
+#include "common/log.h"
+#include "common/privacy.h"
+
+#define CONF_FILE_MAX (1024 * 1024)
+#define CONF_STREAMS_MAX 1000
+#define CONF_ERRORS_MAX 100
+
+/* Owned strings. */
+struct list {
+	char **item;
+	size_t n;
+};
+
+enum unsubscribe_headers { UNSUBSCRIBE_ADD, UNSUBSCRIBE_REPLACE, UNSUBSCRIBE_OFF };
+
+/*
+ * A newsletter or sender: `[stream NAME]`.  conf->stream[0] is "default": the
+ * general settings, for campaign mail that only the campaign header selects.
+ * A stream starts with the general section's values and overrides them.
+ */
+struct stream {
+	char *name;      /* letters, digits, - _ . ; at most 63 */
+	char *campaign;  /* name when the message names none; {date} becomes 2026-01-31 */
+	/* Which mail belongs here: any one of these is enough. */
+	struct list match_header;        /* "Name" (present) or "Name: text" (value contains text, case ignored) */
+	struct list match_login;         /* SASL login names, exact */
+	struct list match_network;       /* client address or CIDR */
+	struct list match_sender_domain; /* envelope sender's domain, case ignored; ".example.org" also below it */
+	struct list match_daemon;        /* Postfix's milter_macro_daemon_name */
+	bool match_list_unsubscribe;     /* the message has a List-Unsubscribe header */
+	bool transactional; /* exempt from policy; nothing is ever stopped */
+	bool enforce;       /* false = observe: verdicts are computed, logged and counted, none carried out */
+	enum mode opens, links;          /* ceilings of this stream's campaigns */
+	enum unsubscribe_headers list_unsubscribe;
+	bool several_leave; /* several_recipients = leave; else anonymous */
+	struct list untracked_domains;   /* links there stay as they are, and below them */
+};
+
+struct conf {
+	char *data_dir, *key_file;
+	char *tracking_url;   /* http(s)://host[:port][/path], no trailing slash */
+	enum privacy_profile privacy_profile;
+	char *milter_socket;  /* Postfix (unix:PATH, inet:HOST:PORT) or libmilter (inet:PORT@HOST, local:PATH, fd:N) syntax, as written */
+	struct list http_listen;   /* HOST:PORT, [V6]:PORT, *:PORT, PORT; port 0 = any free one (logged) */
+	struct list admin_listen;  /* /healthz /readyz /metrics; the same syntax; empty = none */
+	char *campaign_header; /* names the campaign and selects the message; stripped */
+	char *stream_header;   /* names the stream; stripped */
+	int64_t answer_within;   /* ms a hit waits for its touch to be durable */
+	int64_t record_within;   /* ms a message waits for its SENT touch to be durable */
+	int64_t request_within;  /* ms for one whole HTTP request */
+	int64_t idle_timeout;    /* ms between requests on one connection */
+	unsigned threads;        /* tracker loops; 0 = one per processor */
+	unsigned max_connections;
+	uint64_t max_message;    /* bytes; larger mail is passed untouched */
+	int64_t keep_facts;      /* ms */
+	uint64_t facts_size, state_size; /* map sizes: the most that each file may grow to */
+	bool log_syslog;
+	enum log_level log_level;
+	enum preset preset;      /* gave the numbers of the policy that are not set */
+	struct policy policy;
+	struct stream *stream;
+	size_t nstreams;       /* at least 1 */
+	bool enforce_any;      /* some stream enforces */
+};
+
+/*
+ * Reads a whole file's text; name is for messages.  Every fault goes to
+ * errors as "NAME:LINE: what is wrong; what would be right" lines, all of
+ * them (up to CONF_ERRORS_MAX), in file order; then NULL.  conf_free when done.
+ */
+struct conf *conf_parse(struct span text, const char *name, struct buf *errors);
+/* The same, but never NULL: with defaults in place of what is wrong, to look on for faults elsewhere.  Not to work with. */
+struct conf *conf_parse_anyway(struct span text, const char *name, struct buf *errors, bool *good);
+void conf_free(struct conf *);
+
+/* The effective settings as a file that reads back to the same. */
+void conf_print(const struct conf *, struct buf *out);
+/* The commented sample: every key, its default and one line of explanation. */
+void conf_sample(struct buf *out);
+/* The i-th setting's section ("", "stream" or "policy") and name; false past the end.  For tests of the manual. */
+bool conf_setting(size_t i, const char **section, const char **name);
+
+/* NULL when there is none of this name. */
+const struct stream *conf_stream(const struct conf *, struct span name);
+
+/* How much this stream may keep of a recipient with this consent: the lowest of ceiling and profile. */
+enum mode conf_mode(const struct conf *, const struct stream *, enum axis, enum consent);
+
+/* "unix:/path" "inet:host:port" "inet:port@host" ... in libmilter's syntax; false when it is neither. */
+bool conf_milter_socket(struct span, struct buf *libmilter);
+/* Splits HOST:PORT, [V6]:PORT, *:PORT or PORT; host "" means any.  False when malformed. */
+bool conf_host_port(struct span, struct span *host, uint16_t *port);
+
+#endif

@@ -1,0 +1,19 @@
+/* proc.h -- manners of a daemon: arguments, signals, readiness. */
+#ifndef REKINDLE_PROC_H
+#define REKINDLE_PROC_H
+
+#include <signal.h>
+#include <stdbool.h>
+
+#define DEFAULT_CONF_FILE SYSCONFDIR "/rekindle/rekindle.conf"
+
+/* -c FILE, -V (version), -h; anything else is usage, exit status 2.  Returns the configuration file. */
+const char *proc_arguments(int argc, char **argv, const char *program);
+
+/* Blocks these and SIGPIPE in this thread and all that it starts.  Call before any thread. */
+void proc_block(const sigset_t *);
+
+/* Tells systemd (sd_notify(3)'s protocol), when it listens: "READY=1", "STOPPING=1", "RELOADING=1". */
+void proc_notify(const char *state);
+
+#endif

@@ -1,0 +1,232 @@
+#include "common/setup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/mem.h"
+
+#define FAULTS_MAX (256 * 1024)
+
+struct setup_slot {
+	pthread_mutex_t lock;
+	struct setup *current;
+};
+
+/* Appends up to max bytes and takes the file's mode from the same open file.  False with why, and errno. */
+static bool
+read_file(const char *path, size_t max, struct buf *out, mode_t *mode, struct buf *why)
+{
+	struct stat st;
+	char chunk[8192];
+	size_t had = out->n;
+	ssize_t n;
+	int fd, error;
+
+	if ((fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY)) < 0 || fstat(fd, &st) < 0)
+		goto fail;
+	*mode = st.st_mode;
+	if (S_ISDIR(st.st_mode)) {
+		errno = EISDIR;
+		goto fail;
+	}
+	while ((n = read(fd, chunk, sizeof chunk)) != 0) {
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			goto fail;
+		buf_add(out, span_make(chunk, (size_t)n));
+		if (out->over || out->n - had > max) {
+			errno = EFBIG;
+			goto fail;
+		}
+	}
+	close(fd);
+	return true;
+
+fail:
+	error = errno;
+	if (error == EFBIG)
+		buf_addf(why, "%s: larger than %zu bytes", path, max);
+	else
+		buf_addf(why, "%s: %s", path, strerror(error));
+	if (fd >= 0)
+		close(fd);
+	errno = error;
+	return false;
+}
+
+bool
+file_read(const char *path, size_t max, struct buf *out, struct buf *why)
+{
+	mode_t mode;
+
+	return read_file(path, max, out, &mode, why);
+}
+
+/* Keys are wiped before their memory goes back. */
+static void
+wipe(struct buf *b)
+{
+	if (b->p)
+		explicit_bzero(b->p, b->cap);
+	buf_free(b);
+}
+
+/* What keys_parse calls "line 3: ..." becomes "FILE:3: ...", as for settings. */
+static void
+add_keys_fault(struct buf *why, const char *path, struct span what)
+{
+	if (span_starts(what, SPAN("line ")))
+		buf_addf(why, "%s:%.*s\n", path, SPAN_ARG(span_from(what, 5)));
+	else
+		buf_addf(why, "%s:1: %.*s\n", path, SPAN_ARG(what));
+}
+
+static bool
+load_keys(struct keys *keys, const char *path, struct buf *why)
+{
+	/* All of the memory at once: a buffer that grows leaves copies behind. */
+	struct buf text = BUF(KEY_FILE_MAX), what = BUF(4096);
+	mode_t mode = 0;
+	bool good = false;
+
+	buf_room(&text, text.max);
+	if (!read_file(path, KEY_FILE_MAX, &text, &mode, why))
+		buf_adds(why, errno == ENOENT ? "; make one with `rekindle key new'\n" : "\n");
+	else if (mode & 07)
+		buf_addf(why, "%s: everybody may use these keys (mode %04o); chmod 0640 %s\n", path,
+		    (unsigned)mode & 07777, path);
+	else if (!keys_parse(keys, buf_span(&text), &what))
+		add_keys_fault(why, path, buf_span(&what));
+	else
+		good = true;
+	wipe(&text);
+	buf_free(&what);
+	return good;
+}
+
+/* Never NULL unless the file cannot be read at all. */
+static struct conf *
+load_conf(const char *path, struct buf *why, bool *good)
+{
+	struct buf text = BUF(CONF_FILE_MAX + 1);
+	struct conf *c = NULL;
+
+	*good = false;
+	if (file_read(path, CONF_FILE_MAX, &text, why))
+		c = conf_parse_anyway(buf_span(&text), path, why, good);
+	else
+		buf_addc(why, '\n');
+	buf_free(&text);
+	return c;
+}
+
+struct conf *
+setup_conf(const char *path, struct buf *why)
+{
+	bool good;
+	struct conf *c = load_conf(path, why, &good);
+
+	if (!good) {
+		conf_free(c);
+		return NULL;
+	}
+	return c;
+}
+
+static void
+setup_free(struct setup *s)
+{
+	conf_free(s->conf);
+	sealer_free(s->sealer);
+	explicit_bzero(&s->keys, sizeof s->keys);
+	free(s);
+}
+
+/* Faulty settings still name a key file: an administrator hears everything at once. */
+struct setup *
+setup_load(const char *conf_file, struct buf *why)
+{
+	struct setup *s = xcalloc(1, sizeof *s);
+	bool good;
+
+	s->refs = 1;
+	if ((s->conf = load_conf(conf_file, why, &good)) == NULL)
+		goto fail;
+	if (!load_keys(&s->keys, s->conf->key_file, why) || !good)
+		goto fail;
+	if ((s->sealer = sealer_new(&s->keys)) == NULL) {
+		buf_addf(why, "%s: the crypto library refuses these keys\n", s->conf->key_file);
+		goto fail;
+	}
+	return s;
+
+fail:
+	setup_free(s);
+	return NULL;
+}
+
+struct setup_slot *
+setup_slot_new(struct setup *first)
+{
+	struct setup_slot *slot = xcalloc(1, sizeof *slot);
+
+	pthread_mutex_init(&slot->lock, NULL);
+	slot->current = first;
+	return slot;
+}
+
+/* Under the lock: the slot's own reference keeps it alive until ours counts. */
+struct setup *
+setup_get(struct setup_slot *slot)
+{
+	struct setup *s;
+
+	pthread_mutex_lock(&slot->lock);
+	s = slot->current;
+	__atomic_add_fetch(&s->refs, 1, __ATOMIC_RELAXED);
+	pthread_mutex_unlock(&slot->lock);
+	return s;
+}
+
+void
+setup_put(struct setup *s)
+{
+	if (s && __atomic_sub_fetch(&s->refs, 1, __ATOMIC_ACQ_REL) == 0)
+		setup_free(s);
+}
+
+static void
+log_lines(struct span text)
+{
+	struct span line;
+
+	while (span_split(&text, '\n', &line))
+		log_error("%.*s", SPAN_ARG(line));
+}
+
+bool
+setup_reload(struct setup_slot *slot, const char *conf_file)
+{
+	struct buf why = BUF(FAULTS_MAX);
+	struct setup *fresh = setup_load(conf_file, &why), *old;
+
+	log_lines(buf_span(&why));
+	buf_free(&why);
+	if (fresh == NULL) {
+		log_error("settings: not reloaded, the old ones stay");
+		return false;
+	}
+	pthread_mutex_lock(&slot->lock);
+	old = slot->current;
+	slot->current = fresh;
+	pthread_mutex_unlock(&slot->lock);
+	setup_put(old);
+	log_info("settings: reloaded from %s", conf_file);
+	return true;
+}

@@ -1,0 +1,32 @@
+/* setup.h -- settings and keys as one snapshot, replaced as a whole on reload. */
+#ifndef REKINDLE_SETUP_H
+#define REKINDLE_SETUP_H
+
+#include "common/conf.h"
+#include "common/keys.h"
+#include "common/token.h"
+
+struct setup {
+	struct conf *conf;
+	struct keys keys;
+	struct sealer *sealer;
+	int refs; /* setup.c's */
+};
+
+/* Reads and checks both files.  NULL with all faults in why, one per line. */
+struct setup *setup_load(const char *conf_file, struct buf *why);
+/* Settings only, without keys: for `rekindle conf` and `rekindle key new`. */
+struct conf *setup_conf(const char *conf_file, struct buf *why);
+
+/* A place for the current one, shared by all threads. */
+struct setup_slot;
+struct setup_slot *setup_slot_new(struct setup *first); /* takes the reference */
+struct setup *setup_get(struct setup_slot *);           /* one more reference; end it with setup_put */
+void setup_put(struct setup *);
+/* Loads again; on any fault logs all of them, keeps the old one and returns false. */
+bool setup_reload(struct setup_slot *, const char *conf_file);
+
+/* A whole file, at most max bytes.  False with why. */
+bool file_read(const char *path, size_t max, struct buf *out, struct buf *why);
+
+#endif
