@@ -32,6 +32,7 @@ struct profile {
 	uint32_t opens, clicks;                 /* human */
 	uint32_t machine_opens, machine_clicks;
 	uint32_t left, joined, bounced, complained, held, released; /* of all streams */
+	uint32_t affirmed; /* the last JOINED, of whatever scope: silence before it proves nothing */
 	/*
 	 * By enum axis: seconds << 2 | rank, 0 = never asked, so that the newest
 	 * wins and at the same second the stricter one (see profile_consent).

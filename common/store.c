@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/codec.h"
 #include "common/log.h"
 #include "common/mem.h"
 
@@ -47,24 +48,7 @@ struct fold_txn {
 	MDB_txn *txn;
 };
 
-/* ---- numbers on disk: values little-endian, keys big-endian so that they sort ---- */
-
-static void
-put_le(unsigned char *p, uint64_t v, size_t bytes)
-{
-	for (size_t i = 0; i < bytes; i++, v >>= 8)
-		p[i] = (unsigned char)v;
-}
-
-static uint64_t
-get_le(const unsigned char *p, size_t bytes)
-{
-	uint64_t v = 0;
-
-	while (bytes-- > 0)
-		v = v << 8 | p[bytes];
-	return v;
-}
+/* ---- numbers on disk: values little-endian (codec.h), keys big-endian so that they sort ---- */
 
 static void
 put_be(unsigned char *p, uint64_t v, size_t bytes)
@@ -230,7 +214,7 @@ get_meta(MDB_txn *txn, MDB_dbi dbi, const char *name, uint64_t *out)
 
 	*out = 0;
 	if (rc == 0 && v.mv_size == 8)
-		*out = get_le(v.mv_data, 8);
+		*out = get_u64(v.mv_data);
 	return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
@@ -240,7 +224,7 @@ put_meta(MDB_txn *txn, MDB_dbi dbi, const char *name, uint64_t number)
 	unsigned char bytes[8];
 	MDB_val k = val(name, strlen(name)), v = val(bytes, sizeof bytes);
 
-	put_le(bytes, number, 8);
+	put_u64(bytes, number);
 	return mdb_put(txn, dbi, &k, &v, 0);
 }
 
@@ -413,7 +397,7 @@ put_campaign_names(struct store *s, MDB_txn *txn, const struct record *r)
 	struct span stream = span_cut(r->stream, 0, 255), name = span_cut(r->campaign, 0, NAME_MAX_BYTES);
 
 	put_be(key, r->touch.campaign, 8);
-	put_le(value, r->touch.stream, 8);
+	put_u64(value, r->touch.stream);
 	value[8] = (unsigned char)stream.n;
 	if (stream.n)
 		memcpy(value + 9, stream.p, stream.n);
@@ -618,7 +602,7 @@ pack_counters(unsigned char *out, const void *record, size_t bytes)
 
 	for (size_t i = 0; i < bytes; i += 8) {
 		memcpy(&number, (const char *)record + i, 8);
-		put_le(out + i, number, 8);
+		put_u64(out + i, number);
 	}
 }
 
@@ -631,7 +615,7 @@ unpack_counters(void *record, size_t bytes, struct span v)
 	if (v.n > bytes || v.n % 8 != 0)
 		return false;
 	for (size_t i = 0; i < v.n; i += 8) {
-		number = get_le((const unsigned char *)v.p + i, 8);
+		number = get_u64((const unsigned char *)v.p + i);
 		memcpy((char *)record + i, &number, 8);
 	}
 	return true;
@@ -669,11 +653,11 @@ take_firsts(void *arg, struct span v)
 
 	if (v.n != FIRSTS_BYTES)
 		return false;
-	f->opened_all = (uint32_t)get_le(p, 4);
-	f->opened_human = (uint32_t)get_le(p + 4, 4);
-	f->clicked_all = (uint32_t)get_le(p + 8, 4);
-	f->clicked_human = (uint32_t)get_le(p + 12, 4);
-	f->left = (uint32_t)get_le(p + 16, 4);
+	f->opened_all = get_u32(p);
+	f->opened_human = get_u32(p + 4);
+	f->clicked_all = get_u32(p + 8);
+	f->clicked_human = get_u32(p + 12);
+	f->left = get_u32(p + 16);
 	return true;
 }
 
@@ -948,7 +932,7 @@ each_day(struct walk *w, struct span key, struct span value, bool *go_on)
 	if (key.n != sizeof who || value.n != 4)
 		return false;
 	memcpy(&who, key.p, sizeof who);
-	*go_on = w->fn.day(w->fn_arg, &who, (uint32_t)get_le((const unsigned char *)value.p, 4));
+	*go_on = w->fn.day(w->fn_arg, &who, get_u32((const unsigned char *)value.p));
 	return true;
 }
 
@@ -1106,11 +1090,11 @@ fold_put_firsts(struct fold_txn *t, uint64_t campaign, const struct who *w, uint
 	unsigned char key[FIRSTS_KEY], bytes[FIRSTS_BYTES];
 
 	firsts_key(key, campaign, w, link);
-	put_le(bytes, f->opened_all, 4);
-	put_le(bytes + 4, f->opened_human, 4);
-	put_le(bytes + 8, f->clicked_all, 4);
-	put_le(bytes + 12, f->clicked_human, 4);
-	put_le(bytes + 16, f->left, 4);
+	put_u32(bytes, f->opened_all);
+	put_u32(bytes + 4, f->opened_human);
+	put_u32(bytes + 8, f->clicked_all);
+	put_u32(bytes + 12, f->clicked_human);
+	put_u32(bytes + 16, f->left);
 	return fold_put(t, t->store->firsts, key, sizeof key, bytes, sizeof bytes);
 }
 
@@ -1132,9 +1116,9 @@ keep_day(struct store *s, MDB_txn *txn, const struct touch *t)
 
 	if (rc != 0 && rc != MDB_NOTFOUND)
 		return rc;
-	if (rc == 0 && v.mv_size == 4 && get_le(v.mv_data, 4) >= day)
+	if (rc == 0 && v.mv_size == 4 && get_u32(v.mv_data) >= day)
 		return 0;
-	put_le(bytes, day, 4);
+	put_u32(bytes, (uint32_t)day);
 	v = val(bytes, sizeof bytes);
 	return mdb_put(txn, s->days, &k, &v, 0);
 }

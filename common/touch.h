@@ -15,7 +15,7 @@ enum touch_kind {
 	TOUCH_OPEN = 3,
 	TOUCH_CLICK = 4,
 	TOUCH_LEFT = 5,       /* unsubscribed: from `stream`, or from everything when stream is 0 */
-	TOUCH_JOINED = 6,     /* subscribed (again): lifts an earlier LEFT of the same scope; without a stream also BOUNCED, COMPLAINED */
+	TOUCH_JOINED = 6,     /* subscribed (again): lifts an earlier LEFT of the same scope; if global, BOUNCED and COMPLAINED */
 	TOUCH_BOUNCED = 7,    /* hard bounce */
 	TOUCH_COMPLAINED = 8,
 	TOUCH_CONSENT = 9,    /* detail = axis << 4 | enum consent */

@@ -1,0 +1,293 @@
+#include "common/codec.h"
+
+static const char url_digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+static const char mime_digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+#define LINE 76 /* RFC 2045: both encodings */
+
+/* What a character is worth: 0..63, or one of these. */
+enum { FOREIGN = -1, SPACE = -2, PAD = -3 };
+
+/* clang-format off */
+/* Kept one higher, so that everything not named is FOREIGN. */
+#define LETTERS_AND_DIGITS \
+	['A'] = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, \
+	['a'] = 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, \
+	['0'] = 53, 54, 55, 56, 57, 58, 59, 60, 61, 62
+
+static const signed char url_value[256] = {
+	LETTERS_AND_DIGITS, ['-'] = 63, ['_'] = 64,
+};
+static const signed char mime_value[256] = {
+	LETTERS_AND_DIGITS, ['+'] = 63, ['/'] = 64,
+	[' '] = SPACE + 1, ['\t'] = SPACE + 1, ['\r'] = SPACE + 1, ['\n'] = SPACE + 1, ['='] = PAD + 1,
+};
+/* clang-format on */
+
+static inline int
+value(const signed char table[256], char c)
+{
+	return table[(unsigned char)c] - 1;
+}
+
+/* n bytes, 1 to 3 of them, as n + 1 characters. */
+static void
+encode_group(char *out, const unsigned char *in, size_t n, const char *digits)
+{
+	unsigned v = (unsigned)in[0] << 16 | (n > 1 ? (unsigned)in[1] << 8 : 0) | (n > 2 ? in[2] : 0);
+
+	for (size_t i = 0; i <= n; i++)
+		out[i] = digits[v >> (18 - 6 * i) & 63];
+}
+
+/* n characters' worth, 2 to 4 of them, as n - 1 bytes. */
+static void
+decode_group(char *out, unsigned v, size_t n)
+{
+	v <<= 6 * (4 - n);
+	for (size_t i = 0; i + 1 < n; i++)
+		out[i] = (char)(v >> (16 - 8 * i));
+}
+
+void
+base64url_add(struct buf *b, struct span bytes)
+{
+	const unsigned char *in = (const unsigned char *)bytes.p;
+	size_t n = bytes.n / 3 * 4 + (bytes.n % 3 ? bytes.n % 3 + 1 : 0);
+	char *out = n ? buf_room(b, n) : NULL;
+
+	if (out == NULL)
+		return;
+	for (size_t i = 0; i < bytes.n; i += 3, out += 4)
+		encode_group(out, in + i, bytes.n - i < 3 ? bytes.n - i : 3, url_digits);
+	buf_grew(b, n);
+}
+
+bool
+base64url_read(struct buf *b, struct span text)
+{
+	size_t rest = text.n % 4;
+	size_t n = text.n / 4 * 3 + (rest ? rest - 1 : 0);
+	char *out;
+
+	if (rest == 1)
+		return false;
+	if (text.n == 0)
+		return true;
+	if ((out = buf_room(b, n)) == NULL)
+		return false;
+
+	for (size_t i = 0; i < text.n; i += 4, out += 3) {
+		size_t group = text.n - i < 4 ? text.n - i : 4;
+		unsigned v = 0;
+
+		for (size_t k = 0; k < group; k++) {
+			int d = value(url_value, text.p[i + k]);
+
+			if (d < 0)
+				return false;
+			v = v << 6 | (unsigned)d;
+		}
+		/* Bits that stand for nothing must be zero, or one claim would have many spellings. */
+		if ((group == 2 && v & 15) || (group == 3 && v & 3))
+			return false;
+		decode_group(out, v, group);
+	}
+	buf_grew(b, n);
+	return true;
+}
+
+/* Counts the characters that stand for something; false when they do not add up. */
+static bool
+base64_check(struct span text, size_t *digits)
+{
+	size_t n = 0, pads = 0;
+
+	for (size_t i = 0; i < text.n; i++) {
+		int d = value(mime_value, text.p[i]);
+
+		if (d == SPACE)
+			continue;
+		if (d == FOREIGN || (d >= 0 && pads > 0))
+			return false;
+		if (d == PAD)
+			pads++;
+		else
+			n++;
+	}
+	*digits = n;
+	return n % 4 != 1 && (pads == 0 || (n % 4 != 0 && pads == 4 - n % 4));
+}
+
+bool
+base64_read(struct buf *b, struct span text)
+{
+	size_t digits, group = 0;
+	unsigned v = 0;
+	char *out;
+
+	if (!base64_check(text, &digits))
+		return false;
+	if (digits == 0)
+		return true;
+	if ((out = buf_room(b, digits / 4 * 3 + (digits % 4 ? digits % 4 - 1 : 0))) == NULL)
+		return false;
+	buf_grew(b, digits / 4 * 3 + (digits % 4 ? digits % 4 - 1 : 0));
+
+	for (size_t i = 0; i < text.n; i++) {
+		int d = value(mime_value, text.p[i]);
+
+		if (d < 0)
+			continue;
+		v = v << 6 | (unsigned)d;
+		if (++group == 4) {
+			decode_group(out, v, 4);
+			out += 3;
+			group = 0;
+			v = 0;
+		}
+	}
+	if (group > 0)
+		decode_group(out, v, group);
+	return true;
+}
+
+void
+base64_add_lines(struct buf *b, struct span bytes, struct span eol)
+{
+	const size_t full = LINE / 4 * 3;
+
+	for (size_t at = 0; at < bytes.n; at += full) {
+		struct span piece = span_cut(bytes, at, at + full);
+		const unsigned char *in = (const unsigned char *)piece.p;
+		char line[LINE];
+		size_t n = 0;
+
+		for (size_t i = 0; i < piece.n; i += 3, n += 4) {
+			memset(line + n, '=', 4);
+			encode_group(line + n, in + i, piece.n - i < 3 ? piece.n - i : 3, mime_digits);
+		}
+		buf_add(b, span_make(line, n));
+		buf_add(b, eol);
+	}
+}
+
+static int
+hex_value(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c = ascii_lower(c);
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static bool
+is_blank(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
+/* Every "=" is followed by two hexadecimal digits. */
+static bool
+qp_check(struct span line)
+{
+	for (size_t i = 0; i < line.n; i++) {
+		if (line.p[i] != '=')
+			continue;
+		if (line.n - i < 3 || hex_value(line.p[i + 1]) < 0 || hex_value(line.p[i + 2]) < 0)
+			return false;
+		i += 2;
+	}
+	return true;
+}
+
+bool
+qp_read_line(struct buf *b, struct span line, bool *soft)
+{
+	while (line.n > 0 && is_blank(line.p[line.n - 1]))
+		line.n--;
+	*soft = line.n > 0 && line.p[line.n - 1] == '=';
+	if (*soft)
+		line.n--;
+	if (!qp_check(line))
+		return false;
+
+	for (size_t at = 0; at < line.n;) {
+		struct span literal = span_cut(line, at, at + span_find(span_from(line, at), '='));
+
+		buf_add(b, literal);
+		at += literal.n;
+		if (at < line.n) {
+			buf_addc(b, (char)(hex_value(line.p[at + 1]) << 4 | hex_value(line.p[at + 2])));
+			at += 3;
+		}
+	}
+	return true;
+}
+
+/* Length of the line break at the start of s, 0 when there is none. */
+static size_t
+line_break(struct span s)
+{
+	if (span_starts(s, SPAN("\r\n")))
+		return 2;
+	return span_starts(s, SPAN("\n")) ? 1 : 0;
+}
+
+/* Must the first byte of s be escaped?  `last`: a line break or the end comes after it. */
+static bool
+qp_escapes(struct span s, bool first, bool last)
+{
+	unsigned char c = (unsigned char)s.p[0];
+
+	if (is_blank(s.p[0]))
+		return last;
+	if (c < ' ' || c > '~' || c == '=')
+		return true;
+	return first && (c == '.' || span_starts(s, SPAN("--")) || span_starts(s, SPAN("From ")));
+}
+
+void
+qp_add(struct buf *b, struct span bytes, struct span eol, bool soft_end)
+{
+	static const char hex[] = "0123456789ABCDEF";
+	size_t column = 0;
+
+	for (size_t i = 0; i < bytes.n;) {
+		struct span rest = span_from(bytes, i);
+		size_t n = line_break(rest);
+
+		if (n > 0) {
+			buf_add(b, span_cut(rest, 0, n));
+			i += n;
+			column = 0;
+			continue;
+		}
+
+		bool last = rest.n == 1 ? !soft_end : line_break(span_from(rest, 1)) > 0;
+		bool escape = qp_escapes(rest, column == 0, last);
+
+		/* All but the last piece of a line need room for the "=" of a soft break. */
+		if (column + (escape ? 3 : 1) > (last ? LINE : LINE - 1)) {
+			buf_addc(b, '=');
+			buf_add(b, eol);
+			column = 0;
+			continue;
+		}
+		if (escape) {
+			unsigned char c = (unsigned char)rest.p[0];
+			char text[3] = { '=', hex[c >> 4], hex[c & 15] };
+
+			buf_add(b, span_make(text, sizeof text));
+			column += 3;
+		} else {
+			buf_addc(b, rest.p[0]);
+			column++;
+		}
+		i++;
+	}
+	if (soft_end && column > 0) {
+		buf_addc(b, '=');
+		buf_add(b, eol);
+	}
+}

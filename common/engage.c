@@ -1,0 +1,510 @@
+#include "common/engage.h"
+
+#include "common/text.h"
+
+#define DAY 86400
+#define LOYAL_WINDOW 90 /* days */
+#define LOYAL_DAYS 3
+#define HALF_LIFE 30 /* days */
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
+/* ---- names ---- */
+
+static const char *const engage_names[ENGAGE_CLASSES] = {
+	[ENGAGE_NEW] = "new",
+	[ENGAGE_ENGAGED] = "engaged",
+	[ENGAGE_SEMI] = "semi-engaged",
+	[ENGAGE_INACTIVE] = "inactive",
+};
+
+static const char *const reason_names[] = {
+	[REASON_RECENT] = "recent",
+	[REASON_COOLING] = "cooling",
+	[REASON_GRACE] = "grace",
+	[REASON_FEW_SENDS] = "few-sends",
+	[REASON_UNTRACKED] = "untracked",
+	[REASON_SILENT] = "silent",
+};
+
+static const char *const cause_names[CAUSES] = {
+	[CAUSE_NONE] = "none",
+	[CAUSE_COMPLAINED] = "complained",
+	[CAUSE_BOUNCED] = "bounced",
+	[CAUSE_UNSUBSCRIBED] = "unsubscribed",
+	[CAUSE_HELD] = "held",
+	[CAUSE_INACTIVE] = "inactive",
+};
+
+static const char *const action_names[] = {
+	[ACTION_SEND] = "send",
+	[ACTION_REJECT] = "reject",
+	[ACTION_DEFER] = "defer",
+	[ACTION_HOLD] = "hold",
+	[ACTION_DISCARD] = "discard",
+};
+
+static const char *
+name_of(const char *const *names, size_t n, size_t i)
+{
+	return i < n ? names[i] : "unknown";
+}
+
+/* The index of a name, n when there is none. */
+static size_t
+find_name(const char *const *names, size_t n, struct span s)
+{
+	size_t i = 0;
+
+	while (i < n && !span_ieq(s, span_of(names[i])))
+		i++;
+	return i;
+}
+
+const char *
+engage_name(enum engage e)
+{
+	return name_of(engage_names, COUNT(engage_names), e);
+}
+
+bool
+engage_parse(struct span s, enum engage *e)
+{
+	size_t i = find_name(engage_names, COUNT(engage_names), s);
+
+	if (i == COUNT(engage_names))
+		return false;
+	*e = (enum engage)i;
+	return true;
+}
+
+const char *
+reason_name(enum reason r)
+{
+	return name_of(reason_names, COUNT(reason_names), r);
+}
+
+const char *
+cause_name(enum cause c)
+{
+	return name_of(cause_names, COUNT(cause_names), c);
+}
+
+const char *
+action_name(enum action a)
+{
+	return name_of(action_names, COUNT(action_names), a);
+}
+
+bool
+action_parse(struct span s, enum action *a)
+{
+	size_t i = find_name(action_names, COUNT(action_names), s);
+
+	if (i == COUNT(action_names))
+		return false;
+	*a = (enum action)i;
+	return true;
+}
+
+/* ---- policy ---- */
+
+/*
+ * engaged and semi-engaged days; sends without a reaction of those who never
+ * and who once reacted; grace: days, sends, and no longer than.
+ */
+static const unsigned presets[][7] = {
+	[PRESET_DAILY] = { 15, 60, 16, 16, 30, 5, 45 },
+	[PRESET_WEEKLY] = { 30, 90, 11, 16, 30, 5, 60 },
+	[PRESET_MONTHLY] = { 60, 180, 5, 5, 60, 3, 90 },
+	[PRESET_QUARTERLY] = { 120, 270, 3, 3, 90, 2, 180 },
+};
+
+struct policy
+policy_preset(enum preset preset)
+{
+	const unsigned *v = presets[(size_t)preset < COUNT(presets) ? preset : PRESET_WEEKLY];
+
+	return (struct policy){
+		.engaged_days = v[0],
+		.semi_days = v[1],
+		.inactive_min_sends = v[2],
+		.inactive_min_sends_engaged = v[3],
+		.new_days = v[4],
+		.new_min_sends = v[5],
+		.new_max_days = v[6],
+		.on = {
+			[CAUSE_NONE] = ACTION_SEND,
+			[CAUSE_COMPLAINED] = ACTION_REJECT,
+			[CAUSE_BOUNCED] = ACTION_REJECT,
+			[CAUSE_UNSUBSCRIBED] = ACTION_REJECT,
+			[CAUSE_HELD] = ACTION_REJECT,
+			[CAUSE_INACTIVE] = ACTION_REJECT,
+		},
+	};
+}
+
+/* ---- class ---- */
+
+/* 65536 * 2^(-i/30). */
+/* clang-format off */
+static const uint32_t decay[HALF_LIFE] = {
+	65536, 64039, 62576, 61147, 59751, 58386, 57052, 55749, 54476, 53232, 52016, 50828, 49667, 48533, 47424,
+	46341, 45283, 44248, 43238, 42250, 41285, 40342, 39421, 38520, 37641, 36781, 35941, 35120, 34318, 33534,
+};
+/* clang-format on */
+
+/* Was only the day of the last open kept?  Then no bit stands for it. */
+static bool
+open_is_day(const struct profile *p)
+{
+	return p->last_open != 0 && p->last_open % DAY == 0 && !days_has(&p->open_days, p->last_open / DAY);
+}
+
+/*
+ * The last moment at which the last open may have been.  Of a day the whole
+ * day counts, for the doubt is the recipient's; where it ends after now that
+ * is as good as now.
+ */
+static int64_t
+latest_open(const struct profile *p)
+{
+	return (int64_t)p->last_open + (open_is_day(p) ? DAY - 1 : 0);
+}
+
+static bool
+is_opaque(const struct profile *p)
+{
+	for (size_t i = 0; i < PROFILE_OPENS; i++) {
+		if (p->opened[i] == 0 || p->opened[i] & 1)
+			return false;
+	}
+	return true;
+}
+
+/* Three engaged days, one with a click, in the 90 up to this moment. */
+static bool
+is_loyal(const struct profile *p, int64_t at)
+{
+	uint32_t today = (uint32_t)(at / DAY);
+	unsigned days = 0, clicks = 0;
+
+	for (uint32_t i = 0; i < LOYAL_WINDOW && i <= today; i++) {
+		bool clicked = days_has(&p->click_days, today - i);
+
+		clicks += clicked;
+		days += clicked || days_has(&p->open_days, today - i);
+	}
+	return days >= LOYAL_DAYS && clicks > 0;
+}
+
+/* Whole numbers only, so that all machines rank alike. */
+static unsigned
+score_of(const struct profile *p, int64_t now)
+{
+	uint32_t today = (uint32_t)(now / DAY);
+	uint64_t sum = 0;
+
+	for (uint32_t i = 0; i < PROFILE_DAYS && i <= today; i++) {
+		uint32_t day = today - i;
+		bool opened = days_has(&p->open_days, day) || (open_is_day(p) && p->last_open / DAY == day);
+		unsigned worth = days_has(&p->click_days, day) ? 5 : opened;
+
+		sum += (uint64_t)worth * (decay[i % HALF_LIFE] >> i / HALF_LIFE);
+	}
+	return (unsigned)(sum * 100 >> 16);
+}
+
+/* Sends in the ring later than this moment. */
+static void
+count_sends(const struct profile *p, int64_t since, unsigned *tracked, unsigned *untracked)
+{
+	*tracked = *untracked = 0;
+	for (size_t i = 0; i < PROFILE_SENDS && p->sent[i] != 0; i++) {
+		if ((int64_t)(p->sent[i] & ~1u) <= since)
+			continue;
+		if (p->sent[i] & 1)
+			++*tracked;
+		else
+			++*untracked;
+	}
+}
+
+/* At most so many days ago, the last second included; also in the future, where a clock was wrong. */
+static bool
+within(int64_t when, unsigned days, int64_t now)
+{
+	return when != 0 && now - when <= (int64_t)days * DAY;
+}
+
+/*
+ * Engaged within so many days?  Behind a privacy proxy only clicks can be
+ * seen, so they are given twice the time.  Opens from before keep theirs: no
+ * machine moves anybody down.
+ */
+static bool
+warm(struct finding *f, const struct profile *p, int64_t opened, unsigned days, int64_t now)
+{
+	if (within(opened, days, now))
+		return true;
+	if (!within(p->last_click, f->opaque ? 2 * days : days, now))
+		return false;
+	f->clicked = true;
+	f->last_engaged = p->last_click;
+	return true;
+}
+
+static void
+decide(struct finding *f, enum engage class, enum reason reason)
+{
+	f->class = class;
+	f->reason = reason;
+}
+
+struct finding
+engage_find(const struct profile *p, const struct policy *policy, int64_t now_ms)
+{
+	struct finding f = { .class = ENGAGE_NEW, .reason = REASON_GRACE };
+	int64_t now = now_ms > 0 ? now_ms / 1000 : 0;
+	unsigned untracked;
+
+	if (p == NULL)
+		return f;
+
+	int64_t opened = latest_open(p), clicked = p->last_click;
+	int64_t engaged = opened > clicked ? opened : clicked;
+	int64_t known = p->first_seen ? now - p->first_seen : 0;
+
+	f.opaque = is_opaque(p);
+	f.clicked = p->last_click != 0 && p->last_click >= p->last_open;
+	f.last_engaged = f.clicked ? p->last_click : p->last_open;
+	f.score = score_of(p, now);
+	f.loyal = is_loyal(p, now > engaged ? now : engaged);
+	/* Who subscribes again is given all the sends anew. */
+	count_sends(p, engaged > p->affirmed ? engaged : p->affirmed, &f.silent_sends, &untracked);
+
+	unsigned factor = f.opaque ? 2 : 1;
+	unsigned floor = engaged ? policy->inactive_min_sends_engaged : policy->inactive_min_sends;
+
+	if (warm(&f, p, opened, policy->engaged_days, now))
+		decide(&f, ENGAGE_ENGAGED, REASON_RECENT);
+	else if (warm(&f, p, opened, policy->semi_days, now))
+		decide(&f, ENGAGE_SEMI, REASON_COOLING);
+	else if (engaged == 0 && known < (int64_t)factor * policy->new_max_days * DAY &&
+		 (known < (int64_t)factor * policy->new_days * DAY || p->tracked_sends < policy->new_min_sends))
+		decide(&f, ENGAGE_NEW, REASON_GRACE);
+	else if (p->tracked_sends == 0 || (f.silent_sends == 0 && untracked > 0))
+		decide(&f, ENGAGE_SEMI, REASON_UNTRACKED);
+	else if (f.silent_sends < floor)
+		decide(&f, ENGAGE_SEMI, REASON_FEW_SENDS);
+	else
+		decide(&f, ENGAGE_INACTIVE, REASON_SILENT);
+
+	f.at_risk = (f.class == ENGAGE_SEMI || f.class == ENGAGE_INACTIVE) && engaged != 0 && is_loyal(p, engaged);
+	return f;
+}
+
+/* ---- cause ---- */
+
+static uint32_t
+later(uint32_t a, uint32_t b)
+{
+	return a > b ? a : b;
+}
+
+static bool
+stands(uint32_t stop, uint32_t lifted)
+{
+	return stop != 0 && stop >= lifted;
+}
+
+static bool
+left_stream(const struct subscription *s)
+{
+	return s != NULL && stands(s->left, s->joined);
+}
+
+enum cause
+engage_cause(const struct profile *p, const struct subscription *s, const struct finding *f)
+{
+	static const struct profile nothing;
+
+	if (p == NULL)
+		p = &nothing;
+
+	uint32_t lifted = later(p->joined, p->released);
+
+	if (stands(p->complained, lifted))
+		return CAUSE_COMPLAINED;
+	if (stands(p->bounced, lifted))
+		return CAUSE_BOUNCED;
+	if (stands(p->left, lifted) || left_stream(s))
+		return CAUSE_UNSUBSCRIBED;
+	if (stands(p->held, p->released))
+		return CAUSE_HELD;
+	return f->class == ENGAGE_INACTIVE ? CAUSE_INACTIVE : CAUSE_NONE;
+}
+
+/* ---- words ---- */
+
+static void
+add_count(struct buf *b, int64_t n, const char *thing)
+{
+	buf_addf(b, "%lld %s%s", (long long)n, thing, n == 1 ? "" : "s");
+}
+
+static void
+add_day(struct buf *b, uint32_t seconds)
+{
+	text_add_day(b, (int64_t)seconds * 1000);
+}
+
+static int64_t
+days_since(uint32_t seconds, int64_t now)
+{
+	return now > seconds ? (now - seconds) / DAY : 0;
+}
+
+/* "for 214 days", "since it is known, for 214 days" */
+static void
+add_silence(struct buf *b, const struct profile *p, const struct finding *f, int64_t now)
+{
+	if (f->last_engaged != 0) {
+		buf_adds(b, "for ");
+		add_count(b, days_since(f->last_engaged, now), "day");
+	} else {
+		buf_adds(b, "ever, known for ");
+		add_count(b, days_since(p->first_seen, now), "day");
+	}
+}
+
+/* The ring ends at PROFILE_SENDS: there may have been more. */
+static void
+add_silent_sends(struct buf *b, const struct finding *f, const char *thing)
+{
+	if (f->silent_sends == PROFILE_SENDS)
+		buf_adds(b, "at least ");
+	add_count(b, f->silent_sends, thing);
+}
+
+static void
+add_last(struct buf *b, const struct finding *f, int64_t now)
+{
+	buf_adds(b, f->clicked ? "last clicked " : "last opened ");
+	add_count(b, days_since(f->last_engaged, now), "day");
+	buf_adds(b, " ago, on ");
+	add_day(b, f->last_engaged);
+}
+
+static void
+explain_grace(struct buf *b, const struct profile *p, const struct policy *policy, const struct finding *f, int64_t now)
+{
+	unsigned factor = f->opaque ? 2 : 1;
+
+	if (p == NULL || p->first_seen == 0) {
+		buf_adds(b, "nothing is known yet");
+		return;
+	}
+	buf_adds(b, "known for ");
+	add_count(b, days_since(p->first_seen, now), "day");
+	buf_adds(b, ", since ");
+	add_day(b, p->first_seen);
+	buf_adds(b, ", with ");
+	add_count(b, p->tracked_sends, "tracked send");
+	buf_addf(b, ", no human engagement yet (new below %u days or %u sends, and below %u days)",
+	    factor * policy->new_days, policy->new_min_sends, factor * policy->new_max_days);
+}
+
+void
+engage_explain(
+    struct buf *b, const struct profile *p, const struct policy *policy, const struct finding *f, int64_t now_ms)
+{
+	unsigned factor = f->opaque && f->clicked ? 2 : 1;
+	unsigned floor = f->last_engaged ? policy->inactive_min_sends_engaged : policy->inactive_min_sends;
+	int64_t now = now_ms > 0 ? now_ms / 1000 : 0;
+
+	buf_addf(b, "%s: ", engage_name(f->class));
+	switch (f->reason) {
+	case REASON_RECENT:
+		add_last(b, f, now);
+		buf_addf(b, " (limit %u days)", factor * policy->engaged_days);
+		break;
+	case REASON_COOLING:
+		add_last(b, f, now);
+		buf_addf(b, " (engaged up to %u days, semi-engaged up to %u)", factor * policy->engaged_days,
+		    factor * policy->semi_days);
+		break;
+	case REASON_GRACE:
+		explain_grace(b, p, policy, f, now);
+		break;
+	case REASON_FEW_SENDS:
+		buf_adds(b, "no human engagement ");
+		add_silence(b, p, f, now);
+		buf_adds(b, ", but over only ");
+		add_count(b, f->silent_sends, "tracked send");
+		buf_addf(b, " (inactive from %u sends)", floor);
+		break;
+	case REASON_UNTRACKED:
+		buf_adds(b, "nothing sent ");
+		buf_adds(b, f->last_engaged ? "since the last engagement on " : "so far");
+		if (f->last_engaged)
+			add_day(b, f->last_engaged);
+		buf_adds(b, " could be tracked, so silence proves nothing");
+		break;
+	case REASON_SILENT:
+		buf_adds(b, "no human engagement ");
+		add_silence(b, p, f, now);
+		buf_adds(b, ", over ");
+		add_silent_sends(b, f, "send");
+		if (f->last_engaged)
+			buf_addf(b, " (limit %u days, %u sends)", factor * policy->semi_days, floor);
+		else
+			buf_addf(b, " (limit %u sends)", floor);
+		break;
+	}
+	if (f->opaque)
+		buf_adds(b, "; the last opens are all privacy opens, so clicks count, for twice the time");
+	if (f->loyal)
+		buf_adds(b, "; loyal");
+	if (f->at_risk)
+		buf_adds(b, "; at risk: was loyal");
+}
+
+void
+cause_explain(struct buf *b, enum cause cause, const struct profile *p, const struct subscription *s,
+    const struct finding *f, int64_t now_ms)
+{
+	static const struct profile nothing;
+	int64_t now = now_ms > 0 ? now_ms / 1000 : 0;
+
+	if (p == NULL)
+		p = &nothing;
+	switch (cause) {
+	case CAUSE_COMPLAINED:
+		buf_adds(b, "recipient complained on ");
+		add_day(b, p->complained);
+		break;
+	case CAUSE_BOUNCED:
+		buf_adds(b, "mail to this recipient bounced for good on ");
+		add_day(b, p->bounced);
+		break;
+	case CAUSE_UNSUBSCRIBED:
+		buf_adds(b, "recipient unsubscribed on ");
+		add_day(b, left_stream(s) ? s->left : p->left);
+		break;
+	case CAUSE_HELD:
+		buf_adds(b, "recipient held back by hand on ");
+		add_day(b, p->held);
+		break;
+	case CAUSE_INACTIVE:
+		buf_adds(b, "recipient inactive, no human engagement ");
+		add_silence(b, p, f, now);
+		buf_adds(b, ", over ");
+		add_silent_sends(b, f, "message");
+		break;
+	case CAUSE_NONE:
+	case CAUSES:
+		buf_adds(b, "nothing stands in the way");
+		break;
+	}
+}

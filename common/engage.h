@@ -1,0 +1,83 @@
+/* engage.h -- how warm is this recipient, and what follows?  Pure: no clock, no store, no log. */
+#ifndef REKINDLE_ENGAGE_H
+#define REKINDLE_ENGAGE_H
+
+#include "common/buf.h"
+#include "common/profile.h"
+
+/* Numbers are on disk (detail of a SENT touch). */
+enum engage { ENGAGE_NEW, ENGAGE_ENGAGED, ENGAGE_SEMI, ENGAGE_INACTIVE, ENGAGE_CLASSES };
+
+/* Why this class, in the order in which it is decided. */
+enum reason {
+	REASON_RECENT,    /* human engagement within engaged_days */
+	REASON_COOLING,   /* within semi_days */
+	REASON_GRACE,     /* never engaged, not known long or often enough */
+	REASON_FEW_SENDS, /* silent, but too few tracked sends to judge */
+	REASON_UNTRACKED, /* nothing sent since may be tracked: silence proves nothing */
+	REASON_SILENT,    /* silent for long enough, over enough sends */
+};
+
+/* What stands in the way of the next message; looked at in this order.  Numbers are on disk. */
+enum cause {
+	CAUSE_NONE,
+	CAUSE_COMPLAINED,
+	CAUSE_BOUNCED,
+	CAUSE_UNSUBSCRIBED, /* from this stream or from everything */
+	CAUSE_HELD,         /* by hand */
+	CAUSE_INACTIVE,     /* by class */
+	CAUSES
+};
+
+enum action { ACTION_SEND, ACTION_REJECT, ACTION_DEFER, ACTION_HOLD, ACTION_DISCARD };
+
+/* Days and counts, both inclusive; the presets are in engage.c.  Send counts are 1 .. PROFILE_SENDS. */
+struct policy {
+	unsigned engaged_days, semi_days;
+	unsigned inactive_min_sends;         /* never engaged */
+	unsigned inactive_min_sends_engaged; /* engaged once */
+	unsigned new_days, new_min_sends, new_max_days;
+	enum action on[CAUSES];              /* by cause; [CAUSE_NONE] is ACTION_SEND */
+};
+
+enum preset { PRESET_DAILY, PRESET_WEEKLY, PRESET_MONTHLY, PRESET_QUARTERLY };
+struct policy policy_preset(enum preset);
+
+struct finding {
+	enum engage class;
+	enum reason reason;
+	bool loyal;   /* 3 engaged days in 90, one with a click */
+	bool at_risk; /* was loyal when last engaged, now semi-engaged or inactive */
+	bool opaque;  /* the last opens are all privacy opens: judged by clicks, windows doubled */
+	bool clicked; /* what last_engaged was: a click; else an open */
+	uint32_t last_engaged;  /* seconds, 0 never; midnight when only the day is kept */
+	unsigned silent_sends;  /* tracked sends since then, at most PROFILE_SENDS */
+	unsigned score;         /* ranks only: a day with a click 5, with only an open 1, half-life 30 days, times 100 */
+};
+
+/*
+ * p may be NULL: a recipient nobody knows (new).  now in milliseconds.  A
+ * class is a function of the record and the time, so it is right at every
+ * instant and nobody has to run a nightly job.
+ */
+struct finding engage_find(const struct profile *p, const struct policy *, int64_t now);
+
+/*
+ * p may be NULL; s is this stream's subscription or NULL.  A stop at the same
+ * second as what lifts it wins.
+ */
+enum cause engage_cause(const struct profile *p, const struct subscription *s, const struct finding *);
+
+/* One line for people: "inactive: no human engagement for 214 days, over 26 sends (limit 90 days, 11 sends)". */
+void engage_explain(struct buf *, const struct profile *, const struct policy *, const struct finding *, int64_t now);
+/* One line for an SMTP reply or log: "recipient unsubscribed on 2026-02-01".  No address, ASCII, no line break. */
+void cause_explain(struct buf *, enum cause, const struct profile *, const struct subscription *, const struct finding *, int64_t now);
+
+const char *engage_name(enum engage); /* "new" "engaged" "semi-engaged" "inactive" */
+bool engage_parse(struct span, enum engage *);
+const char *reason_name(enum reason);
+const char *cause_name(enum cause);   /* "none" "complained" ...: also the status word */
+const char *action_name(enum action);
+bool action_parse(struct span, enum action *);
+
+#endif

@@ -1,0 +1,351 @@
+#include "common/profile.h"
+
+#include "common/codec.h"
+#include "common/text.h"
+
+#define PROFILE_VERSION 1
+#define DAY 86400u
+
+/*
+ * All sums here commute.  A later change must keep that: nothing may depend
+ * on what was added before, only on the set of touches.
+ */
+
+/* ---- days ---- */
+
+/* Bits of i days later: 0 .. 127 places up. */
+static void
+shift_up(uint64_t bits[2], uint32_t i)
+{
+	if (i >= PROFILE_DAYS) {
+		bits[0] = bits[1] = 0;
+	} else if (i >= 64) {
+		bits[1] = bits[0] << (i - 64);
+		bits[0] = 0;
+	} else if (i > 0) {
+		bits[1] = bits[1] << i | bits[0] >> (64 - i);
+		bits[0] <<= i;
+	}
+}
+
+static void
+days_add(struct days *d, uint32_t day)
+{
+	if (day > d->last) {
+		shift_up(d->bits, day - d->last);
+		d->last = day;
+	}
+	if (d->last - day < PROFILE_DAYS)
+		d->bits[(d->last - day) / 64] |= (uint64_t)1 << (d->last - day) % 64;
+}
+
+bool
+days_has(const struct days *d, uint32_t day)
+{
+	if (day > d->last || d->last - day >= PROFILE_DAYS)
+		return false;
+	return d->bits[(d->last - day) / 64] >> (d->last - day) % 64 & 1;
+}
+
+unsigned
+days_count(const struct days *d, uint32_t from, uint32_t to)
+{
+	unsigned n = 0;
+
+	for (uint32_t i = 0; i < PROFILE_DAYS && i <= d->last; i++) {
+		uint32_t day = d->last - i;
+
+		n += day >= from && day <= to && days_has(d, day);
+	}
+	return n;
+}
+
+/* ---- sums ---- */
+
+static void
+at_most(uint32_t *sum, uint32_t v)
+{
+	if (v > *sum)
+		*sum = v;
+}
+
+static void
+count(uint32_t *sum)
+{
+	if (*sum != UINT32_MAX)
+		++*sum;
+}
+
+/* The newest k of all values ever put in, with repetitions, newest first. */
+static void
+keep_newest(uint32_t *ring, size_t k, uint32_t v)
+{
+	for (size_t i = 0; i < k; i++) {
+		if (v > ring[i]) {
+			uint32_t older = ring[i];
+
+			ring[i] = v;
+			v = older;
+		}
+	}
+}
+
+/* Seconds of a touch; 0 means never and is not given out. */
+static uint32_t
+seconds(int64_t ms)
+{
+	if (ms < 1000)
+		return 1;
+	return ms / 1000 > UINT32_MAX ? UINT32_MAX : (uint32_t)(ms / 1000);
+}
+
+static uint32_t
+marked(uint32_t s, bool mark)
+{
+	return (s & ~1u) | mark;
+}
+
+static void
+add_sent(struct profile *p, const struct touch *t, uint32_t s)
+{
+	bool tracked = t->flags & TOUCH_TRACKED;
+
+	count(&p->sends);
+	if (tracked)
+		count(&p->tracked_sends);
+	at_most(&p->last_sent, s);
+	keep_newest(p->sent, PROFILE_SENDS, marked(s, tracked));
+}
+
+/* The day on which somebody read something, and nothing else; what machines do is not even dated. */
+static void
+add_day_only(struct profile *p, const struct touch *t, uint32_t s)
+{
+	uint32_t midnight = s - s % DAY;
+
+	if (t->verdict == ROBOT_NONE || robot_is_human(t->verdict))
+		at_most(&p->last_open, midnight ? midnight : 1);
+}
+
+static void
+add_open(struct profile *p, const struct touch *t, uint32_t s)
+{
+	if (t->verdict == ROBOT_NONE)
+		return;
+	if (!robot_is_human(t->verdict)) {
+		count(&p->machine_opens);
+		at_most(&p->last_machine, s);
+		if (t->verdict == ROBOT_PRIVACY_OPEN)
+			keep_newest(p->opened, PROFILE_OPENS, marked(s, false));
+		return;
+	}
+	count(&p->opens);
+	at_most(&p->last_open, s);
+	days_add(&p->open_days, s / DAY);
+	keep_newest(p->opened, PROFILE_OPENS, marked(s, true));
+}
+
+static void
+add_click(struct profile *p, const struct touch *t, uint32_t s)
+{
+	if (t->verdict == ROBOT_NONE)
+		return;
+	if (!robot_is_human(t->verdict)) {
+		count(&p->machine_clicks);
+		at_most(&p->last_machine, s);
+		return;
+	}
+	count(&p->clicks);
+	at_most(&p->last_click, s);
+	days_add(&p->click_days, s / DAY);
+}
+
+/* At the same second the stricter answer wins. */
+static const enum consent consent_ranks[] = { CONSENT_UNKNOWN, CONSENT_GRANTED, CONSENT_UNKNOWN, CONSENT_DENIED };
+
+static void
+add_consent(struct profile *p, const struct touch *t, uint32_t s)
+{
+	unsigned axis = t->detail >> 4, given = t->detail & 15, rank = 3;
+
+	if (axis > AXIS_LINKS || given > CONSENT_GRANTED)
+		return;
+	while (consent_ranks[rank] != given)
+		rank--;
+
+	uint64_t v = (uint64_t)s << 2 | rank;
+
+	if (v > p->consent[axis])
+		p->consent[axis] = v;
+}
+
+enum consent
+profile_consent(const struct profile *p, enum axis axis)
+{
+	return consent_ranks[p->consent[axis] & 3];
+}
+
+static void
+add_standing(struct profile *p, enum touch_kind kind, uint32_t s)
+{
+	switch (kind) {
+	case TOUCH_LEFT:
+		at_most(&p->left, s);
+		break;
+	case TOUCH_JOINED:
+		at_most(&p->joined, s);
+		break;
+	case TOUCH_BOUNCED:
+		at_most(&p->bounced, s);
+		break;
+	case TOUCH_COMPLAINED:
+		at_most(&p->complained, s);
+		break;
+	case TOUCH_HELD:
+		at_most(&p->held, s);
+		break;
+	case TOUCH_RELEASED:
+		at_most(&p->released, s);
+		break;
+	default:
+		break;
+	}
+}
+
+void
+profile_add(struct profile *p, const struct touch *t)
+{
+	bool hit = t->kind == TOUCH_OPEN || t->kind == TOUCH_CLICK;
+	uint32_t s = seconds(t->when);
+
+	if (hit && t->mode < MODE_IDENTIFIED) {
+		if (t->mode == MODE_DAYONLY)
+			add_day_only(p, t, s);
+		return;
+	}
+
+	if (p->first_seen == 0 || s < p->first_seen)
+		p->first_seen = s;
+	if (t->kind == TOUCH_JOINED)
+		at_most(&p->affirmed, s);
+	if (t->kind == TOUCH_SENT)
+		add_sent(p, t, s);
+	else if (t->kind == TOUCH_OPEN)
+		add_open(p, t, s);
+	else if (t->kind == TOUCH_CLICK)
+		add_click(p, t, s);
+	else if (t->kind == TOUCH_CONSENT)
+		add_consent(p, t, s);
+	else if (!touch_is_subscription(t))
+		add_standing(p, t->kind, s);
+}
+
+/* ---- on disk ---- */
+
+/* Every 32-bit sum, in the order in which it is stored. */
+#define SUMS(p)                                                                                                        \
+	{                                                                                                              \
+		&(p)->first_seen, &(p)->last_sent, &(p)->last_open, &(p)->last_click, &(p)->last_machine, &(p)->sends, \
+		    &(p)->tracked_sends, &(p)->opens, &(p)->clicks, &(p)->machine_opens, &(p)->machine_clicks,         \
+		    &(p)->left, &(p)->joined, &(p)->bounced, &(p)->complained, &(p)->held, &(p)->released,             \
+		    &(p)->affirmed,                                                                                    \
+	}
+#define NSUMS 18
+
+#define AT_SUMS 4
+#define AT_CONSENT (AT_SUMS + 4 * NSUMS)
+#define AT_SENT (AT_CONSENT + 2 * 8)
+#define AT_OPENED (AT_SENT + 4 * PROFILE_SENDS)
+#define AT_OPEN_DAYS (AT_OPENED + 4 * PROFILE_OPENS)
+#define AT_CLICK_DAYS (AT_OPEN_DAYS + 20)
+#define AT_END (AT_CLICK_DAYS + 20)
+
+_Static_assert(AT_END <= PROFILE_BYTES, "a profile fits its record");
+
+static void
+put_days(unsigned char *out, const struct days *d)
+{
+	put_u32(out, d->last);
+	put_u64(out + 4, d->bits[0]);
+	put_u64(out + 12, d->bits[1]);
+}
+
+static struct days
+get_days(const unsigned char *in)
+{
+	return (struct days){ get_u32(in), { get_u64(in + 4), get_u64(in + 12) } };
+}
+
+void
+profile_pack(const struct profile *p, unsigned char out[PROFILE_BYTES])
+{
+	const uint32_t *const sums[NSUMS] = SUMS(p);
+
+	memset(out, 0, PROFILE_BYTES);
+	out[0] = PROFILE_VERSION;
+	for (size_t i = 0; i < NSUMS; i++)
+		put_u32(out + AT_SUMS + 4 * i, *sums[i]);
+	for (size_t i = 0; i < 2; i++)
+		put_u64(out + AT_CONSENT + 8 * i, p->consent[i]);
+	for (size_t i = 0; i < PROFILE_SENDS; i++)
+		put_u32(out + AT_SENT + 4 * i, p->sent[i]);
+	for (size_t i = 0; i < PROFILE_OPENS; i++)
+		put_u32(out + AT_OPENED + 4 * i, p->opened[i]);
+	put_days(out + AT_OPEN_DAYS, &p->open_days);
+	put_days(out + AT_CLICK_DAYS, &p->click_days);
+}
+
+bool
+profile_unpack(struct profile *p, struct span s)
+{
+	const unsigned char *in = (const unsigned char *)s.p;
+	uint32_t *const sums[NSUMS] = SUMS(p);
+
+	if (s.n != PROFILE_BYTES || in[0] != PROFILE_VERSION)
+		return false;
+	memset(p, 0, sizeof *p);
+	for (size_t i = 0; i < NSUMS; i++)
+		*sums[i] = get_u32(in + AT_SUMS + 4 * i);
+	for (size_t i = 0; i < 2; i++)
+		p->consent[i] = get_u64(in + AT_CONSENT + 8 * i);
+	for (size_t i = 0; i < PROFILE_SENDS; i++)
+		p->sent[i] = get_u32(in + AT_SENT + 4 * i);
+	for (size_t i = 0; i < PROFILE_OPENS; i++)
+		p->opened[i] = get_u32(in + AT_OPENED + 4 * i);
+	p->open_days = get_days(in + AT_OPEN_DAYS);
+	p->click_days = get_days(in + AT_CLICK_DAYS);
+	return true;
+}
+
+/* ---- subscriptions ---- */
+
+void
+subscription_pack(const struct subscription *s, unsigned char out[SUBSCRIPTION_BYTES])
+{
+	put_u32(out, s->left);
+	put_u32(out + 4, s->joined);
+}
+
+bool
+subscription_unpack(struct subscription *s, struct span in)
+{
+	if (in.n != SUBSCRIPTION_BYTES)
+		return false;
+	s->left = get_u32((const unsigned char *)in.p);
+	s->joined = get_u32((const unsigned char *)in.p + 4);
+	return true;
+}
+
+void
+subscription_add(struct subscription *s, const struct touch *t)
+{
+	if (!touch_is_subscription(t))
+		return;
+	at_most(t->kind == TOUCH_LEFT ? &s->left : &s->joined, seconds(t->when));
+}
+
+bool
+touch_is_subscription(const struct touch *t)
+{
+	return t->stream != 0 && (t->kind == TOUCH_LEFT || t->kind == TOUCH_JOINED || t->kind == TOUCH_RELEASED);
+}

@@ -1,0 +1,55 @@
+/* token.h -- a sealed claim inside a URL: nobody can read, change or forge it. */
+#ifndef REKINDLE_TOKEN_H
+#define REKINDLE_TOKEN_H
+
+#include "common/buf.h"
+#include "common/keys.h"
+#include "common/privacy.h"
+#include "common/who.h"
+
+/* The kind is associated data: a token of one kind never opens as another. */
+enum token_kind {
+	TOKEN_OPEN = 'o',
+	TOKEN_CLICK = 'c',
+	TOKEN_LEAVE = 'u', /* unsubscribe; always has a who */
+	TOKEN_MARK = 'm',  /* X-Rekindle-Id: this message is tagged already */
+};
+
+#define TOKEN_MAX 4096            /* characters; longer text is refused unread */
+#define TOKEN_DESTINATION_MAX 2000
+#define TOKEN_OPEN_CHARS 72       /* at most; a pixel URL shall fit in 100 */
+#define TRACKED_URL_MAX 2000      /* a longer tracked URL is not made (DESIGN: the link stays) */
+
+struct claim {
+	enum token_kind kind;
+	enum mode mode;       /* of the axis it was made for, when it was made */
+	uint64_t campaign;
+	struct who who;       /* nobody when mode is anonymous */
+	uint32_t when;        /* seconds; 0 when anonymous, so that all recipients' tokens are equal */
+	uint16_t link;        /* clicks */
+	struct span text;     /* click: destination, to the byte; leave and mark: stream name; open: empty */
+};
+
+/* Keyed contexts for all keys.  Immutable after sealer_new: any number of threads may use it. */
+struct sealer;
+struct sealer *sealer_new(const struct keys *); /* NULL when the crypto library refuses */
+void sealer_free(struct sealer *);
+
+/*
+ * Appends key id and base64url(AES-128-SIV), RFC 5297; deterministic: the
+ * same claim gives the same token.  False, nothing appended, when the text is
+ * over TOKEN_DESTINATION_MAX, a TOKEN_LEAVE has no who, or out is full.
+ */
+bool token_seal(const struct sealer *, const struct claim *, struct buf *out);
+
+/*
+ * Opens a token of this kind.  The claim's text points into `text_out`,
+ * which is cleared first.  False for anything but a token of ours, spelled
+ * canonically: unknown key, wrong kind, one bit changed, cut, extended; then
+ * the claim is all zero but for its kind.
+ */
+bool token_open(const struct sealer *, enum token_kind, struct span token, struct claim *, struct buf *text_out);
+/* The same with the kind unknown, for `rekindle token`. */
+bool token_open_any(const struct sealer *, struct span token, struct claim *, struct buf *text_out);
+
+#endif
