@@ -354,9 +354,9 @@ test_pack(void **state)
 	in[0] = 1;
 	assert_true(profile_unpack(&p, span_make(in, sizeof in)));
 	profile_pack(&p, out);
-	assert_memory_equal(out + 4, in + 4, 240);
+	assert_memory_equal(out + 4, in + 4, 244);
 	for (size_t i = 1; i < PROFILE_BYTES; i++) {
-		if (i < 4 || i >= 244)
+		if (i < 4 || i >= 248)
 			assert_int_equal(out[i], 0);
 	}
 	for (size_t n = 0; n <= sizeof more; n++)

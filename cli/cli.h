@@ -1,0 +1,136 @@
+/* cli.h -- what the commands of rekindle(1) share: arguments, settings, the open store, exit statuses. */
+#ifndef REKINDLE_CLI_H
+#define REKINDLE_CLI_H
+
+#include <stdint.h>
+#include <stdio.h>
+
+#include "common/setup.h"
+#include "common/store.h"
+
+/* Exit statuses, the same for every command. */
+enum {
+	EXIT_FOUND = 0,
+	EXIT_NOTHING = 1, /* asked well, but there is none */
+	EXIT_USAGE = 2,
+	EXIT_CANNOT = 3, /* settings, store, disk, bad input */
+};
+
+struct cli {
+	const char *conf_file;
+	bool json;
+	int64_t now; /* ms, when the command began: one instant for the whole answer */
+	const struct command *command;
+	char **argv; /* what follows the program's name, without the command word */
+	size_t argc;
+	char **word; /* after cli_options: the arguments that are not options */
+	size_t nwords;
+	struct setup *setup; /* after cli_setup */
+	struct store *store; /* after cli_store */
+};
+
+struct command {
+	const char *name;
+	int (*run)(struct cli *);
+	const char *usage;   /* what follows "rekindle NAME " */
+	const char *summary;
+	const char *help;    /* whole lines */
+};
+
+int cmd_campaign(struct cli *);
+int cmd_conf(struct cli *);
+int cmd_export(struct cli *);
+int cmd_import(struct cli *);
+int cmd_key(struct cli *);
+int cmd_segment(struct cli *);
+int cmd_suppress(struct cli *);
+int cmd_tag(struct cli *);
+int cmd_token(struct cli *);
+int cmd_why(struct cli *);
+
+/* ---- arguments ---- */
+
+#define CLI_LIST_MAX 1000
+
+struct words {
+	const char **item;
+	size_t n;
+};
+
+/* `--name`, `--name VALUE` or `--name=VALUE`, according to which pointer is set. */
+struct cli_option {
+	const char *name;
+	bool *flag;
+	const char **text;
+	struct words *list; /* may be given again */
+};
+
+/*
+ * Sorts argv into options (these and the global ones) and words.  Returns
+ * true to go on; false: *status is what the command must return (a mistake
+ * that was told, or help that was given).
+ */
+bool cli_options(struct cli *, const struct cli_option *, size_t n, int *status);
+
+/* "rekindle: ..." on standard error, one line. */
+void cli_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* The same with the command's usage behind it; returns EXIT_USAGE. */
+int cli_usage(const struct cli *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Each line of why as an error of its own. */
+void cli_errors(struct buf *why);
+
+/* ---- settings and store ---- */
+
+/* Settings and keys.  False: told why. */
+bool cli_setup(struct cli *);
+/*
+ * Settings, keys and the store, with everything summed up, so that answers
+ * are fresh.  Drops root for the data directory's owner: open files that only
+ * root may read before.  False: told why.
+ */
+bool cli_store(struct cli *);
+/* The same, but a command can do without the store: c->store stays NULL and nothing is said or made. */
+bool cli_store_if_any(struct cli *);
+
+/* A stream that is configured, or that the store knows.  False: told why. */
+bool cli_stream(struct cli *, const char *name, uint64_t *id);
+/* The name of a stream in the settings or the store; else its id in hexadecimal. */
+void cli_stream_name(struct cli *, uint64_t id, struct buf *out);
+/* An address as an argument.  False: told why. */
+bool cli_who(struct cli *, const char *address, struct who *);
+
+/* ---- writing touches ---- */
+
+#define BATCH_MAX 1000
+
+/* Records with copies of their names, made durable together. */
+struct batch {
+	struct record record[BATCH_MAX];
+	size_t n;
+};
+
+void batch_add(struct batch *, const struct record *); /* n < BATCH_MAX */
+/* Appends and empties the batch.  False: told why, nothing of it was written. */
+bool batch_write(struct cli *, struct batch *);
+/* Sums up what was written: whoever does it first, so that nothing is lost when it fails. */
+void cli_fold(struct cli *);
+
+/* ---- input ---- */
+
+/* A touch's name as import and export files have it; some other words that people use for it are good as well. */
+#define TOUCH_WORDS "sent, skipped, opened, clicked, left, joined, bounced, complained, consented, held, released"
+bool touch_word(struct span, enum touch_kind *);
+
+#define LINE_MAX_BYTES 65536
+
+struct lines {
+	FILE *file;
+	uint64_t number; /* of the line that was read last, from 1 */
+	uint64_t bytes;  /* read so far */
+	struct buf line;
+};
+
+/* The next line without its line break.  *cut: it was longer than LINE_MAX_BYTES and only its start is there. */
+bool lines_next(struct lines *, struct span *line, bool *cut);
+
+#endif

@@ -1,0 +1,419 @@
+/* rekindle campaign -- what became of each campaign; raw and human figures side by side. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "cli/cli.h"
+#include "cli/print.h"
+#include "common/engage.h"
+#include "common/mem.h"
+#include "common/text.h"
+
+#define NAME_CAP 4096
+#define URL_CAP 8192
+
+struct row {
+	uint64_t id;
+	struct campaign sums;
+	char *stream, *name; /* "" when the store does not know */
+};
+
+struct rows {
+	struct cli *c;
+	struct row *row;
+	size_t n, cap;
+};
+
+static bool
+take_row(void *arg, uint64_t id, const struct campaign *sums)
+{
+	struct rows *r = arg;
+	struct buf stream = BUF(NAME_CAP), name = BUF(NAME_CAP);
+
+	if (r->n == r->cap) {
+		r->cap = r->cap ? 2 * r->cap : 64;
+		r->row = xreallocarray(r->row, r->cap, sizeof *r->row);
+	}
+	if (store_campaign_names(r->c->store, id, &stream, &name) != STORE_OK) {
+		buf_clear(&stream);
+		buf_clear(&name);
+		if (sums->stream)
+			cli_stream_name(r->c, sums->stream, &stream);
+	}
+	r->row[r->n++] = (struct row){ .id = id, .sums = *sums, .stream = buf_steal(&stream), .name = buf_steal(&name) };
+	return true;
+}
+
+static void
+rows_free(struct rows *r)
+{
+	for (size_t i = 0; i < r->n; i++) {
+		free(r->row[i].stream);
+		free(r->row[i].name);
+	}
+	free(r->row);
+}
+
+/* The newest first; then by name, so that the order is always the same. */
+static int
+by_age(const void *a, const void *b)
+{
+	const struct row *x = a, *y = b;
+	int names;
+
+	if (x->sums.first != y->sums.first)
+		return x->sums.first < y->sums.first ? 1 : -1;
+	if ((names = strcmp(x->name, y->name)) != 0)
+		return names;
+	return x->id < y->id ? -1 : x->id > y->id;
+}
+
+static bool
+load(struct cli *c, struct rows *r)
+{
+	if (!cli_store(c))
+		return false;
+	r->c = c;
+	if (store_each_campaign(c->store, take_row, r) > STORE_NONE) {
+		cli_error("cannot read the store in %s", c->setup->conf->data_dir);
+		return false;
+	}
+	if (r->n > 0)
+		qsort(r->row, r->n, sizeof *r->row, by_age);
+	return true;
+}
+
+/* A campaign whose name is unknown is called by its id. */
+static const char *
+called(const struct row *r, char id[17])
+{
+	snprintf(id, 17, "%016" PRIx64, r->id);
+	return *r->name ? r->name : id;
+}
+
+/*
+ * What rates are of.  People can only be seen reacting to messages that were
+ * tracked; and where hits are counted but nobody is told apart (anonymous,
+ * dayonly) there is no rate of people at all, rather than one of 0.
+ */
+static uint64_t
+open_base(const struct campaign *s)
+{
+	return s->opens_all > 0 && s->openers_all == 0 ? 0 : s->tracked;
+}
+
+static uint64_t
+click_base(const struct campaign *s)
+{
+	return s->clicks_all > 0 && s->clickers_all == 0 ? 0 : s->tracked;
+}
+
+/* ---- list ---- */
+
+static void
+emit_sums(struct emit *e, const struct row *r)
+{
+	const struct campaign *s = &r->sums;
+	char id[17];
+
+	emit_string(e, "name", called(r, id));
+	emit_string(e, "stream", r->stream);
+	emit_id(e, "id", r->id);
+	emit_time(e, "first_sent", (int64_t)s->first * 1000);
+	emit_time(e, "last_sent", (int64_t)s->last * 1000);
+	emit_number(e, "sent", s->sent);
+	emit_number(e, "tracked", s->tracked);
+	emit_number(e, "skipped", s->skipped);
+	emit_number(e, "would_skip", s->would_skip);
+	emit_number(e, "unsubscribed", s->left);
+	emit_open(e, "sent_class", '{');
+	for (enum engage i = 0; i < ENGAGE_CLASSES; i++)
+		emit_number(e, engage_name(i), s->sent_class[i]);
+	emit_close(e, '}');
+	emit_open(e, "raw", '{');
+	emit_number(e, "opens", s->opens_all);
+	emit_number(e, "openers", s->openers_all);
+	emit_rate(e, "open_rate", s->openers_all, open_base(s));
+	emit_number(e, "clicks", s->clicks_all);
+	emit_number(e, "clickers", s->clickers_all);
+	emit_rate(e, "click_rate", s->clickers_all, click_base(s));
+	emit_rate(e, "click_to_open", s->clickers_all, s->openers_all);
+	emit_close(e, '}');
+	emit_open(e, "human", '{');
+	emit_number(e, "opens", s->opens_human);
+	emit_number(e, "openers", s->openers_human);
+	emit_rate(e, "open_rate", s->openers_human, open_base(s));
+	emit_number(e, "clicks", s->clicks_human);
+	emit_number(e, "clickers", s->clickers_human);
+	emit_rate(e, "click_rate", s->clickers_human, click_base(s));
+	emit_rate(e, "click_to_open", s->clickers_human, s->openers_human);
+	emit_close(e, '}');
+}
+
+static void
+print_list(const struct rows *r)
+{
+	static const char *const head[] = { "campaign", "stream", "first sent", "sent", "opened", "clicked" };
+	struct table t = TABLE("lllrrr");
+	struct buf day = BUF(64);
+	char id[17];
+
+	for (size_t i = 0; i < sizeof head / sizeof head[0]; i++)
+		table_adds(&t, head[i]);
+	for (size_t i = 0; i < r->n; i++) {
+		const struct campaign *s = &r->row[i].sums;
+
+		buf_clear(&day);
+		if (s->first)
+			text_add_day(&day, (int64_t)s->first * 1000);
+		table_adds(&t, called(&r->row[i], id));
+		table_adds(&t, r->row[i].stream);
+		table_add(&t, s->first ? buf_span(&day) : SPAN("-"));
+		table_addf(&t, "%" PRIu64, s->sent);
+		table_rate(&t, s->openers_human, open_base(s));
+		table_rate(&t, s->clickers_human, click_base(s));
+	}
+	table_print(&t, "", true);
+	table_free(&t);
+	buf_free(&day);
+}
+
+static int
+list(struct cli *c)
+{
+	struct rows r = { 0 };
+	struct emit e = { 0 };
+	int status = EXIT_CANNOT;
+
+	if (!load(c, &r))
+		goto out;
+	status = r.n ? EXIT_FOUND : EXIT_NOTHING;
+	if (c->json) {
+		emit_open(&e, NULL, '[');
+		for (size_t i = 0; i < r.n; i++) {
+			emit_open(&e, NULL, '{');
+			emit_sums(&e, &r.row[i]);
+			emit_close(&e, '}');
+		}
+		emit_close(&e, ']');
+		emit_end(&e);
+	} else if (r.n == 0) {
+		cli_error("no campaign yet");
+	} else {
+		print_list(&r);
+	}
+out:
+	rows_free(&r);
+	return status;
+}
+
+/* ---- show ---- */
+
+/* The one row that is meant, by name or id.  NULL: told why, in *status too. */
+static const struct row *
+choose(const struct rows *r, const char *name, const char *stream, int *status)
+{
+	const struct row *found = NULL;
+	struct buf streams = BUF(NAME_CAP);
+	size_t n = 0;
+	char id[17];
+
+	for (size_t i = 0; i < r->n; i++) {
+		const struct row *row = &r->row[i];
+
+		snprintf(id, sizeof id, "%016" PRIx64, row->id);
+		if (strcmp(id, name) != 0 && strcmp(row->name, name) != 0)
+			continue;
+		if (stream && strcmp(row->stream, stream) != 0)
+			continue;
+		found = row;
+		buf_addf(&streams, "%s%s", n++ ? ", " : "", row->stream);
+	}
+	if (n == 0) {
+		cli_error("there is no campaign \"%s\"%s%s; `rekindle campaign` lists them", name, stream ? " in stream " : "",
+		    stream ? stream : "");
+		*status = EXIT_NOTHING;
+	} else if (n > 1) {
+		cli_error("several streams have a campaign \"%s\": %s; say which with --stream", name, buf_cstr(&streams));
+		*status = EXIT_USAGE;
+		found = NULL;
+	}
+	buf_free(&streams);
+	return found;
+}
+
+static void
+figures(struct table *t, const char *label, uint64_t raw, uint64_t raw_of, uint64_t human, uint64_t human_of)
+{
+	table_adds(t, label);
+	table_addf(t, "%" PRIu64, raw);
+	table_rate(t, raw, raw_of);
+	table_addf(t, "%" PRIu64, human);
+	table_rate(t, human, human_of);
+}
+
+static void
+hits(struct table *t, const char *label, uint64_t raw, uint64_t human)
+{
+	table_adds(t, label);
+	table_addf(t, "%" PRIu64, raw);
+	table_adds(t, "");
+	table_addf(t, "%" PRIu64, human);
+	table_adds(t, "");
+}
+
+static void
+print_sums(const struct row *r, int64_t now)
+{
+	const struct campaign *s = &r->sums;
+	struct table t = TABLE("lrrrr");
+	struct buf text = BUF(NAME_CAP);
+	char id[17];
+
+	print_safe(&text, span_of(called(r, id)));
+	printf("%s%s%s\n", print_bold(), buf_cstr(&text), print_plain());
+	print_fieldf("Stream", "%s", *r->stream ? r->stream : "-");
+	buf_clear(&text);
+	print_when(&text, (int64_t)s->first * 1000, now);
+	print_field("First sent", &text);
+	buf_clear(&text);
+	print_when(&text, (int64_t)s->last * 1000, now);
+	print_field("Last sent", &text);
+	print_fieldf("Sent", "%" PRIu64 ", of which %" PRIu64 " tracked; rates are of these", s->sent, s->tracked);
+	print_fieldf("Stopped", "%" PRIu64 "%s", s->skipped, s->skipped ? " by policy" : "");
+	if (s->would_skip)
+		print_fieldf("Would be stopped", "%" PRIu64 " (observe only: sent all the same)", s->would_skip);
+	print_fieldf("Unsubscribed", "%" PRIu64, s->left);
+	buf_free(&text);
+
+	table_adds(&t, "");
+	table_adds(&t, "raw");
+	table_adds(&t, "");
+	table_adds(&t, "human");
+	table_adds(&t, "");
+	figures(&t, "people who opened", s->openers_all, open_base(s), s->openers_human, open_base(s));
+	figures(&t, "people who clicked", s->clickers_all, click_base(s), s->clickers_human, click_base(s));
+	table_adds(&t, "click-to-open rate");
+	table_adds(&t, "");
+	table_rate(&t, s->clickers_all, s->openers_all);
+	table_adds(&t, "");
+	table_rate(&t, s->clickers_human, s->openers_human);
+	hits(&t, "opens", s->opens_all, s->opens_human);
+	hits(&t, "clicks", s->clicks_all, s->clicks_human);
+	putchar('\n');
+	table_print(&t, "  ", true);
+	table_free(&t);
+
+	t = TABLE("lrr");
+	table_adds(&t, "class when sent");
+	table_adds(&t, "people");
+	table_adds(&t, "share");
+	for (enum engage i = 0; i < ENGAGE_CLASSES; i++) {
+		table_adds(&t, engage_name(i));
+		table_addf(&t, "%" PRIu64, s->sent_class[i]);
+		table_rate(&t, s->sent_class[i], s->sent);
+	}
+	putchar('\n');
+	table_print(&t, "  ", true);
+	table_free(&t);
+}
+
+struct links {
+	struct cli *c;
+	uint64_t campaign;
+	struct emit *emit; /* NULL: into the table */
+	struct table table;
+	size_t n;
+};
+
+static bool
+take_link(void *arg, uint16_t link, const struct link_count *k)
+{
+	struct links *l = arg;
+	struct buf url = BUF(URL_CAP);
+
+	store_destination(l->c->store, l->campaign, link, &url);
+	l->n++;
+	if (l->emit) {
+		emit_open(l->emit, NULL, '{');
+		emit_number(l->emit, "link", link);
+		emit_text(l->emit, "destination", buf_span(&url));
+		emit_number(l->emit, "clicks_raw", k->clicks_all);
+		emit_number(l->emit, "clicks_human", k->clicks_human);
+		emit_number(l->emit, "clickers_raw", k->clickers_all);
+		emit_number(l->emit, "clickers_human", k->clickers_human);
+		emit_close(l->emit, '}');
+	} else {
+		table_addf(&l->table, "%u", link);
+		table_addf(&l->table, "%" PRIu64, k->clickers_all);
+		table_addf(&l->table, "%" PRIu64, k->clickers_human);
+		table_addf(&l->table, "%" PRIu64, k->clicks_all);
+		table_addf(&l->table, "%" PRIu64, k->clicks_human);
+		table_add(&l->table, url.n ? buf_span(&url) : SPAN("-"));
+	}
+	buf_free(&url);
+	return true;
+}
+
+static int
+show(struct cli *c, const char *name, const char *stream)
+{
+	static const char *const head[] = { "link", "people raw", "human", "clicks raw", "human", "destination" };
+	struct emit e = { 0 };
+	struct links l = { .c = c, .table = TABLE("rrrrrl") };
+	struct rows r = { 0 };
+	const struct row *row;
+	int status = EXIT_CANNOT;
+
+	if (!load(c, &r) || !(row = choose(&r, name, stream, &status)))
+		goto out;
+	status = EXIT_FOUND;
+	l.campaign = row->id;
+	if (c->json) {
+		emit_open(&e, NULL, '{');
+		emit_sums(&e, row);
+		emit_open(&e, "links", '[');
+		l.emit = &e;
+	} else {
+		print_sums(row, c->now);
+		for (size_t i = 0; i < sizeof head / sizeof head[0]; i++)
+			table_adds(&l.table, head[i]);
+	}
+	if (store_each_link(c->store, row->id, take_link, &l) > STORE_NONE) {
+		cli_error("cannot read the store in %s: the links are not complete", c->setup->conf->data_dir);
+		status = EXIT_CANNOT;
+	}
+	if (c->json) {
+		emit_close(&e, ']');
+		emit_close(&e, '}');
+		emit_end(&e);
+	} else if (l.n > 0) {
+		putchar('\n');
+		table_print(&l.table, "  ", true);
+	}
+out:
+	table_free(&l.table);
+	rows_free(&r);
+	return status;
+}
+
+int
+cmd_campaign(struct cli *c)
+{
+	const char *stream = NULL;
+	const struct cli_option options[] = { { "stream", .text = &stream } };
+	int status;
+
+	if (!cli_options(c, options, 1, &status))
+		return status;
+	if (c->nwords == 0 || (c->nwords == 1 && strcmp(c->word[0], "list") == 0)) {
+		if (stream)
+			return cli_usage(c, "campaign: --stream belongs to `campaign show`");
+		return list(c);
+	}
+	if (strcmp(c->word[0], "show") != 0)
+		return cli_usage(c, "campaign: what is \"%s\"?", c->word[0]);
+	if (c->nwords != 2)
+		return cli_usage(c, "campaign show: one name, in quotes when it has spaces");
+	return show(c, c->word[1], stream);
+}

@@ -1,0 +1,653 @@
+/* rekindle import -- touches as JSON lines, with their own dates. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "cli/cli.h"
+#include "cli/print.h"
+#include "common/addr.h"
+#include "common/engage.h"
+#include "common/mem.h"
+#include "common/text.h"
+#include "common/token.h"
+
+#define STREAM_MAX 63
+#define CAMPAIGN_MAX 200
+#define CLOCK_SLACK 60000 /* ms: two machines' clocks */
+#define PROGRESS_MS 200
+#define WHY_MAX 4096
+#define FOLD_EVERY 8 /* batches: summing up costs a flush of its own */
+
+static const char *const known_fields[] = {
+	"type", "address", "who", "at", "stream", "stream_id", "campaign", "campaign_id", "link", "url", "verdict", "class",
+	"cause", "tracked", "observed", "axis", "value", "mode", "sent", "agent", "net", "imported",
+};
+
+struct import {
+	struct cli *c;
+	const char *name; /* of the file, for messages */
+	struct lines in;
+	struct batch *batch;
+	uint64_t imported, bad, left_out;
+	unsigned unfolded; /* batches */
+	bool consented;    /* among what is not summed up yet */
+	bool field_told;
+	struct buf why;
+	/* Progress. */
+	bool show;
+	uint64_t size; /* 0: not known */
+	int64_t started, next;
+};
+
+bool
+touch_word(struct span word, enum touch_kind *kind)
+{
+	static const struct {
+		const char *word;
+		enum touch_kind kind;
+	} aliases[] = {
+		{ "open", TOUCH_OPEN }, { "click", TOUCH_CLICK }, { "consent", TOUCH_CONSENT }, { "unsubscribed", TOUCH_LEFT },
+	};
+
+	for (size_t i = 0; i < sizeof aliases / sizeof aliases[0]; i++)
+		if (span_eq(word, span_of(aliases[i].word))) {
+			*kind = aliases[i].kind;
+			return true;
+		}
+	return touch_parse(word, kind);
+}
+
+static int64_t
+clock_ms(clockid_t clock)
+{
+	struct timespec ts;
+
+	clock_gettime(clock, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+/* ---- one line into one touch ---- */
+
+static bool wrong(struct import *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Says what is wrong with the line; always false. */
+static bool
+wrong(struct import *im, const char *fmt, ...)
+{
+	char text[1024];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	buf_clear(&im->why);
+	buf_adds(&im->why, text);
+	return false;
+}
+
+/* A text field; empty when it is absent. */
+static bool
+get_text(struct import *im, const json_t *o, const char *name, struct span *out)
+{
+	const json_t *v = json_object_get(o, name);
+
+	*out = SPAN("");
+	if (!v || json_is_null(v))
+		return true;
+	if (!json_is_string(v))
+		return wrong(im, "%s must be text in quotes", name);
+	*out = span_make(json_string_value(v), json_string_length(v));
+	return true;
+}
+
+static bool
+get_flag(struct import *im, const json_t *o, const char *name, bool unset, bool *out)
+{
+	const json_t *v = json_object_get(o, name);
+
+	*out = unset;
+	if (!v || json_is_null(v))
+		return true;
+	if (!json_is_boolean(v))
+		return wrong(im, "%s must be true or false", name);
+	*out = json_is_true(v);
+	return true;
+}
+
+/* A time as text or as seconds since 1970; *out stays when it is absent. */
+static bool
+get_time(struct import *im, const json_t *o, const char *name, int64_t *out)
+{
+	const json_t *v = json_object_get(o, name);
+	int64_t ms;
+
+	if (!v || json_is_null(v))
+		return true;
+	if (json_is_integer(v)) {
+		if (json_integer_value(v) < 0 || json_integer_value(v) > UINT32_MAX)
+			return wrong(im, "%s must be seconds since 1970, or text like \"2026-01-31T12:00:00Z\"", name);
+		ms = (int64_t)json_integer_value(v) * 1000;
+	} else if (!json_is_string(v) || !text_time(span_make(json_string_value(v), json_string_length(v)), &ms)) {
+		return wrong(im, "%s is not a date; write \"2026-01-31T12:00:00Z\" or \"2026-01-31\"", name);
+	}
+	if (ms < 0)
+		return wrong(im, "%s is before 1970", name);
+	if (ms > clock_ms(CLOCK_REALTIME) + CLOCK_SLACK)
+		return wrong(im, "%s is in the future", name);
+	*out = ms;
+	return true;
+}
+
+static bool
+get_id(struct import *im, const json_t *o, const char *name, uint64_t *id)
+{
+	struct span text;
+	uint8_t b[8];
+
+	if (!get_text(im, o, name, &text))
+		return false;
+	if (text.n == 0)
+		return true;
+	if (!text_hex(text, b, sizeof b))
+		return wrong(im, "%s must be 16 hexadecimal digits", name);
+	*id = 0;
+	for (size_t i = 0; i < sizeof b; i++)
+		*id = *id << 8 | b[i];
+	return true;
+}
+
+static bool
+is_stream_name(struct span s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if (s.p[i] == '\0' || !strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.", s.p[i]))
+			return false;
+	return s.n <= STREAM_MAX;
+}
+
+static bool
+has_control(struct span s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if ((unsigned char)s.p[i] < 0x20 || s.p[i] == 0x7f)
+			return true;
+	return false;
+}
+
+/* Stream and campaign, by name or by the ids that export writes when nobody knows the name. */
+static bool
+read_campaign(struct import *im, const json_t *o, struct record *r)
+{
+	const struct keys *keys = &im->c->setup->keys;
+	struct touch *t = &r->touch;
+	bool needs_stream = t->kind == TOUCH_LEFT || t->kind == TOUCH_JOINED || t->kind == TOUCH_RELEASED;
+
+	if (!get_text(im, o, "stream", &r->stream) || !get_text(im, o, "campaign", &r->campaign)
+	    || !get_id(im, o, "stream_id", &t->stream) || !get_id(im, o, "campaign_id", &t->campaign))
+		return false;
+	if (!is_stream_name(r->stream))
+		return wrong(im, "stream must be letters, digits, - _ and ., at most %d", STREAM_MAX);
+	if (r->campaign.n > CAMPAIGN_MAX || has_control(r->campaign))
+		return wrong(im, "campaign must be at most %d bytes, without control characters", CAMPAIGN_MAX);
+	if (r->campaign.n > 0 && r->stream.n == 0) {
+		/* Without its stream this would be taken for a wish about everything. */
+		if (needs_stream)
+			return wrong(im, "campaign needs a stream here: from which newsletter is it?");
+		r->stream = span_of(im->c->setup->conf->stream[0].name);
+	}
+	if (r->stream.n > 0)
+		t->stream = stream_id(keys, r->stream);
+	if (r->campaign.n > 0)
+		t->campaign = campaign_id(keys, r->stream, r->campaign);
+	return true;
+}
+
+static bool
+read_who(struct import *im, const json_t *o, struct record *r, bool may_be_nobody)
+{
+	struct span hex;
+
+	if (!get_text(im, o, "address", &r->address) || !get_text(im, o, "who", &hex))
+		return false;
+	if (r->address.n > 0 && hex.n > 0)
+		return wrong(im, "address or who, not both");
+	if (r->address.n > 0)
+		return addr_who(&im->c->setup->keys, r->address, &r->touch.who)
+		    || wrong(im, "\"%.*s\" is not an address", SPAN_ARG(span_cut(r->address, 0, 200)));
+	if (hex.n > 0)
+		return text_hex(hex, r->touch.who.b, sizeof r->touch.who.b) || wrong(im, "who must be 32 hexadecimal digits");
+	return may_be_nobody || wrong(im, "address is missing");
+}
+
+static bool
+read_net(struct import *im, const json_t *o, struct touch *t)
+{
+	char address[INET6_ADDRSTRLEN];
+	struct span text;
+	uint8_t b[16];
+	uint64_t bits = 0;
+	size_t slash;
+	bool v6;
+
+	if (!get_text(im, o, "net", &text))
+		return false;
+	if (text.n == 0)
+		return true;
+	slash = span_find(text, '/');
+	v6 = span_find(text, ':') < slash;
+	snprintf(address, sizeof address, "%.*s", SPAN_ARG(span_cut(text, 0, slash)));
+	if (slash >= sizeof address || !text_u64(span_from(text, slash + 1), &bits) || bits != (v6 ? 48 : 24)
+	    || inet_pton(v6 ? AF_INET6 : AF_INET, address, b) != 1)
+		return wrong(im, "net must be like 192.0.2.0/24 or 2001:db8:1::/48");
+	t->net[0] = (uint8_t)bits;
+	memcpy(t->net + 1, b, bits / 8);
+	return true;
+}
+
+static bool
+read_agent(struct import *im, const json_t *o, struct touch *t)
+{
+	struct span text;
+
+	if (!get_text(im, o, "agent", &text))
+		return false;
+	for (unsigned i = 1; text.n > 0 && i < 256; i++)
+		if (span_eq(text, span_of(robot_family_name((unsigned char)i)))) {
+			t->agent = (unsigned char)i;
+			break;
+		}
+	return true;
+}
+
+/* Opens and clicks. */
+static bool
+read_hit(struct import *im, const json_t *o, struct record *r)
+{
+	struct touch *t = &r->touch;
+	const json_t *link = json_object_get(o, "link");
+	enum robot verdict = ROBOT_HUMAN;
+	struct span text;
+	int64_t sent = 0;
+
+	if (!get_text(im, o, "verdict", &text))
+		return false;
+	if (text.n > 0 && (!robot_parse(text, &verdict) || verdict == ROBOT_NONE))
+		return wrong(im, "there is no verdict \"%.*s\"; one of human, proxy-open, privacy-open, prefetch, preview, "
+		    "scanner, suspect", SPAN_ARG(span_cut(text, 0, 50)));
+	t->verdict = (uint8_t)verdict;
+	if (!get_time(im, o, "sent", &sent) || !read_agent(im, o, t) || !read_net(im, o, t))
+		return false;
+	t->sent = (uint32_t)(sent / 1000);
+	if (t->kind != TOUCH_CLICK)
+		return true;
+	if (link && !json_is_null(link)) {
+		if (!json_is_integer(link) || json_integer_value(link) < 1 || json_integer_value(link) > UINT16_MAX)
+			return wrong(im, "link must be a number from 1 to %d", UINT16_MAX);
+		t->link = (uint16_t)json_integer_value(link);
+	}
+	if (!get_text(im, o, "url", &r->destination))
+		return false;
+	if (r->destination.n > TOKEN_DESTINATION_MAX || has_control(r->destination))
+		return wrong(im, "url must be at most %d bytes, without control characters", TOKEN_DESTINATION_MAX);
+	if (t->link == 0 || t->campaign == 0)
+		r->destination = SPAN("");
+	return true;
+}
+
+static bool
+read_sent(struct import *im, const json_t *o, struct touch *t)
+{
+	enum engage class = ENGAGE_NEW;
+	bool tracked, observed;
+	struct span text;
+
+	if (!get_text(im, o, "class", &text) || !get_flag(im, o, "tracked", true, &tracked)
+	    || !get_flag(im, o, "observed", false, &observed))
+		return false;
+	if (text.n > 0 && !engage_parse(text, &class))
+		return wrong(im, "there is no class \"%.*s\"; one of new, engaged, semi-engaged, inactive",
+		    SPAN_ARG(span_cut(text, 0, 50)));
+	t->detail = (uint8_t)class;
+	t->flags |= (tracked ? TOUCH_TRACKED : 0) | (observed ? TOUCH_OBSERVED : 0);
+	return true;
+}
+
+static bool
+read_skipped(struct import *im, const json_t *o, struct touch *t)
+{
+	struct span text;
+
+	if (!get_text(im, o, "cause", &text))
+		return false;
+	for (int i = 0; text.n > 0 && i < CAUSES; i++)
+		if (span_eq(text, span_of(cause_name((enum cause)i)))) {
+			t->detail = (uint8_t)i;
+			return true;
+		}
+	return text.n == 0 || wrong(im, "there is no cause \"%.*s\"", SPAN_ARG(span_cut(text, 0, 50)));
+}
+
+static bool
+read_consent(struct import *im, const json_t *o, struct touch *t)
+{
+	struct span axis, value;
+	enum consent consent;
+
+	if (!get_text(im, o, "axis", &axis) || !get_text(im, o, "value", &value))
+		return false;
+	if (!span_eq(axis, SPAN("opens")) && !span_eq(axis, SPAN("links")))
+		return wrong(im, "axis must be \"opens\" or \"links\"");
+	if (!consent_parse(value, &consent))
+		return wrong(im, "value must be \"granted\", \"denied\" or \"unknown\"");
+	t->detail = (uint8_t)((span_eq(axis, SPAN("opens")) ? AXIS_OPENS : AXIS_LINKS) << 4 | consent);
+	return true;
+}
+
+static bool
+is_hit(const struct touch *t)
+{
+	return t->kind == TOUCH_OPEN || t->kind == TOUCH_CLICK;
+}
+
+/* Names in *r point into o. */
+static bool
+read_touch(struct import *im, const json_t *o, struct record *r)
+{
+	struct touch *t = &r->touch;
+	enum mode mode = MODE_IDENTIFIED;
+	enum touch_kind kind;
+	struct span type, text;
+
+	if (!json_is_object(o))
+		return wrong(im, "not an object; write {\"type\": ..., \"address\": ..., \"at\": ...}");
+	if (!get_text(im, o, "type", &type) || !get_text(im, o, "mode", &text))
+		return false;
+	if (type.n == 0)
+		return wrong(im, "type is missing; one of " TOUCH_WORDS);
+	if (!touch_word(type, &kind))
+		return wrong(im, "there is no type \"%.*s\"; one of " TOUCH_WORDS, SPAN_ARG(span_cut(type, 0, 50)));
+	if (text.n > 0 && (!mode_parse(text, &mode) || mode == MODE_OFF))
+		return wrong(im, "mode must be anonymous, dayonly, identified or full");
+	*r = (struct record){ .touch = {
+		.kind = (uint8_t)kind, .mode = (uint8_t)mode, .flags = TOUCH_IMPORTED, .when = im->c->now } };
+	if (!get_time(im, o, "at", &t->when) || !read_campaign(im, o, r))
+		return false;
+	if (!read_who(im, o, r, mode == MODE_ANONYMOUS && (is_hit(t) || kind == TOUCH_SENT)))
+		return false;
+	switch (kind) {
+	case TOUCH_SENT:
+		return read_sent(im, o, t);
+	case TOUCH_SKIPPED:
+		return read_skipped(im, o, t);
+	case TOUCH_OPEN:
+	case TOUCH_CLICK:
+		return read_hit(im, o, r);
+	case TOUCH_CONSENT:
+		return read_consent(im, o, t);
+	default:
+		return true;
+	}
+}
+
+/* ---- what may be kept of it ---- */
+
+/* As the store and the lines that wait to be written know it. */
+static enum consent
+consent_of(const struct import *im, const struct who *who, enum axis axis)
+{
+	struct profile p;
+
+	if (store_profile(im->c->store, who, &p) != STORE_OK)
+		p = (struct profile){ 0 };
+	for (size_t i = 0; im->consented && i < im->batch->n; i++) {
+		const struct touch *t = &im->batch->record[i].touch;
+
+		if (t->kind == TOUCH_CONSENT && who_eq(&t->who, who))
+			profile_add(&p, t);
+	}
+	return profile_consent(&p, axis);
+}
+
+static void
+keep(struct import *im, const struct record *r)
+{
+	if (r->touch.kind == TOUCH_CONSENT)
+		im->consented = true;
+	batch_add(im->batch, r);
+}
+
+/*
+ * History is no way around the recipient's choice: an open or a click is kept
+ * as it would be if it came in now.  What the tracker does with a hit is done
+ * here: in dayonly the recipient keeps the day, and the campaign its count.
+ */
+static void
+keep_hit(struct import *im, struct record *r)
+{
+	const struct conf *conf = im->c->setup->conf;
+	const struct stream *stream = r->stream.n ? conf_stream(conf, r->stream) : NULL;
+	enum axis axis = r->touch.kind == TOUCH_OPEN ? AXIS_OPENS : AXIS_LINKS;
+	struct touch *t = &r->touch;
+	enum mode mode = (enum mode)t->mode;
+	struct record day;
+
+	mode = mode_min(mode, conf_mode(conf, stream ? stream : &conf->stream[0], axis,
+	    who_is_nobody(&t->who) ? CONSENT_UNKNOWN : consent_of(im, &t->who, axis)));
+	if (mode == MODE_DAYONLY && t->kind == TOUCH_OPEN && robot_is_human(t->verdict)) {
+		day = (struct record){ .touch = { .kind = TOUCH_OPEN, .mode = MODE_DAYONLY, .flags = TOUCH_IMPORTED,
+		    .when = t->when - t->when % DAY_MS, .who = t->who }, .address = r->address };
+		keep(im, &day);
+		if (t->campaign == 0)
+			return;
+	}
+	if (mode == MODE_OFF || (mode < MODE_IDENTIFIED && t->campaign == 0)) {
+		im->left_out++;
+		return;
+	}
+	t->mode = (uint8_t)(mode == MODE_DAYONLY ? MODE_ANONYMOUS : mode);
+	if (mode < MODE_IDENTIFIED) {
+		t->who = (struct who){ 0 };
+		t->sent = 0;
+		r->address = SPAN("");
+	}
+	if (mode < MODE_FULL) {
+		t->agent = 0;
+		memset(t->net, 0, sizeof t->net);
+	}
+	keep(im, r);
+}
+
+/* ---- the file ---- */
+
+static void
+tell_unknown_field(struct import *im, const json_t *o)
+{
+	const char *name;
+	json_t *value;
+
+	json_object_foreach((json_t *)(uintptr_t)o, name, value) {
+		bool known = false;
+
+		for (size_t i = 0; i < sizeof known_fields / sizeof known_fields[0]; i++)
+			known = known || strcmp(name, known_fields[i]) == 0;
+		if (known)
+			continue;
+		cli_error("%s:%" PRIu64 ": field \"%.50s\" is not known and not used (told once)", im->name, im->in.number,
+		    name);
+		im->field_told = true;
+		return;
+	}
+}
+
+static void
+wipe_progress(const struct import *im)
+{
+	if (im->show)
+		fputs("\r\033[K", stderr);
+}
+
+static void
+progress(struct import *im)
+{
+	int64_t now, elapsed;
+
+	if (!im->show || im->in.number % 64 != 0 || (now = clock_ms(CLOCK_MONOTONIC)) < im->next)
+		return;
+	im->next = now + PROGRESS_MS;
+	elapsed = now - im->started > 0 ? now - im->started : 1;
+	wipe_progress(im);
+	if (im->size > 0) {
+		static const char bar[] = "##############################";
+		unsigned share = (unsigned)(im->in.bytes >= im->size ? 100 : im->in.bytes * 100 / im->size);
+		int full = (int)(share * (sizeof bar - 1) / 100);
+
+		fprintf(stderr, "[%.*s%*s] %3u %%  ", full, bar, (int)(sizeof bar - 1) - full, "", share);
+	}
+	fprintf(stderr, "%" PRIu64 " lines, %" PRIu64 "/s", im->in.number, im->in.number * 1000 / (uint64_t)elapsed);
+}
+
+static void
+read_line(struct import *im, struct span line)
+{
+	struct record r;
+	json_error_t error;
+	json_t *o = json_loadb(line.p, line.n, JSON_REJECT_DUPLICATES, &error);
+	bool good;
+
+	good = o ? read_touch(im, o, &r) : wrong(im, "not JSON: %s", error.text);
+	if (!good) {
+		wipe_progress(im);
+		cli_error("%s:%" PRIu64 ": %s", im->name, im->in.number, buf_cstr(&im->why));
+		im->bad++;
+	} else {
+		if (!im->field_told)
+			tell_unknown_field(im, o);
+		if (is_hit(&r.touch))
+			keep_hit(im, &r);
+		else
+			keep(im, &r);
+	}
+	json_decref(o);
+}
+
+/* The next lines look up consent in what is summed up, so it must not wait there. */
+static bool
+flush(struct import *im)
+{
+	size_t n = im->batch->n;
+
+	if (n == 0)
+		return true;
+	if (!batch_write(im->c, im->batch))
+		return false;
+	im->imported += n;
+	if (++im->unfolded == FOLD_EVERY || im->consented) {
+		cli_fold(im->c);
+		im->unfolded = 0;
+		im->consented = false;
+	}
+	return true;
+}
+
+/* False: cannot go on, told why. */
+static bool
+read_file(struct import *im)
+{
+	struct span line;
+	bool cut;
+
+	while (lines_next(&im->in, &line, &cut)) {
+		progress(im);
+		if (cut) {
+			wipe_progress(im);
+			cli_error("%s:%" PRIu64 ": the line is longer than %d bytes", im->name, im->in.number, LINE_MAX_BYTES);
+			im->bad++;
+		} else if (span_trim(line).n > 0) {
+			read_line(im, line);
+		}
+		/* One line may make two records. */
+		if (im->batch->n + 2 > BATCH_MAX && !flush(im)) {
+			cli_error("%s: stopped at line %" PRIu64 "; %" PRIu64 " touches were imported before", im->name,
+			    im->in.number, im->imported);
+			return false;
+		}
+	}
+	if (ferror(im->in.file)) {
+		cli_error("cannot read %s: %s", im->name, strerror(errno));
+		return flush(im) && false;
+	}
+	return flush(im);
+}
+
+static void
+say(const struct import *im)
+{
+	struct emit e = { 0 };
+
+	wipe_progress(im);
+	if (!im->c->json) {
+		printf("imported %" PRIu64 " touches from %" PRIu64 " lines", im->imported, im->in.number);
+		if (im->left_out)
+			printf("; %" PRIu64 " left out, as privacy_profile demands", im->left_out);
+		if (im->bad)
+			printf("; %" PRIu64 " bad lines", im->bad);
+		putchar('\n');
+		return;
+	}
+	emit_open(&e, NULL, '{');
+	emit_number(&e, "lines", im->in.number);
+	emit_number(&e, "imported", im->imported);
+	emit_number(&e, "left_out", im->left_out);
+	emit_number(&e, "bad", im->bad);
+	emit_close(&e, '}');
+	emit_end(&e);
+}
+
+int
+cmd_import(struct cli *c)
+{
+	struct import im = { .c = c, .name = "-", .in.file = stdin, .why = BUF(WHY_MAX) };
+	struct stat st;
+	int status;
+
+	if (!cli_options(c, NULL, 0, &status))
+		return status;
+	if (c->nwords > 1)
+		return cli_usage(c, "import: one file");
+	/* Opened before root is given up: the file is the caller's. */
+	if (c->nwords == 1 && strcmp(c->word[0], "-") != 0) {
+		im.name = c->word[0];
+		if (!(im.in.file = fopen(im.name, "re"))) {
+			cli_error("cannot read %s: %s", im.name, strerror(errno));
+			return EXIT_CANNOT;
+		}
+	}
+	status = EXIT_CANNOT;
+	if (fstat(fileno(im.in.file), &st) == 0 && S_ISREG(st.st_mode))
+		im.size = (uint64_t)st.st_size;
+	if (!cli_store(c))
+		goto out;
+	im.show = isatty(STDERR_FILENO);
+	im.started = clock_ms(CLOCK_MONOTONIC);
+	im.batch = xcalloc(1, sizeof *im.batch);
+	if (read_file(&im)) {
+		say(&im);
+		status = im.bad ? EXIT_CANNOT : im.imported ? EXIT_FOUND : EXIT_NOTHING;
+	}
+	cli_fold(c);
+out:
+	if (im.in.file != stdin)
+		fclose(im.in.file);
+	free(im.batch);
+	buf_free(&im.in.line);
+	buf_free(&im.why);
+	return status;
+}

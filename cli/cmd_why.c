@@ -1,0 +1,324 @@
+/* rekindle why -- what we know of one recipient, and what happens to the next message. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "cli/cli.h"
+#include "cli/print.h"
+#include "common/addr.h"
+#include "common/mem.h"
+
+#define LINE_CAP 4096
+
+/* One recipient, looked up for one answer. */
+struct person {
+	struct cli *c;
+	struct buf address; /* normal form */
+	struct who who;
+	bool known;
+	struct profile profile;
+	struct finding finding;
+	struct buf explained;
+	enum cause status; /* of no particular stream */
+};
+
+static const struct profile *
+profile_of(const struct person *p)
+{
+	return p->known ? &p->profile : NULL;
+}
+
+/* What one stream would do with the next message. */
+struct outlook {
+	const struct stream *stream;
+	struct verdict verdict;
+	struct buf text;
+};
+
+static void
+look_ahead(struct person *p, const struct stream *stream, struct outlook *o)
+{
+	const struct conf *conf = p->c->setup->conf;
+	struct subscription s;
+	const struct subscription *sub = NULL;
+	uint64_t id = stream_id(&p->c->setup->keys, span_of(stream->name));
+
+	if (store_subscription(p->c->store, &p->who, id, &s) == STORE_OK)
+		sub = &s;
+	o->stream = stream;
+	o->verdict = verdict_of(conf, stream, engage_cause(profile_of(p), sub, &p->finding));
+	o->text = BUF(LINE_CAP);
+	print_verdict(&o->text, &o->verdict, stream, profile_of(p), sub, &p->finding, p->c->now);
+}
+
+static void
+field_when(const struct person *p, const char *label, uint32_t seconds)
+{
+	struct buf text = BUF(LINE_CAP);
+
+	print_when(&text, (int64_t)seconds * 1000, p->c->now);
+	print_field(label, &text);
+	buf_free(&text);
+}
+
+static bool
+print_subscription(void *arg, const struct who *who, uint64_t stream, const struct subscription *s)
+{
+	const struct person *p = arg;
+	struct buf text = BUF(LINE_CAP);
+	bool left = unsubscribed(s);
+
+	(void)who;
+	cli_stream_name(p->c, stream, &text);
+	buf_adds(&text, ", ");
+	print_when(&text, (int64_t)(left ? s->left : s->joined) * 1000, p->c->now);
+	print_field(left ? "Unsubscribed from" : "Subscribed to", &text);
+	buf_free(&text);
+	return true;
+}
+
+static void
+print_overlays(const struct finding *f)
+{
+	struct buf text = BUF(LINE_CAP);
+
+	if (f->loyal)
+		buf_adds(&text, ", loyal");
+	if (f->at_risk)
+		buf_adds(&text, ", at-risk");
+	if (f->opaque)
+		buf_adds(&text, ", opaque (privacy opens only: judged by clicks)");
+	if (text.n > 0)
+		print_fieldf("Overlays", "%s", buf_cstr(&text) + 2);
+	buf_free(&text);
+}
+
+static void
+print_evidence(struct person *p)
+{
+	const struct profile *r = &p->profile;
+	const struct finding *f = &p->finding;
+
+	printf("\n%sEvidence%s\n", print_bold(), print_plain());
+	field_when(p, "First seen", r->first_seen);
+	field_when(p, "Last sent", r->last_sent);
+	field_when(p, "Last open", r->last_open);
+	field_when(p, "Last click", r->last_click);
+	print_fieldf("Sends", "%" PRIu32 ", of which %" PRIu32 " tracked", r->sends, r->tracked_sends);
+	print_fieldf("Silent sends", "%u%s", f->silent_sends, f->silent_sends >= PROFILE_SENDS ? " or more" : "");
+	print_fieldf("By a person", "%" PRIu32 " opens, %" PRIu32 " clicks", r->opens, r->clicks);
+	print_fieldf("By machines", "%" PRIu32 " opens, %" PRIu32 " clicks", r->machine_opens, r->machine_clicks);
+	if (r->last_machine)
+		field_when(p, "Last machine", r->last_machine);
+	print_overlays(f);
+	print_fieldf("Score", "%u.%02u", f->score / 100, f->score % 100);
+	print_fieldf("Consent", "opens %s, links %s", consent_name(profile_consent(r, AXIS_OPENS)),
+	    consent_name(profile_consent(r, AXIS_LINKS)));
+	if (r->left)
+		field_when(p, "Unsubscribed", r->left);
+	if (r->joined)
+		field_when(p, "Subscribed", r->joined);
+	if (r->bounced)
+		field_when(p, "Bounced", r->bounced);
+	if (r->complained)
+		field_when(p, "Complained", r->complained);
+	if (r->held)
+		field_when(p, "Held", r->held);
+	if (r->released)
+		field_when(p, "Released", r->released);
+}
+
+static void
+print_person(struct person *p, struct outlook *o, size_t n)
+{
+	struct buf address = BUF(4 * ADDR_MAX), status = BUF(LINE_CAP);
+	struct table t = TABLE("ll");
+	uint32_t since = status_since(p->status, profile_of(p), NULL);
+
+	print_safe(&address, buf_span(&p->address));
+	printf("%s%s%s\n", print_bold(), buf_cstr(&address), print_plain());
+	if (!p->known)
+		print_fieldf("Class", "new: nobody of this address is known");
+	else
+		print_field("Class", &p->explained);
+	buf_adds(&status, status_name(p->status));
+	if (since) {
+		buf_adds(&status, " since ");
+		print_when(&status, (int64_t)since * 1000, p->c->now);
+	}
+	print_field("Status", &status);
+
+	printf("\n%sThe next message%s\n", print_bold(), print_plain());
+	for (size_t i = 0; i < n; i++) {
+		table_adds(&t, o[i].stream->name);
+		table_add(&t, buf_span(&o[i].text));
+	}
+	table_print(&t, "  ", false);
+	if (p->known)
+		print_evidence(p);
+	store_each_subscription_of(p->c->store, &p->who, print_subscription, p);
+	table_free(&t);
+	buf_free(&address);
+	buf_free(&status);
+}
+
+struct emitting {
+	struct emit e;
+	struct person *p;
+};
+
+static bool
+emit_subscription(void *arg, const struct who *who, uint64_t stream, const struct subscription *s)
+{
+	struct emitting *x = arg;
+	struct buf name = BUF(1024);
+
+	(void)who;
+	cli_stream_name(x->p->c, stream, &name);
+	emit_open(&x->e, NULL, '{');
+	emit_text(&x->e, "stream", buf_span(&name));
+	emit_flag(&x->e, "unsubscribed", unsubscribed(s));
+	emit_time(&x->e, "left", (int64_t)s->left * 1000);
+	emit_time(&x->e, "joined", (int64_t)s->joined * 1000);
+	emit_close(&x->e, '}');
+	buf_free(&name);
+	return true;
+}
+
+static void
+emit_evidence(struct emit *e, const struct profile *r, const struct finding *f)
+{
+	const struct {
+		const char *name;
+		uint32_t seconds;
+	} times[] = {
+		{ "first_seen", r->first_seen }, { "last_sent", r->last_sent }, { "last_open", r->last_open },
+		{ "last_click", r->last_click }, { "last_machine", r->last_machine }, { "last_engaged", f->last_engaged },
+		{ "left", r->left }, { "joined", r->joined }, { "bounced", r->bounced }, { "complained", r->complained },
+		{ "held", r->held }, { "released", r->released },
+	};
+	const struct {
+		const char *name;
+		uint64_t n;
+	} counts[] = {
+		{ "sends", r->sends }, { "tracked_sends", r->tracked_sends }, { "silent_sends", f->silent_sends },
+		{ "opens", r->opens }, { "clicks", r->clicks }, { "machine_opens", r->machine_opens },
+		{ "machine_clicks", r->machine_clicks },
+	};
+
+	for (size_t i = 0; i < sizeof times / sizeof times[0]; i++)
+		emit_time(e, times[i].name, (int64_t)times[i].seconds * 1000);
+	for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
+		emit_number(e, counts[i].name, counts[i].n);
+	emit_flag(e, "loyal", f->loyal);
+	emit_flag(e, "at_risk", f->at_risk);
+	emit_flag(e, "opaque", f->opaque);
+	emit_number(e, "score", f->score);
+	emit_open(e, "consent", '{');
+	emit_string(e, "opens", consent_name(profile_consent(r, AXIS_OPENS)));
+	emit_string(e, "links", consent_name(profile_consent(r, AXIS_LINKS)));
+	emit_close(e, '}');
+}
+
+static void
+emit_person(struct person *p, struct outlook *o, size_t n)
+{
+	struct emitting x = { .p = p };
+	struct emit *e = &x.e;
+
+	emit_open(e, NULL, '{');
+	emit_text(e, "address", buf_span(&p->address));
+	emit_hex(e, "who", p->who.b, sizeof p->who.b);
+	emit_flag(e, "known", p->known);
+	emit_string(e, "class", engage_name(p->finding.class));
+	emit_string(e, "reason", reason_name(p->finding.reason));
+	emit_text(e, "explanation", buf_span(&p->explained));
+	emit_string(e, "status", status_name(p->status));
+	emit_open(e, "next", '[');
+	for (size_t i = 0; i < n; i++) {
+		emit_open(e, NULL, '{');
+		emit_string(e, "stream", o[i].stream->name);
+		emit_string(e, "cause", cause_name(o[i].verdict.cause));
+		emit_string(e, "action", action_name(o[i].verdict.action));
+		emit_flag(e, "carried_out", o[i].verdict.carried_out);
+		emit_flag(e, "transactional", o[i].stream->transactional);
+		emit_text(e, "text", buf_span(&o[i].text));
+		emit_close(e, '}');
+	}
+	emit_close(e, ']');
+	emit_evidence(e, &p->profile, &p->finding);
+	emit_open(e, "subscriptions", '[');
+	store_each_subscription_of(p->c->store, &p->who, emit_subscription, &x);
+	emit_close(e, ']');
+	emit_close(e, '}');
+	emit_end(e);
+}
+
+/* The answer, once the recipient has been looked up. */
+static void
+tell(struct person *p, const char *only)
+{
+	const struct conf *conf = p->c->setup->conf;
+	struct outlook *o = xcalloc(conf->nstreams, sizeof *o);
+	size_t n = 0;
+
+	p->finding = engage_find(profile_of(p), &conf->policy, p->c->now);
+	engage_explain(&p->explained, profile_of(p), &conf->policy, &p->finding, p->c->now);
+	p->status = status_of(profile_of(p), NULL, &p->finding);
+	for (size_t i = 0; i < conf->nstreams; i++)
+		if (!only || strcmp(conf->stream[i].name, only) == 0)
+			look_ahead(p, &conf->stream[i], &o[n++]);
+	if (p->c->json)
+		emit_person(p, o, n);
+	else
+		print_person(p, o, n);
+	for (size_t i = 0; i < n; i++)
+		buf_free(&o[i].text);
+	free(o);
+}
+
+static bool
+look_up(struct person *p)
+{
+	enum store_result r = store_profile(p->c->store, &p->who, &p->profile);
+
+	p->known = r == STORE_OK;
+	if (p->known || r == STORE_NONE)
+		return true;
+	cli_error("cannot read the store in %s", p->c->setup->conf->data_dir);
+	return false;
+}
+
+int
+cmd_why(struct cli *c)
+{
+	const char *only = NULL;
+	const struct cli_option options[] = { { "stream", .text = &only } };
+	struct person p = { .c = c, .address = BUF(ADDR_MAX), .explained = BUF(LINE_CAP) };
+	uint64_t id;
+	int status;
+
+	if (!cli_options(c, options, 1, &status))
+		return status;
+	if (c->nwords != 1)
+		return cli_usage(c, "why: one address");
+	if (!cli_setup(c))
+		return EXIT_CANNOT;
+	if (!cli_who(c, c->word[0], &p.who))
+		return EXIT_USAGE;
+	if (only && !conf_stream(c->setup->conf, span_of(only))) {
+		(void)cli_stream(c, only, &id);
+		return EXIT_USAGE;
+	}
+	if (!cli_store(c))
+		return EXIT_CANNOT;
+	status = EXIT_CANNOT;
+	addr_normalise(&p.address, span_of(c->word[0]));
+	if (look_up(&p)) {
+		tell(&p, only);
+		status = p.known ? EXIT_FOUND : EXIT_NOTHING;
+	}
+	buf_free(&p.address);
+	buf_free(&p.explained);
+	return status;
+}

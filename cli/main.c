@@ -1,0 +1,593 @@
+/* rekindle -- everything a person talks to: which command, its arguments, and what all commands share. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "cli/cli.h"
+#include "cli/print.h"
+#include "common/addr.h"
+#include "common/fold.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/proc.h"
+#include "common/text.h"
+
+#define WHY_MAX 65536
+
+static const struct command commands[] = {
+	{ "why", cmd_why, "ADDRESS [--stream NAME] [--json]",
+	  "what we know of one recipient, and what happens to the next message",
+	  "  --stream NAME   only this stream; else all that are configured\n"
+	  "\n"
+	  "Exit status 1: nobody of this address is known.\n" },
+	{ "segment", cmd_segment, "[export CLASS [--status STATUS] [--stream NAME] [--format csv|json|text]] [--json]",
+	  "count or export a class of recipients",
+	  "Without `export`: the size of every class, and how many are stopped.\n"
+	  "\n"
+	  "  CLASS           new, engaged, semi-engaged, inactive, or all\n"
+	  "  --status STATUS only ok, complained, bounced, unsubscribed or held\n"
+	  "  --stream NAME   the status with regard to this stream\n"
+	  "  --format FORMAT csv (default), json (one object per line) or text (addresses only)\n" },
+	{ "campaign", cmd_campaign, "[show NAME [--stream NAME]] [--json]", "list and report on campaigns",
+	  "Without `show`: all campaigns, the newest first.\n"
+	  "\n"
+	  "  show NAME       one campaign; NAME may also be its id\n"
+	  "  --stream NAME   when several streams have a campaign of this name\n" },
+	{ "suppress", cmd_suppress,
+	  "add|remove ADDRESS... [--stream NAME] [--reason REASON] | list [--json]", "stop and release recipients by hand",
+	  "  ADDRESS         or - to read them from standard input, one per line\n"
+	  "  --reason REASON held (default), unsubscribed (default with --stream), complained or bounced\n"
+	  "  --stream NAME   only this stream; else everything\n" },
+	{ "tag", cmd_tag,
+	  "[FILE] [--from ADDRESS] [--to ADDRESS]... [--login NAME] [--client IP] [--daemon NAME] [--stream NAME] "
+	  "[--campaign NAME] [--diff] [--json]",
+	  "show what the milter would do to a message, without Postfix",
+	  "Reads the message from FILE or standard input and writes the tagged message.\n"
+	  "\n"
+	  "  --from ADDRESS  envelope sender\n"
+	  "  --to ADDRESS    envelope recipient; with several, or none, nobody is tracked one by one\n"
+	  "  --login NAME    SASL login name\n"
+	  "  --client IP     address of the SMTP client\n"
+	  "  --daemon NAME   Postfix's milter_macro_daemon_name\n"
+	  "  --stream NAME   as if the message named this stream\n"
+	  "  --campaign NAME as if the message named this campaign\n"
+	  "  --diff          write what changes, line by line, instead of the message\n"
+	  "  --json          write a summary instead of the message\n"
+	  "\n"
+	  "Exit status 1: the message is left alone; standard error says why.\n" },
+	{ "token", cmd_token, "TOKEN|URL [--json]", "what a tracking URL says",
+	  "  TOKEN|URL       or - to read it from standard input\n"
+	  "\n"
+	  "Exit status 1: not one of ours.\n" },
+	{ "key", cmd_key, "new | rotate | list [--json]", "make, add and list keys",
+	  "  new             make the key file; never overwrites one\n"
+	  "  rotate          add a key that seals from now on; the older ones go on opening\n"
+	  "  list            ids and dates\n" },
+	{ "import", cmd_import, "[FILE] [--json]", "read touches, one JSON object per line",
+	  "Reads FILE or standard input.  Good lines are imported even when others are bad;\n"
+	  "bad ones are reported with their line number, and the exit status is then 3.\n"
+	  "The fields are described in rekindle(1).\n" },
+	{ "export", cmd_export, "[--since DATE] [--type TYPE]", "write touches, one JSON object per line, for import",
+	  "  --since DATE    only what happened at or after 2026-01-31 or 2026-01-31T12:00:00Z\n"
+	  "  --type TYPE     only touches of this type\n" },
+	{ "conf", cmd_conf, "[--check | --sample] [--json]", "print or check the settings",
+	  "Without options: the settings in effect, as a configuration file.\n"
+	  "\n"
+	  "  --check         say whether the daemons would start with these settings and keys\n"
+	  "  --sample        every setting with its default and one line of explanation\n" },
+};
+
+#define NCOMMANDS (sizeof commands / sizeof commands[0])
+
+/* ---- messages ---- */
+
+static void
+complain(const char *fmt, va_list ap, const char *tail)
+{
+	struct buf text = BUF(WHY_MAX), safe = BUF(WHY_MAX * 4);
+	char *raw = NULL;
+
+	if (vasprintf(&raw, fmt, ap) < 0)
+		raw = NULL;
+	buf_adds(&text, raw ? raw : fmt);
+	buf_adds(&text, tail);
+	print_safe(&safe, buf_span(&text));
+	fflush(stdout);
+	fprintf(stderr, "rekindle: %s\n", buf_cstr(&safe));
+	free(raw);
+	buf_free(&text);
+	buf_free(&safe);
+}
+
+void
+cli_error(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	complain(fmt, ap, "");
+	va_end(ap);
+}
+
+int
+cli_usage(const struct cli *c, const char *fmt, ...)
+{
+	struct buf tail = BUF(1024);
+	va_list ap;
+
+	buf_addf(&tail, "; usage: rekindle %s %s", c->command->name, c->command->usage);
+	va_start(ap, fmt);
+	complain(fmt, ap, buf_cstr(&tail));
+	va_end(ap);
+	buf_free(&tail);
+	return EXIT_USAGE;
+}
+
+void
+cli_errors(struct buf *why)
+{
+	struct span rest = buf_span(why), line;
+
+	while (span_split(&rest, '\n', &line))
+		if (line.n > 0)
+			cli_error("%.*s", SPAN_ARG(line));
+}
+
+/* ---- arguments ---- */
+
+static void
+help(const struct cli *c)
+{
+	if (c->command) {
+		printf("usage: rekindle %s %s\n\n%s.\n\n%s", c->command->name, c->command->usage, c->command->summary,
+		    c->command->help);
+		printf("\n  -c FILE         settings (default %s)\n", DEFAULT_CONF_FILE);
+		return;
+	}
+	printf("usage: rekindle [-c FILE] COMMAND [ARGUMENT]...\n\n");
+	for (size_t i = 0; i < NCOMMANDS; i++)
+		printf("  %-10s %s\n", commands[i].name, commands[i].summary);
+	printf("\n"
+	       "  -c FILE     settings (default %s)\n"
+	       "  --json      for machines, wherever that makes sense\n"
+	       "  -h, --help  after a command: what it takes\n"
+	       "  --version\n"
+	       "\n"
+	       "Exit status: 0 found, 1 nothing, 2 usage, 3 could not.  See rekindle(1).\n", DEFAULT_CONF_FILE);
+}
+
+/* The nearest name, when it is near enough to have been meant; else NULL. */
+static const char *
+nearest(const char *name, const char *(*nth)(const void *, size_t), const void *arg)
+{
+	const char *best = NULL, *s;
+	unsigned best_distance = 3;
+
+	for (size_t i = 0; (s = nth(arg, i)); i++) {
+		unsigned d = text_distance(span_of(name), span_of(s));
+
+		if (d < best_distance) {
+			best_distance = d;
+			best = s;
+		}
+	}
+	return best;
+}
+
+struct option_names {
+	const struct cli_option *option;
+	size_t n;
+};
+
+static const char *
+nth_option(const void *arg, size_t i)
+{
+	static const char *const global[] = { "json", "help", "version" };
+	const struct option_names *names = arg;
+
+	if (i < names->n)
+		return names->option[i].name;
+	i -= names->n;
+	return i < sizeof global / sizeof global[0] ? global[i] : NULL;
+}
+
+static const char *
+nth_command(const void *arg, size_t i)
+{
+	(void)arg;
+	return i < NCOMMANDS ? commands[i].name : NULL;
+}
+
+static const char *
+nth_stream(const void *arg, size_t i)
+{
+	const struct conf *conf = arg;
+
+	return i < conf->nstreams ? conf->stream[i].name : NULL;
+}
+
+enum global { GLOBAL_NO, GLOBAL_YES, GLOBAL_END, GLOBAL_WRONG };
+
+/* One global option at argv[*i]; *i moves over its value. */
+static enum global
+global_option(struct cli *c, size_t *i)
+{
+	const char *a = c->argv[*i];
+
+	if (strcmp(a, "--json") == 0) {
+		c->json = true;
+		return GLOBAL_YES;
+	}
+	if (strcmp(a, "-h") == 0 || strcmp(a, "--help") == 0) {
+		help(c);
+		return GLOBAL_END;
+	}
+	if (strcmp(a, "--version") == 0 || strcmp(a, "-V") == 0) {
+		printf("rekindle %s\n", PACKAGE_VERSION);
+		return GLOBAL_END;
+	}
+	if (strncmp(a, "-c", 2) != 0)
+		return GLOBAL_NO;
+	if (a[2] != '\0') {
+		c->conf_file = a + 2;
+		return GLOBAL_YES;
+	}
+	if (*i + 1 == c->argc) {
+		cli_error("-c needs a file: rekindle -c FILE COMMAND");
+		return GLOBAL_WRONG;
+	}
+	c->conf_file = c->argv[++*i];
+	return GLOBAL_YES;
+}
+
+/* The option that argv[*i] names, with its value stored.  False: told why. */
+static bool
+own_option(struct cli *c, const struct cli_option *options, size_t n, size_t *i)
+{
+	const char *a = c->argv[*i], *value = strchr(a, '=');
+	struct span name = span_make(a, value ? (size_t)(value - a) : strlen(a));
+	const struct cli_option *o = NULL;
+
+	for (size_t k = 0; k < n && span_starts(name, SPAN("--")); k++)
+		if (span_eq(span_from(name, 2), span_of(options[k].name)))
+			o = &options[k];
+	if (!o) {
+		struct option_names names = { options, n };
+		char *bare = xstrndup(a, name.n);
+		const char *meant = nearest(bare + strspn(bare, "-"), nth_option, &names);
+
+		if (meant)
+			cli_usage(c, "%s: unknown option %s, did you mean --%s?", c->command->name, bare, meant);
+		else
+			cli_usage(c, "%s: unknown option %s", c->command->name, bare);
+		free(bare);
+		return false;
+	}
+	if (o->flag) {
+		if (value) {
+			cli_usage(c, "%s: --%s takes no value", c->command->name, o->name);
+			return false;
+		}
+		*o->flag = true;
+		return true;
+	}
+	if (value)
+		value++;
+	else if (*i + 1 < c->argc && (c->argv[*i + 1][0] != '-' || c->argv[*i + 1][1] == '\0'))
+		value = c->argv[++*i];
+	if (!value) {
+		cli_usage(c, "%s: --%s needs a value", c->command->name, o->name);
+		return false;
+	}
+	if (o->text) {
+		*o->text = value;
+	} else {
+		if (o->list->n == CLI_LIST_MAX) {
+			cli_error("%s: at most %d times --%s", c->command->name, CLI_LIST_MAX, o->name);
+			return false;
+		}
+		o->list->item = xreallocarray(o->list->item, o->list->n + 1, sizeof *o->list->item);
+		o->list->item[o->list->n++] = value;
+	}
+	return true;
+}
+
+bool
+cli_options(struct cli *c, const struct cli_option *options, size_t n, int *status)
+{
+	bool only_words = false;
+
+	c->word = xcalloc(c->argc + 1, sizeof *c->word);
+	for (size_t i = 0; i < c->argc; i++) {
+		char *a = c->argv[i];
+
+		if (only_words || a[0] != '-' || a[1] == '\0') {
+			c->word[c->nwords++] = a;
+			continue;
+		}
+		if (strcmp(a, "--") == 0) {
+			only_words = true;
+			continue;
+		}
+		switch (global_option(c, &i)) {
+		case GLOBAL_YES:
+			continue;
+		case GLOBAL_END:
+			*status = EXIT_FOUND;
+			return false;
+		case GLOBAL_WRONG:
+			*status = EXIT_USAGE;
+			return false;
+		case GLOBAL_NO:
+			break;
+		}
+		if (!own_option(c, options, n, &i)) {
+			*status = EXIT_USAGE;
+			return false;
+		}
+	}
+	return true;
+}
+
+/* ---- settings and store ---- */
+
+bool
+cli_setup(struct cli *c)
+{
+	struct buf why = BUF(WHY_MAX);
+
+	if (!c->setup && !(c->setup = setup_load(c->conf_file, &why)))
+		cli_errors(&why);
+	buf_free(&why);
+	return c->setup != NULL;
+}
+
+static bool
+open_store(struct cli *c, bool create, struct buf *why)
+{
+	const struct conf *conf = c->setup->conf;
+	struct store_options options = {
+		.dir = conf->data_dir,
+		.facts_size = conf->facts_size,
+		.state_size = conf->state_size,
+		.create = create,
+	};
+
+	if (!store_become_owner(conf->data_dir, why) || !(c->store = store_open(&options, why)))
+		return false;
+	cli_fold(c);
+	return true;
+}
+
+bool
+cli_store(struct cli *c)
+{
+	struct buf why = BUF(WHY_MAX);
+	struct stat st;
+	bool ok = false;
+
+	if (!cli_setup(c))
+		return false;
+	if (stat(c->setup->conf->data_dir, &st) != 0 && errno == ENOENT)
+		cli_error("data_dir %s does not exist; make it, owned by the user that the daemons run as",
+		    c->setup->conf->data_dir);
+	else if (!(ok = open_store(c, true, &why)))
+		cli_errors(&why);
+	buf_free(&why);
+	return ok;
+}
+
+bool
+cli_store_if_any(struct cli *c)
+{
+	struct buf why = BUF(WHY_MAX);
+
+	if (!cli_setup(c))
+		return false;
+	(void)open_store(c, false, &why);
+	buf_free(&why);
+	return true;
+}
+
+bool
+cli_stream(struct cli *c, const char *name, uint64_t *id)
+{
+	struct buf known = BUF(1024);
+	const char *meant;
+	bool ok;
+
+	*id = stream_id(&c->setup->keys, span_of(name));
+	ok = conf_stream(c->setup->conf, span_of(name)) != NULL
+	    || (c->store && store_stream_name(c->store, *id, &known) == STORE_OK);
+	buf_free(&known);
+	if (ok)
+		return true;
+	if ((meant = nearest(name, nth_stream, c->setup->conf)))
+		cli_error("there is no stream \"%s\"; did you mean \"%s\"?", name, meant);
+	else
+		cli_error("there is no stream \"%s\"; `rekindle conf` lists the ones there are", name);
+	return false;
+}
+
+void
+cli_stream_name(struct cli *c, uint64_t id, struct buf *out)
+{
+	const struct conf *conf = c->setup->conf;
+
+	for (size_t i = 0; i < conf->nstreams; i++)
+		if (stream_id(&c->setup->keys, span_of(conf->stream[i].name)) == id) {
+			buf_adds(out, conf->stream[i].name);
+			return;
+		}
+	if (!c->store || store_stream_name(c->store, id, out) != STORE_OK)
+		buf_addf(out, "%016" PRIx64, id);
+}
+
+bool
+cli_who(struct cli *c, const char *address, struct who *who)
+{
+	if (addr_who(&c->setup->keys, span_of(address), who))
+		return true;
+	cli_error("\"%s\" is not an address; write it as name@example.org", address);
+	return false;
+}
+
+/* ---- writing touches ---- */
+
+static struct span
+copied(struct span s)
+{
+	return s.n ? span_make(xstrndup(s.p, s.n), s.n) : span_make("", 0);
+}
+
+static void
+drop(struct span s)
+{
+	if (s.n)
+		free((void *)(uintptr_t)s.p);
+}
+
+void
+batch_add(struct batch *b, const struct record *r)
+{
+	b->record[b->n++] = (struct record){
+		.touch = r->touch,
+		.address = copied(r->address),
+		.stream = copied(r->stream),
+		.campaign = copied(r->campaign),
+		.destination = copied(r->destination),
+	};
+}
+
+bool
+batch_write(struct cli *c, struct batch *b)
+{
+	enum store_result result = STORE_OK;
+
+	if (b->n > 0)
+		result = store_append(c->store, b->record, b->n, NULL);
+	for (size_t i = 0; i < b->n; i++) {
+		drop(b->record[i].address);
+		drop(b->record[i].stream);
+		drop(b->record[i].campaign);
+		drop(b->record[i].destination);
+	}
+	b->n = 0;
+	if (result == STORE_FULL)
+		cli_error("the store is full: free disk space under %s, or raise facts_size", c->setup->conf->data_dir);
+	else if (result != STORE_OK)
+		cli_error("cannot write to the store in %s", c->setup->conf->data_dir);
+	return result == STORE_OK;
+}
+
+void
+cli_fold(struct cli *c)
+{
+	(void)fold_all(c->store);
+}
+
+/* ---- input ---- */
+
+bool
+lines_next(struct lines *l, struct span *line, bool *cut)
+{
+	char *p;
+	size_t n = 0;
+	int ch = EOF;
+
+	*cut = false;
+	buf_clear(&l->line);
+	l->line.max = LINE_MAX_BYTES;
+	p = buf_room(&l->line, LINE_MAX_BYTES);
+	while ((ch = getc_unlocked(l->file)) != EOF) {
+		l->bytes++;
+		if (ch == '\n')
+			break;
+		if (n < LINE_MAX_BYTES)
+			p[n++] = (char)ch;
+		else
+			*cut = true;
+	}
+	if (ch == EOF && n == 0)
+		return false;
+	if (n > 0 && !*cut && p[n - 1] == '\r')
+		n--;
+	buf_grew(&l->line, n);
+	l->number++;
+	*line = buf_span(&l->line);
+	return true;
+}
+
+/* ---- start ---- */
+
+/* Takes the command word out of argv: the first that is neither a global option nor its value. */
+static bool
+take_command(struct cli *c, int *status)
+{
+	for (size_t i = 0; i < c->argc; i++) {
+		const char *a = c->argv[i], *meant;
+
+		if (a[0] == '-') {
+			switch (global_option(c, &i)) {
+			case GLOBAL_YES:
+				continue;
+			case GLOBAL_END:
+				*status = EXIT_FOUND;
+				return false;
+			case GLOBAL_NO:
+				cli_error("unknown option %s before the command; `rekindle -h` says what there is", a);
+				/* FALLTHROUGH */
+			default:
+				*status = EXIT_USAGE;
+				return false;
+			}
+		}
+		for (size_t k = 0; k < NCOMMANDS; k++)
+			if (strcmp(a, commands[k].name) == 0)
+				c->command = &commands[k];
+		if (!c->command) {
+			if ((meant = nearest(a, nth_command, NULL)))
+				cli_error("there is no command \"%s\"; did you mean \"%s\"?", a, meant);
+			else
+				cli_error("there is no command \"%s\"; `rekindle -h` lists them", a);
+			*status = EXIT_USAGE;
+			return false;
+		}
+		memmove(&c->argv[i], &c->argv[i + 1], (c->argc - i - 1) * sizeof *c->argv);
+		c->argc--;
+		return true;
+	}
+	cli_error("which command?  `rekindle -h` lists them");
+	*status = EXIT_USAGE;
+	return false;
+}
+
+int
+main(int argc, char **argv)
+{
+	struct cli c = {
+		.conf_file = DEFAULT_CONF_FILE,
+		.argv = argv + 1,
+		.argc = argc > 0 ? (size_t)argc - 1 : 0,
+	};
+	struct timespec ts;
+	int status;
+
+	log_open("rekindle", false, LOG_LEVEL_WARN);
+	clock_gettime(CLOCK_REALTIME, &ts);
+	c.now = (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+	if (take_command(&c, &status))
+		status = c.command->run(&c);
+	store_close(c.store);
+	setup_put(c.setup);
+	free(c.word);
+	if (fflush(stdout) != 0 || ferror(stdout)) {
+		cli_error("cannot write the answer: %s", strerror(errno));
+		status = EXIT_CANNOT;
+	}
+	return status;
+}

@@ -1,0 +1,970 @@
+"""rekindle(1), every command, as people and scripts use it.
+
+Binaries come from $REKINDLE_BUILD, by default the top of the source tree.
+Every test has a directory, keys and a store of its own.
+"""
+import concurrent.futures
+import csv
+import datetime
+import io
+import json
+import os
+import pathlib
+import pty
+import pwd
+import re
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("REKINDLE_BUILD", ROOT))
+REKINDLE = BUILD / "rekindle"
+
+FOUND, NOTHING, USAGE, CANNOT = 0, 1, 2, 3
+COMMANDS = ["why", "segment", "campaign", "suppress", "tag", "token", "key", "import", "export", "conf"]
+
+CONF = """
+data_dir = {dir}/data
+key_file = {dir}/keys
+tracking_url = https://t.example.org
+privacy_profile = {profile}
+{general}
+[stream news]
+match_header = X-Newsletter
+enforce = on
+
+[stream offers]
+match_sender_domain = offers.example.org
+several_recipients = leave
+
+[stream receipts]
+match_login = shop
+transactional = yes
+"""
+
+MESSAGE = b"""From: News <news@example.org>\r
+To: ann@example.org\r
+Subject: Spring\r
+X-Newsletter: yes\r
+MIME-Version: 1.0\r
+Content-Type: text/html; charset=utf-8\r
+Content-Transfer-Encoding: 8bit\r
+\r
+<html><body>\r
+<p>One</p>\r
+<p><a href="https://shop.example.com/a?x=1&amp;y=2">Shop</a></p>\r
+<p>Three</p>\r
+<p>Four</p>\r
+<p>Five</p>\r
+<p>Six</p>\r
+<p>Seven</p>\r
+<p>Eight</p>\r
+<p>Nine</p>\r
+</body></html>\r
+"""
+
+LINK = "https://shop.example.com/a?x=1&y=2"
+
+
+NOW = datetime.datetime.now(datetime.timezone.utc)
+
+
+def ago(days=0, **more):
+    """The time so long ago, as import files have it; the same one each time."""
+    then = NOW - datetime.timedelta(days=days, **more)
+    return then.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class Case(unittest.TestCase):
+    profile = "classic"
+    general = ""
+
+    def setUp(self):
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="rekindle-cli-"))
+        self.addCleanup(shutil.rmtree, self.dir, ignore_errors=True)
+        self.conf = self.dir / "rekindle.conf"
+        self.write_conf()
+        (self.dir / "data").mkdir()
+        self.run_ok("key", "new")
+
+    def write_conf(self, profile=None, general=None):
+        self.conf.write_text(CONF.format(dir=self.dir, profile=profile or self.profile,
+                                         general=self.general if general is None else general))
+
+    def rekindle(self, *args, stdin=b"", conf=None):
+        env = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "TERM")}
+        if isinstance(stdin, str):
+            stdin = stdin.encode()
+        return subprocess.run([str(REKINDLE), "-c", str(conf or self.conf), *args], input=stdin,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, timeout=60)
+
+    def check(self, status, *args, **more):
+        p = self.rekindle(*args, **more)
+        self.assertEqual(p.returncode, status, (args, p.stdout, p.stderr))
+        for line in p.stderr.decode().splitlines():
+            self.assertTrue(line.startswith("rekindle: "), line)
+        return p
+
+    def run_ok(self, *args, **more):
+        return self.check(FOUND, *args, **more).stdout.decode()
+
+    def wrong(self, status, pattern, *args, **more):
+        p = self.check(status, *args, **more)
+        self.assertRegex(p.stderr.decode(), pattern)
+        return p
+
+    def json(self, *args, status=FOUND, **more):
+        return json.loads(self.check(status, *args, "--json", **more).stdout)
+
+    def touches(self, *touches, status=FOUND):
+        lines = "".join(json.dumps(t) + "\n" for t in touches)
+        return self.check(status, "import", stdin=lines)
+
+    def sends(self, address, days, **more):
+        """One tracked message on each of these days ago."""
+        self.touches(*[{"type": "sent", "address": address, "at": ago(d), **more} for d in days])
+
+    def export(self):
+        return [json.loads(line) for line in self.check(FOUND, "export").stdout.decode().splitlines()]
+
+
+class Manners(Case):
+    def test_version_and_help(self):
+        self.assertRegex(self.run_ok("--version"), r"^rekindle \d+\.\d+\.\d+\n$")
+        text = self.run_ok("--help")
+        for command in COMMANDS:
+            self.assertRegex(text, rf"(?m)^  {command} +\w")
+            for flag in "-h", "--help":
+                self.assertTrue(self.run_ok(command, flag).startswith(f"usage: rekindle {command} "))
+
+    def test_help_needs_no_settings(self):
+        self.check(FOUND, "why", "--help", conf="/nonexistent")
+        self.check(FOUND, "conf", "--sample", conf="/nonexistent")
+
+    def test_wrong_usage_is_told_in_one_line(self):
+        for args, pattern in [
+            ((), "which command"),
+            (("wy",), 'did you mean "why"'),
+            (("zzzzzz",), "no command"),
+            (("--nope", "why"), "unknown option --nope"),
+            (("why",), "usage: rekindle why ADDRESS"),
+            (("why", "a@b.example", "c@d.example"), "one address"),
+            (("why", "nonsense"), "not an address"),
+            (("why", "a@b.example", "--stream"), "needs a value"),
+            (("why", "a@b.example", "--steam", "x"), "did you mean --stream"),
+            (("why", "a@b.example", "--stream", "newz"), 'did you mean "news"'),
+            (("segment", "size"), "usage: rekindle segment"),
+            (("segment", "export"), "which class"),
+            (("segment", "export", "hot"), "one of new, engaged, semi-engaged, inactive"),
+            (("segment", "export", "new", "--format", "xml"), "one of csv, json, text"),
+            (("segment", "export", "new", "--status", "odd"), "one of ok"),
+            (("segment", "--format", "csv"), "belong to `segment export`"),
+            (("campaign", "report"), "usage"),
+            (("campaign", "show"), "one name"),
+            (("suppress",), "one of add, remove, list"),
+            (("suppress", "add"), "which address"),
+            (("suppress", "add", "a@b.example", "--reason", "rude"), "one of held"),
+            (("suppress", "add", "a@b.example", "--reason", "held", "--stream", "news"), "only unsubscribed"),
+            (("suppress", "remove", "a@b.example", "--reason", "held"), "belongs to add"),
+            (("suppress", "list", "x"), "nothing else"),
+            (("token",), "one token"),
+            (("key",), "one of new, rotate, list"),
+            (("key", "destroy"), "one of new, rotate, list"),
+            (("import", "a", "b"), "one file"),
+            (("export", "x"), "writes to standard output"),
+            (("export", "--since", "soon"), "not a date"),
+            (("export", "--type", "smiled"), "one of sent"),
+            (("tag", "--diff", "--json"), "not both"),
+            (("tag", "--diff=yes"), "takes no value"),
+            (("tag", "--stream", "newz"), 'did you mean "news"'),
+            (("conf", "--check", "--sample"), "not both"),
+        ]:
+            with self.subTest(args=args):
+                p = self.wrong(USAGE, pattern, *args)
+                self.assertEqual(len(p.stderr.splitlines()), 1, p.stderr)
+                self.assertEqual(p.stdout, b"")
+
+    def test_global_options_go_anywhere(self):
+        self.sends("ann@example.org", [1])
+        for args in [["-c", self.conf, "--json", "why", "ann@example.org"],
+                     ["why", "ann@example.org", "--json", "-c", self.conf],
+                     ["why", f"-c{self.conf}", "--json", "--", "ann@example.org"]]:
+            p = subprocess.run([str(REKINDLE), *map(str, args)], stdout=subprocess.PIPE, timeout=60)
+            self.assertEqual(p.returncode, FOUND, args)
+            self.assertEqual(json.loads(p.stdout)["address"], "ann@example.org")
+        p = subprocess.run([str(REKINDLE), "why", "-c"], stderr=subprocess.PIPE, timeout=60)
+        self.assertEqual((p.returncode, p.stderr[:25]), (USAGE, b"rekindle: -c needs a file"))
+
+    def test_what_is_missing_is_named(self):
+        self.wrong(CANNOT, "/nonexistent", "segment", conf="/nonexistent")
+        shutil.rmtree(self.dir / "data")
+        self.wrong(CANNOT, "data_dir .*/data does not exist; make it", "segment")
+        (self.dir / "keys").unlink()
+        self.wrong(CANNOT, "rekindle key new", "segment")
+
+    def test_a_full_output_is_an_error(self):
+        self.sends("ann@example.org", [1])
+        with open("/dev/full", "wb") as full:
+            p = subprocess.run([str(REKINDLE), "-c", str(self.conf), "segment"], stdout=full,
+                               stderr=subprocess.PIPE, timeout=60)
+        self.assertEqual(p.returncode, CANNOT)
+        self.assertIn(b"cannot write the answer", p.stderr)
+
+    def on_terminal(self, *args, **env):
+        """Standard output and error of a command that runs on a terminal, as one text."""
+        master, slave = pty.openpty()
+        with os.fdopen(master, "rb", buffering=0) as terminal:
+            p = subprocess.Popen([str(REKINDLE), "-c", str(self.conf), *args], stdin=subprocess.DEVNULL,
+                                 stdout=slave, stderr=slave,
+                                 env={**os.environ, "TERM": "xterm", "NO_COLOR": "", **env})
+            os.close(slave)
+            out = b""
+            try:
+                while chunk := terminal.read(4096):
+                    out += chunk
+            except OSError:  # Linux says so at the end of a terminal
+                pass
+            self.assertEqual(p.wait(timeout=60), FOUND, out)
+        return out.decode()
+
+    def test_colour_is_for_terminals_only(self):
+        self.sends("ann@example.org", [1])
+        self.assertIn("\033[1m", self.on_terminal("why", "ann@example.org"))
+        self.assertNotIn("\033", self.on_terminal("why", "ann@example.org", NO_COLOR="1"))
+        self.assertNotIn("\033", self.on_terminal("why", "ann@example.org", TERM="dumb"))
+        self.assertNotIn("\033", self.run_ok("why", "ann@example.org"))
+
+    def test_import_shows_its_progress_on_a_terminal(self):
+        file = self.dir / "in.jsonl"
+        file.write_text('{"type":"sent","address":"a@b.example"}\n' * 64)
+        out = self.on_terminal("import", str(file))
+        self.assertRegex(out, r"\[#+ *\] +\d+ %  64 lines, \d+/s")
+        self.assertIn("imported 64 touches from 64 lines", out)
+
+    def test_control_bytes_of_strangers_reach_no_terminal(self):
+        self.wrong(NOTHING, r"\\x1b\[31m", "campaign", "show", "\x1b[31mred")
+
+    @unittest.skipUnless(os.geteuid() == 0, "needs root")
+    def test_root_leaves_files_that_the_daemons_can_open(self):
+        nobody = pwd.getpwnam("nobody")
+        os.chmod(self.dir, 0o755)
+        os.chown(self.dir / "data", nobody.pw_uid, nobody.pw_gid)
+        source = self.dir / "private.jsonl"
+        source.write_text(json.dumps({"type": "sent", "address": "ann@example.org"}) + "\n")
+        os.chmod(source, 0o600)
+        self.run_ok("import", str(source))
+        made = list((self.dir / "data").iterdir())
+        self.assertTrue(made)
+        self.assertEqual({f.stat().st_uid for f in made}, {nobody.pw_uid})
+
+
+class Conf(Case):
+    def test_effective_settings_read_back_to_the_same(self):
+        text = self.run_ok("conf")
+        self.assertIn("[stream news]", text)
+        again = self.dir / "again.conf"
+        again.write_text(text)
+        self.assertEqual(self.check(FOUND, "conf", conf=again).stdout.decode(), text)
+
+    def test_json(self):
+        o = self.json("conf")
+        self.assertEqual(o["privacy_profile"], "classic")
+        self.assertEqual(o["streams"]["news"]["match_header"], "X-Newsletter")
+        self.assertIn("engaged_days", o["policy"])
+
+    def test_check(self):
+        self.assertIn("good", self.run_ok("conf", "--check"))
+        self.assertTrue(self.json("conf", "--check")["good"])
+        self.write_conf(general="answer_wihtin = 1s\nmax_message = many")
+        p = self.wrong(CANNOT, r"rekindle\.conf:6: .*answer_within", "conf", "--check")
+        self.assertRegex(p.stderr.decode(), r"rekindle\.conf:7: ")
+        self.wrong(CANNOT, r"rekindle\.conf:6: ", "conf")
+
+    def test_check_looks_at_the_keys_too(self):
+        (self.dir / "keys").write_text("identity 12\n")
+        self.wrong(CANNOT, "keys:1: ", "conf", "--check")
+
+    def test_sample_is_a_file_that_only_lacks_what_is_required(self):
+        sample = self.run_ok("conf", "--sample")
+        for name in "data_dir", "key_file", "tracking_url", "privacy_profile", "http_listen", "milter_socket":
+            self.assertRegex(sample, rf"(?m)^#? ?{name} =")
+
+
+class Keys(Case):
+    def test_new_never_overwrites(self):
+        before = (self.dir / "keys").read_bytes()
+        self.wrong(CANNOT, "exists and stays as it is", "key", "new")
+        self.assertEqual((self.dir / "keys").read_bytes(), before)
+        self.assertEqual((self.dir / "keys").stat().st_mode & 0o7777, 0o640)
+
+    def test_new_needs_its_directory(self):
+        self.conf.write_text(self.conf.read_text().replace(f"{self.dir}/keys", f"{self.dir}/no/keys"))
+        self.wrong(CANNOT, "directory does not exist", "key", "new")
+
+    def test_rotate_adds_a_sealing_key(self):
+        os.chmod(self.dir / "keys", 0o600)
+        self.run_ok("key", "rotate")
+        text = (self.dir / "keys").read_text()
+        self.assertEqual((self.dir / "keys").stat().st_mode & 0o7777, 0o600)
+        self.assertFalse((self.dir / "keys.new").exists())
+        keys = self.json("key", "list")
+        self.assertEqual([k["id"] for k in keys], ["A", "B"])
+        self.assertEqual([k["seals"] for k in keys], [False, True])
+        self.assertEqual(keys[1]["made"], ago()[:10])
+        listed = self.run_ok("key", "list")
+        self.assertRegex(listed, r"(?m)^B  \d{4}-\d\d-\d\d  seals and opens$")
+        for secret in re.findall("[0-9a-f]{64}", text):
+            self.assertNotIn(secret, listed + json.dumps(keys))
+
+    def test_rotations_at_the_same_time_lose_no_key(self):
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            done = list(pool.map(lambda _: self.rekindle("key", "rotate").returncode, range(12)))
+        self.assertEqual(len(self.json("key", "list")), 1 + done.count(FOUND))
+        self.assertGreater(done.count(FOUND), 0)
+
+    def test_rotate_left_half_way(self):
+        (self.dir / "keys.new").touch()
+        self.wrong(CANNOT, "keys.new exists", "key", "rotate")
+        (self.dir / "keys.new").unlink()
+        (self.dir / "keys").write_text("rubbish\n")
+        self.wrong(CANNOT, "line 1", "key", "rotate")
+        self.assertFalse((self.dir / "keys.new").exists())
+        self.assertEqual((self.dir / "keys").read_text(), "rubbish\n")
+        (self.dir / "keys").unlink()
+        self.wrong(CANNOT, "rekindle key new", "key", "rotate")
+
+    def test_links_survive_a_rotation(self):
+        url = Tokens.links(self)[0]
+        self.run_ok("key", "rotate")
+        self.assertEqual(self.json("token", url)["destination"], LINK)
+
+
+class Why(Case):
+    ADDRESS = "ann@example.org"
+
+    def next(self, o, stream):
+        return next(n for n in o["next"] if n["stream"] == stream)
+
+    def test_unknown(self):
+        p = self.check(NOTHING, "why", self.ADDRESS)
+        self.assertIn("nobody of this address is known", p.stdout.decode())
+        o = self.json("why", self.ADDRESS, status=NOTHING)
+        self.assertEqual((o["known"], o["class"], o["status"]), (False, "new", "ok"))
+        self.assertEqual({n["action"] for n in o["next"]}, {"send"})
+
+    def test_new(self):
+        self.sends(self.ADDRESS, [20, 13, 6])
+        o = self.json("why", self.ADDRESS)
+        self.assertEqual((o["class"], o["reason"], o["tracked_sends"], o["silent_sends"]), ("new", "grace", 3, 3))
+
+    def test_engaged(self):
+        self.sends(self.ADDRESS, [21, 14, 7])
+        self.touches({"type": "open", "address": self.ADDRESS, "at": ago(6)})
+        o = self.json("why", self.ADDRESS)
+        self.assertEqual((o["class"], o["reason"], o["opens"]), ("engaged", "recent", 1))
+        text = self.run_ok("why", self.ADDRESS)
+        self.assertRegex(text, r"Last open +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC \(6 days ago\)")
+        self.assertRegex(text, r"Class +engaged: ")
+        self.assertRegex(text, r"news +is sent")
+        self.assertNotIn("\033", text)
+
+    def test_the_last_day_of_engaged_and_the_first_of_semi(self):
+        for days, name in (29, "engaged"), (31, "semi-engaged"), (89, "semi-engaged"):
+            address = f"d{days}@example.org"
+            self.sends(address, range(91, 0, -7))
+            self.touches({"type": "click", "address": address, "at": ago(days)})
+            self.assertEqual(self.json("why", address)["class"], name, days)
+
+    def test_inactive_is_stopped_where_policy_is_enforced(self):
+        self.sends(self.ADDRESS, range(200, 0, -7))
+        o = self.json("why", self.ADDRESS)
+        self.assertEqual((o["class"], o["reason"]), ("inactive", "silent"))
+        self.assertEqual((self.next(o, "news")["cause"], self.next(o, "news")["carried_out"]), ("inactive", True))
+        self.assertEqual((self.next(o, "offers")["cause"], self.next(o, "offers")["carried_out"]), ("inactive", False))
+        self.assertEqual(self.next(o, "receipts")["action"], "send")
+        text = self.run_ok("why", self.ADDRESS)
+        self.assertRegex(text, r"news +is rejected: ")
+        self.assertRegex(text, r"offers +would be rejected \(observe only\): ")
+        self.assertRegex(text, r"receipts +is sent \(transactional")
+        text = self.run_ok("why", self.ADDRESS, "--stream", "news")
+        self.assertNotIn("offers", text)
+
+    def test_few_sends_are_no_proof(self):
+        self.sends(self.ADDRESS, range(200, 130, -7))
+        self.assertEqual(self.json("why", self.ADDRESS)["reason"], "few-sends")
+
+    def test_untracked_sends_are_no_proof(self):
+        self.sends(self.ADDRESS, range(200, 0, -7), tracked=False)
+        o = self.json("why", self.ADDRESS)
+        self.assertEqual((o["tracked_sends"], o["reason"]), (0, "untracked"))
+
+    def test_machines_move_nobody(self):
+        self.sends(self.ADDRESS, range(200, 0, -7))
+        self.touches({"type": "click", "address": self.ADDRESS, "at": ago(2), "verdict": "scanner"},
+                     {"type": "open", "address": self.ADDRESS, "at": ago(2), "verdict": "privacy-open"})
+        o = self.json("why", self.ADDRESS)
+        self.assertEqual((o["class"], o["machine_opens"], o["machine_clicks"], o["opens"]), ("inactive", 1, 1, 0))
+
+    def test_unsubscribed_from_everything(self):
+        self.touches({"type": "opened", "address": self.ADDRESS, "at": ago(2)},
+                     {"type": "left", "address": self.ADDRESS, "at": ago(1)})
+        o = self.json("why", self.ADDRESS)
+        self.assertEqual((o["class"], o["status"]), ("engaged", "unsubscribed"))
+        self.assertEqual(self.next(o, "news")["cause"], "unsubscribed")
+        self.assertIn(ago(1)[:10], self.run_ok("why", self.ADDRESS))
+
+    def test_unsubscribed_from_one_stream(self):
+        self.touches({"type": "opened", "address": self.ADDRESS, "at": ago(2)},
+                     {"type": "left", "address": self.ADDRESS, "at": ago(1), "stream": "news"})
+        o = self.json("why", self.ADDRESS)
+        self.assertEqual((o["status"], self.next(o, "news")["cause"], self.next(o, "offers")["cause"]),
+                         ("ok", "unsubscribed", "none"))
+        self.assertEqual([(s["stream"], s["unsubscribed"]) for s in o["subscriptions"]], [("news", True)])
+        self.assertRegex(self.run_ok("why", self.ADDRESS), r"Unsubscribed from +news, ")
+
+    def test_only_ever_unsubscribed(self):
+        self.touches({"type": "left", "address": self.ADDRESS, "at": ago(1), "stream": "news"})
+        self.assertEqual(self.next(self.json("why", self.ADDRESS), "news")["cause"], "unsubscribed")
+
+    def test_consent(self):
+        self.touches({"type": "consent", "address": self.ADDRESS, "axis": "opens", "value": "granted", "at": ago(3)},
+                     {"type": "consent", "address": self.ADDRESS, "axis": "links", "value": "denied", "at": ago(3)})
+        self.assertEqual(self.json("why", self.ADDRESS)["consent"], {"opens": "granted", "links": "denied"})
+
+    def test_any_spelling(self):
+        self.sends("ann@bücher.example", [1])
+        for spelling in "ANN@BÜCHER.example", "ann@xn--bcher-kva.example", "<Ann@bücher.Example>":
+            self.assertTrue(self.json("why", spelling)["known"], spelling)
+
+
+class Segments(Case):
+    def setUp(self):
+        super().setUp()
+        self.sends("new@example.org", [3])
+        self.sends("warm@example.org", [7])
+        self.touches({"type": "click", "address": "warm@example.org", "at": ago(6)})
+        self.sends("\"odd,quo'te\"@example.org", [7])
+        self.touches({"type": "click", "address": "\"odd,quo'te\"@example.org", "at": ago(6)})
+        self.sends("gone@example.org", [7])
+        self.touches({"type": "click", "address": "gone@example.org", "at": ago(6)},
+                     {"type": "left", "address": "gone@example.org", "at": ago(5)})
+        self.sends("cold@example.org", range(200, 0, -7))
+        self.touches({"type": "left", "address": "new@example.org", "at": ago(1), "stream": "news"})
+
+    def test_classes_partition_everybody(self):
+        o = self.json("segment")
+        self.assertEqual(o["people"], 5)
+        self.assertEqual(o["class"], {"new": 1, "engaged": 3, "semi-engaged": 0, "inactive": 1})
+        self.assertEqual(sum(o["status"].values()), 5)
+        self.assertEqual(o["status"]["unsubscribed"], 1)
+        self.assertEqual(o["unsubscribed_from"], [{"stream": "news", "people": 1}])
+        text = self.run_ok("segment")
+        self.assertRegex(text, r"(?m)^engaged +3 +60\.0 %$")
+        self.assertRegex(text, r"(?m)^all +5 +100\.0 %$")
+        self.assertRegex(text, r"(?m)^unsubscribed from news +1 +20\.0 %$")
+
+    def test_csv(self):
+        p = self.check(FOUND, "segment", "export", "engaged")
+        rows = list(csv.DictReader(io.StringIO(p.stdout.decode(), newline=""), strict=True))
+        self.assertEqual({r["address"] for r in rows},
+                         {"warm@example.org", "gone@example.org", "\"odd,quo'te\"@example.org"})
+        self.assertEqual({r["class"] for r in rows}, {"engaged"})
+        self.assertEqual({r["status"] for r in rows}, {"ok", "unsubscribed"})
+        self.assertIn("1 of these 3 are stopped", p.stderr.decode())
+
+    def test_json_lines(self):
+        for args in ["--format", "json"], ["--json"]:
+            p = self.check(FOUND, "segment", "export", "all", *args)
+            rows = [json.loads(line) for line in p.stdout.splitlines()]
+            self.assertEqual(len(rows), 5)
+            self.assertEqual({r["class"] for r in rows}, {"new", "engaged", "inactive"})
+
+    def test_text_and_status(self):
+        p = self.check(FOUND, "segment", "export", "engaged", "--status", "ok", "--format", "text")
+        self.assertEqual(sorted(p.stdout.decode().split("\n")), ["", "\"odd,quo'te\"@example.org", "warm@example.org"])
+        self.assertEqual(p.stderr, b"")
+        p = self.check(FOUND, "segment", "export", "--status", "unsubscribed", "--format", "text")
+        self.assertEqual(p.stdout, b"gone@example.org\n")
+        p = self.check(FOUND, "segment", "export", "all", "--status", "unsubscribed", "--stream", "news",
+                       "--format=text")
+        self.assertEqual(sorted(p.stdout.split()), [b"gone@example.org", b"new@example.org"])
+
+    def test_nothing(self):
+        p = self.check(NOTHING, "segment", "export", "semi-engaged")
+        self.assertEqual(len(p.stdout.splitlines()), 1)
+
+    def test_people_without_a_name_are_counted(self):
+        self.touches({"type": "click", "who": "00112233445566778899aabbccddeeff", "at": ago(1)})
+        p = self.check(FOUND, "segment", "export", "engaged", "--format", "text")
+        self.assertIn("1 more are known by their hash only", p.stderr.decode())
+        self.assertEqual(len(p.stdout.splitlines()), 3)
+
+
+class EmptySegment(Case):
+    def test_nobody(self):
+        self.assertEqual(self.json("segment", status=NOTHING)["people"], 0)
+        self.assertIn("inactive", self.check(NOTHING, "segment").stdout.decode())
+
+
+class Campaigns(Case):
+    def fill(self, stream="news", name="Spring sale", days=3):
+        people = [f"p{i}@example.org" for i in range(10)]
+        of = {"stream": stream, "campaign": name}
+        touches = [{"type": "sent", "address": p, "at": ago(days), "class": "engaged", **of} for p in people]
+        touches += [{"type": "open", "address": p, "at": ago(days - 1), **of} for p in people[:4] for _ in range(2)]
+        touches += [{"type": "open", "address": p, "at": ago(days - 1), "verdict": "privacy-open", **of}
+                    for p in people[4:6]]
+        scanned = {"type": "click", "address": people[9], "at": ago(days - 1), "verdict": "scanner", **of}
+        touches += [{"type": "click", "address": people[0], "at": ago(days - 1), "link": 1, "url": LINK, **of},
+                    {**scanned, "link": 1, "url": LINK}, {**scanned, "link": 2, "url": LINK + "2"},
+                    {"type": "skipped", "address": "cold@example.org", "at": ago(days), "cause": "inactive", **of},
+                    {"type": "left", "address": people[8], "at": ago(days - 1), **of}]
+        self.touches(*touches)
+
+    def test_none(self):
+        self.assertEqual(self.json("campaign", status=NOTHING), [])
+        self.wrong(NOTHING, "no campaign yet", "campaign")
+        self.wrong(NOTHING, "no campaign \"x\"", "campaign", "show", "x")
+
+    def test_list(self):
+        self.fill()
+        self.fill("offers", "März \N{SNOWMAN}", days=9)
+        rows = self.json("campaign")
+        self.assertEqual([(r["name"], r["stream"], r["sent"]) for r in rows],
+                         [("Spring sale", "news", 10), ("März \N{SNOWMAN}", "offers", 10)])
+        lines = self.run_ok("campaign").splitlines()
+        self.assertRegex(lines[1], rf"^Spring sale  news    {ago(3)[:10]}    10  40\.0 %   10\.0 %$")
+        self.assertEqual(len({len(line) for line in lines}), 1, lines)
+
+    def test_show(self):
+        self.fill()
+        o = self.json("campaign", "show", "Spring sale")
+        self.assertEqual((o["sent"], o["tracked"], o["skipped"], o["unsubscribed"]), (10, 10, 1, 1))
+        raw, human = o["raw"], o["human"]
+        self.assertEqual((raw["opens"], raw["openers"], human["opens"], human["openers"]), (10, 6, 8, 4))
+        self.assertEqual((raw["clicks"], raw["clickers"], human["clicks"], human["clickers"]), (3, 2, 1, 1))
+        self.assertEqual((raw["open_rate"], human["open_rate"], human["click_to_open"]), (0.6, 0.4, 0.25))
+        self.assertEqual(o["sent_class"], {"new": 0, "engaged": 10, "semi-engaged": 0, "inactive": 0})
+        self.assertEqual([(l["link"], l["destination"], l["clickers_raw"], l["clickers_human"]) for l in o["links"]],
+                         [(1, LINK, 2, 1), (2, LINK + "2", 1, 0)])
+        text = self.run_ok("campaign", "show", "Spring sale")
+        self.assertRegex(text, r"people who opened +6 +60\.0 % +4 +40\.0 %")
+        self.assertRegex(text, r"click-to-open rate +33\.3 % +25\.0 %")
+        self.assertIn(LINK, text)
+        self.assertEqual(self.json("campaign", "show", o["id"])["name"], "Spring sale")
+
+    def test_the_same_name_in_two_streams(self):
+        self.fill()
+        self.fill("offers")
+        self.wrong(USAGE, "several streams .*--stream", "campaign", "show", "Spring sale")
+        self.assertEqual(self.json("campaign", "show", "Spring sale", "--stream", "offers")["stream"], "offers")
+        self.wrong(NOTHING, "in stream default", "campaign", "show", "Spring sale", "--stream", "default")
+
+    def test_without_sends_there_are_no_rates(self):
+        self.touches({"type": "open", "address": "a@example.org", "campaign": "old"})
+        o = self.json("campaign", "show", "old")
+        self.assertEqual((o["stream"], o["sent"], o["human"]["openers"], o["human"]["open_rate"]),
+                         ("default", 0, 1, None))
+        self.assertRegex(self.run_ok("campaign", "show", "old"), r"people who opened +1 +- +1 +-")
+
+    def test_where_nobody_is_told_apart_there_is_no_rate_of_people(self):
+        self.touches({"type": "sent", "address": "a@example.org", "campaign": "shy"},
+                     {"type": "open", "mode": "anonymous", "campaign": "shy"})
+        o = self.json("campaign", "show", "shy")
+        self.assertEqual((o["human"]["opens"], o["human"]["open_rate"], o["human"]["click_rate"]), (1, None, 0.0))
+
+
+class Suppress(Case):
+    ADDRESS = "ann@example.org"
+
+    def status(self):
+        return self.json("why", self.ADDRESS)["status"]
+
+    def test_each_reason_and_back_at_once(self):
+        for reason in "held", "unsubscribed", "complained", "bounced":
+            with self.subTest(reason=reason):
+                self.run_ok("suppress", "add", self.ADDRESS, "--reason", reason)
+                self.assertEqual(self.status(), reason)
+                self.assertEqual(self.json("suppress", "add", self.ADDRESS, "--reason", reason),
+                                 {"done": 0, "already": 1, "bad": 0})
+                self.assertEqual([(s["address"], s["reason"]) for s in self.json("suppress", "list")],
+                                 [(self.ADDRESS, reason)])
+                self.assertRegex(self.run_ok("suppress", "list"), rf"^{reason} +\d{{4}}-\d\d-\d\d +everything +ann@")
+                self.run_ok("suppress", "remove", self.ADDRESS)
+                self.assertEqual(self.status(), "ok")
+                self.check(NOTHING, "suppress", "remove", self.ADDRESS)
+                self.assertEqual(self.json("suppress", "list", status=NOTHING), [])
+
+    def test_by_hand_is_the_default(self):
+        self.run_ok("suppress", "add", self.ADDRESS.upper())
+        self.assertEqual(self.status(), "held")
+
+    def test_one_stream(self):
+        for _ in range(2):
+            self.run_ok("suppress", "add", self.ADDRESS, "--stream", "news")
+            self.assertEqual([(s["reason"], s["stream"]) for s in self.json("suppress", "list")],
+                             [("unsubscribed", "news")])
+            p = self.check(NOTHING, "suppress", "remove", self.ADDRESS)
+            self.assertIn("still unsubscribed from news", p.stderr.decode())
+            self.run_ok("suppress", "remove", self.ADDRESS, "--stream", "news")
+            self.assertEqual(self.json("suppress", "list", status=NOTHING), [])
+        self.wrong(USAGE, 'did you mean "news"', "suppress", "add", self.ADDRESS, "--stream", "new")
+
+    def test_from_standard_input(self):
+        lines = "".join(f"p{i}@example.org\n" for i in range(1500))
+        self.assertEqual(self.json("suppress", "add", "-", stdin=lines)["done"], 1500)
+        self.assertEqual(len(self.json("suppress", "list")), 1500)
+
+    def test_bad_lines_do_not_stop_good_ones(self):
+        p = self.wrong(CANNOT, r"rekindle: -:2: \"nonsense\" is not an address", "suppress", "add", "-",
+                       stdin="a@example.org\nnonsense\n# a comment\n\nb@example.org\r\n")
+        self.assertIn(b"stopped 2", p.stdout)
+        self.assertEqual({s["address"] for s in self.json("suppress", "list")}, {"a@example.org", "b@example.org"})
+
+
+class Tag(Case):
+    def test_not_selected_is_the_same_bytes(self):
+        plain = MESSAGE.replace(b"X-Newsletter: yes\r\n", b"")
+        p = self.wrong(NOTHING, "left alone: no rule selects it", "tag", "--to", "ann@example.org", stdin=plain)
+        self.assertEqual(p.stdout, plain)
+        self.assertFalse(self.json("tag", status=NOTHING, stdin=plain)["selected"])
+        self.assertEqual(self.check(NOTHING, "tag", "--diff", stdin=plain).stdout, b"")
+
+    def test_not_a_message(self):
+        p = self.wrong(NOTHING, "not a message", "tag", stdin=b"")
+        self.assertEqual(p.stdout, b"")
+
+    def test_tagged(self):
+        p = self.check(FOUND, "tag", "--to", "ann@example.org", stdin=MESSAGE)
+        out = p.stdout
+        self.assertIn(b"https://t.example.org/c/", out)
+        self.assertIn(b"https://t.example.org/o/", out)
+        self.assertNotIn(b"shop.example.com", out)
+        self.assertRegex(out.decode(), r"(?m)^List-Unsubscribe: ")
+        for line in MESSAGE.splitlines(keepends=True):
+            if b"shop" not in line and b"</body>" not in line:
+                self.assertIn(line, out)
+        self.assertIn("tagged links=1", p.stderr.decode())
+        self.assertFalse(any((self.dir / "data").iterdir()), "tag writes nothing")
+        message = self.dir / "message.eml"
+        message.write_bytes(MESSAGE)
+        self.assertEqual(len(self.check(FOUND, "tag", str(message), "--to=ann@example.org").stdout), len(out))
+        self.wrong(CANNOT, "cannot read", "tag", str(self.dir / "none"))
+
+    def test_line_feeds_alone_stay(self):
+        out = self.check(FOUND, "tag", "--to", "ann@example.org", stdin=MESSAGE.replace(b"\r\n", b"\n")).stdout
+        self.assertNotIn(b"\r", out)
+
+    def test_selection_by_the_envelope(self):
+        plain = MESSAGE.replace(b"X-Newsletter: yes\r\n", b"")
+        o = self.json("tag", "--from", "x@offers.example.org", "--to", "ann@example.org", stdin=plain)
+        self.assertEqual((o["stream"], o["campaign"]), ("offers", ago()[:10]))
+        o = self.json("tag", "--login", "shop", "--to", "ann@example.org", stdin=plain)
+        self.assertEqual(o["stream"], "receipts")
+
+    def test_forced(self):
+        plain = MESSAGE.replace(b"X-Newsletter: yes\r\n", b"X-Rekindle-Campaign: other\r\n")
+        o = self.json("tag", "--stream", "offers", "--campaign", "Forced one", "--to", "ann@example.org", stdin=plain)
+        self.assertEqual((o["stream"], o["campaign"], o["tagged"]), ("offers", "Forced one", True))
+        out = self.check(FOUND, "tag", "--to", "ann@example.org", stdin=plain).stdout
+        self.assertNotIn(b"X-Rekindle-Campaign", out)
+
+    def test_several_recipients(self):
+        o = self.json("tag", "--to", "ann@example.org", "--to", "bob@example.org", stdin=MESSAGE)
+        self.assertEqual((o["opens"], o["links"], len(o["recipients"])), ("anonymous", "anonymous", 2))
+        p = self.wrong(NOTHING, "several recipients", "tag", "--stream", "offers", "--to", "a@example.org",
+                       "--to", "b@example.org", stdin=MESSAGE)
+        self.assertEqual(p.stdout, MESSAGE)
+
+    def test_summary(self):
+        o = self.json("tag", "--to", "ann@example.org", stdin=MESSAGE)
+        self.assertEqual(o["destinations"], [{"link": 1, "destination": LINK}])
+        self.assertEqual((o["opens"], o["pixel"], o["edited_links"]), ("identified", True, 1))
+        self.assertEqual(o["bytes_before"], len(MESSAGE))
+        self.assertIn("List-Unsubscribe", [h["name"] for h in o["headers"]])
+
+    def test_verdict_and_consent_come_from_the_store(self):
+        self.sends("cold@example.org", range(200, 0, -7))
+        self.touches({"type": "consent", "address": "cold@example.org", "axis": "opens", "value": "denied"})
+        o = self.json("tag", "--to", "cold@example.org", stdin=MESSAGE)
+        self.assertEqual((o["recipients"][0]["class"], o["recipients"][0]["action"]), ("inactive", "reject"))
+        self.assertEqual((o["opens"], o["pixel"]), ("off", False))
+
+    def test_too_long_is_passed_through(self):
+        self.write_conf(general="max_message = 100k")
+        long = MESSAGE + b"x" * 78 + b"\r\n"
+        long += (b"x" * 78 + b"\r\n") * 5000
+        p = self.wrong(NOTHING, "over max_message", "tag", "--to", "ann@example.org", stdin=long)
+        self.assertEqual(p.stdout, long)
+
+    @staticmethod
+    def patch(old, diff):
+        """Applies a diff as printed; fails where the context is not that of the old text."""
+        old = old.decode().replace("\r\n", "\n").split("\n")[:-1]
+        out, at = [], 0
+        lines = diff.decode().split("\n")[:-1]
+        while lines:
+            line = lines.pop(0)
+            hunk = re.fullmatch(r"@@ -(\d+),(\d+) \+(\d+),(\d+) @@", line)
+            start, count, new_start, new_count = map(int, hunk.groups())
+            out += old[at:start - 1]
+            at = start - 1
+            assert len(out) == new_start - 1, (line, len(out))
+            while lines and not lines[0].startswith("@@"):
+                sign, text = lines[0][0], lines[0][1:]
+                lines.pop(0)
+                if sign in " -":
+                    assert old[at] == text, (old[at], text)
+                    at += 1
+                if sign in " +":
+                    out.append(text)
+            assert at == start - 1 + count and len(out) == new_start - 1 + new_count, line
+        return out + old[at:]
+
+    def test_diff_leads_from_the_one_to_the_other(self):
+        far = MESSAGE.replace(b"<p>Five</p>\r\n", b"<p>Five</p>\r\n" * 20)
+        many = MESSAGE.replace(b"<p>Nine</p>", b"\r\n".join(
+            b'<p><a href="https://shop.example.com/%d">%d</a></p>\r\n<p>text</p>' % (i, i) for i in range(300)))
+        lots = MESSAGE.replace(b"<p>Nine</p>", b"\r\n".join(
+            b'<p><a href="https://shop.example.com/%d">%d</a></p>' % (i, i) for i in range(1500)))
+        for message in MESSAGE, far, many, lots:
+            out = self.check(FOUND, "tag", "--to", "ann@example.org", stdin=message).stdout
+            diff = self.check(FOUND, "tag", "--to", "ann@example.org", "--diff", stdin=message).stdout
+            hide = re.compile(r"/[ocu]/[\w.-]+|(?<=X-Rekindle-Id: ).*")  # tokens tell the time
+            got = [hide.sub("T", line) for line in self.patch(message, diff)]
+            self.assertEqual(got, [hide.sub("T", line) for line in out.decode().replace("\r\n", "\n").split("\n")[:-1]])
+            if message is far:
+                self.assertGreater(diff.count(b"\n@@ "), 0)
+                self.assertLess(diff.count(b"\n"), 40)
+
+
+class Tokens(Case):
+    def links(self):
+        out = self.check(FOUND, "tag", "--to", "ann@example.org", stdin=MESSAGE).stdout.decode()
+        return [re.search(rf"https://t\.example\.org/{kind}/[\w.-]+", out).group() for kind in "cou"]
+
+    def test_each_kind(self):
+        click, pixel, leave = self.links()
+        o = self.json("token", click)
+        self.assertEqual((o["kind"], o["destination"], o["link"], o["mode"]), ("click", LINK, 1, "identified"))
+        self.assertNotIn("address", o)
+        self.sends("ann@example.org", [1], stream="news", campaign=ago()[:10])
+        o = self.json("token", pixel)
+        self.assertEqual((o["kind"], o["address"]), ("open", "ann@example.org"))
+        self.assertEqual((o["campaign"], o["stream"]), (ago()[:10], "news"))
+        self.assertEqual(o["who"], self.json("why", "ann@example.org")["who"])
+        o = self.json("token", leave)
+        self.assertEqual((o["kind"], o["stream"]), ("unsubscribe", "news"))
+        text = self.run_ok("token", click + "?utm=1#x")
+        self.assertIn(LINK, text)
+        self.assertIn("ann@example.org", text)
+        bare = click.rsplit("/", 1)[1]
+        self.assertIn(LINK, self.run_ok("token", bare))
+        self.assertIn(LINK, self.run_ok("token", "-", stdin=click + "\n"))
+
+    def test_not_ours(self):
+        click = self.links()[0]
+        for token in click[:-1], click + "A", "A", "", "https://t.example.org/c/", "x" * 5000, click.swapcase():
+            self.wrong(NOTHING, "not a token of ours", "token", "--", token)
+
+    def test_another_installation_cannot_read_it(self):
+        click = self.links()[0]
+        (self.dir / "keys").unlink()
+        self.run_ok("key", "new")
+        self.wrong(NOTHING, "not a token of ours", "token", click)
+
+
+class Import(Case):
+    def test_bad_lines_are_named_and_good_ones_kept(self):
+        bad = [
+            ('{"type":"open","address":"a@b.example"', "not JSON"),
+            ('[1]', "not an object"),
+            ('{"address":"a@b.example"}', "type is missing"),
+            ('{"type":"opend","address":"a@b.example"}', "no type \"opend\"; one of sent"),
+            ('{"type":7,"address":"a@b.example"}', "type must be text"),
+            ('{"type":"open"}', "address is missing"),
+            ('{"type":"open","address":"nobody"}', "not an address"),
+            ('{"type":"open","address":"a@b.example","who":"00112233445566778899aabbccddeeff"}', "not both"),
+            ('{"type":"open","who":"0011"}', "32 hexadecimal digits"),
+            ('{"type":"open","address":"a@b.example","at":"yesterday"}', "at is not a date"),
+            ('{"type":"open","address":"a@b.example","at":"%s"}' % ago(-1), "at is in the future"),
+            ('{"type":"open","address":"a@b.example","at":"1969-12-31"}', "before 1970"),
+            ('{"type":"open","address":"a@b.example","at":1e9}', "at is not a date"),
+            ('{"type":"open","address":"a@b.example","at":99999999999}', "seconds since 1970"),
+            ('{"type":"open","address":"a@b.example","stream":"a b"}', "stream must be"),
+            ('{"type":"open","address":"a@b.example","stream":"%s"}' % ("a" * 64), "stream must be"),
+            ('{"type":"open","address":"a@b.example","campaign":"%s"}' % ("a" * 201), "campaign must be"),
+            ('{"type":"open","address":"a@b.example","campaign":"a\\nb"}', "campaign must be"),
+            ('{"type":"left","address":"a@b.example","campaign":"x"}', "needs a stream"),
+            ('{"type":"open","address":"a@b.example","campaign_id":"12"}', "16 hexadecimal digits"),
+            ('{"type":"click","address":"a@b.example","link":0}', "1 to 65535"),
+            ('{"type":"click","address":"a@b.example","link":65536}', "1 to 65535"),
+            ('{"type":"click","address":"a@b.example","url":"https://%s"}' % ("a" * 2000), "url must be"),
+            ('{"type":"open","address":"a@b.example","verdict":"alien"}', "no verdict"),
+            ('{"type":"sent","address":"a@b.example","class":"hot"}', "no class"),
+            ('{"type":"sent","address":"a@b.example","tracked":"yes"}', "true or false"),
+            ('{"type":"sent","address":"a@b.example","mode":"off"}', "mode must be"),
+            ('{"type":"skipped","address":"a@b.example","cause":"mood"}', "no cause"),
+            ('{"type":"consent","address":"a@b.example","axis":"pixels","value":"granted"}', "axis must be"),
+            ('{"type":"consent","address":"a@b.example","axis":"opens","value":"maybe"}', "value must be"),
+            ('{"type":"open","address":"a@b.example","net":"192.0.2.1"}', "net must be"),
+            ('{"type":"open","type":"open","address":"a@b.example"}', "not JSON: duplicate"),
+            ('{"type":"sent","address":"a@b.example","x":"%s"}' % ("a" * 65536), "longer than 65536"),
+            ("\x00\x1b[2J", "not JSON"),
+        ]
+        text = "".join(line + "\n" + json.dumps({"type": "sent", "address": "good@example.org", "at": ago(3)}) + "\n"
+                       for line, _ in bad)
+        p = self.check(CANNOT, "import", "-", stdin=text)
+        told = p.stderr.decode().splitlines()
+        self.assertEqual(len(told), len(bad), p.stderr)
+        for i, (line, pattern) in enumerate(bad):
+            self.assertTrue(told[i].startswith(f"rekindle: -:{2 * i + 1}: "), told[i])
+            self.assertIn(pattern, told[i])
+            self.assertNotIn("\x1b", told[i])
+        self.assertIn(f"imported {len(bad)} touches".encode(), p.stdout)
+        self.assertEqual(self.json("why", "good@example.org")["sends"], len(bad))
+        self.check(NOTHING, "why", "a@b.example")
+
+    def test_the_longest_line(self):
+        line = json.dumps({"type": "sent", "address": "a@b.example"})
+        self.check(FOUND, "import", stdin=line + " " * (65536 - len(line)) + "\n")
+        self.wrong(CANNOT, "longer than", "import", stdin=line + " " * (65537 - len(line)) + "\n")
+
+    def test_from_a_file_with_its_name(self):
+        file = self.dir / "in.jsonl"
+        file.write_text('\n{"type":"sent","address":"a@b.example"}\r\nrubbish')
+        self.wrong(CANNOT, rf"rekindle: {file}:3: not JSON", "import", str(file))
+        self.wrong(CANNOT, "cannot read", "import", str(self.dir / "none"))
+        self.assertEqual(self.json("why", "a@b.example")["sends"], 1)
+
+    def test_nothing(self):
+        self.check(NOTHING, "import", stdin="")
+
+    def test_unknown_fields_are_told_once(self):
+        p = self.touches(*[{"type": "sent", "address": "a@b.example", "colour": "red"}] * 3)
+        self.assertEqual(p.stderr.decode().count("colour"), 1)
+        self.assertEqual(len(p.stderr.splitlines()), 1)
+        self.assertEqual(self.json("why", "a@b.example")["sends"], 3)
+
+    def test_more_than_one_batch(self):
+        lines = "".join(json.dumps({"type": "sent", "address": f"p{i % 50}@example.org", "at": ago(9)}) + "\n"
+                        for i in range(2501))
+        self.assertEqual(self.json("import", stdin=lines), {"lines": 2501, "imported": 2501, "left_out": 0, "bad": 0})
+        self.assertEqual(self.json("segment")["people"], 50)
+        self.assertEqual(self.json("why", "p0@example.org")["sends"], 51)
+
+    def test_a_missing_date_is_now(self):
+        self.touches({"type": "open", "address": "a@b.example"})
+        self.assertRegex(self.run_ok("why", "a@b.example"), r"Last open .*\(just now\)")
+
+
+class Privacy(Case):
+    profile = "eu"
+
+    def test_history_is_no_way_around_the_recipients_choice(self):
+        self.sends("ann@example.org", [5], stream="news", campaign="c")
+        of = {"address": "ann@example.org", "at": ago(4), "stream": "news", "campaign": "c"}
+        self.touches({"type": "open", **of}, {"type": "click", "link": 1, **of})
+        o = self.json("why", "ann@example.org")
+        self.assertEqual((o["last_open"], o["opens"], o["clicks"]), (ago(4)[:10] + "T00:00:00Z", 0, 0))
+        self.assertEqual(o["class"], "engaged")
+        shown = self.json("campaign", "show", "c")
+        self.assertEqual((shown["human"]["opens"], shown["human"]["openers"], shown["human"]["clicks"]), (1, 0, 1))
+
+    def test_consent_in_the_same_file_counts(self):
+        who = {"address": "ann@example.org", "at": ago(4)}
+        self.touches({"type": "consent", "axis": "opens", "value": "granted", **who}, {"type": "open", **who},
+                     {"type": "consent", "axis": "links", "value": "denied", **who}, {"type": "click", **who})
+        o = self.json("why", "ann@example.org")
+        self.assertEqual((o["opens"], o["clicks"], o["last_open"]), (1, 0, ago(4)))
+
+    def test_consent_counts_from_one_batch_to_the_next(self):
+        people = [f"p{i}@example.org" for i in range(1200)]
+        granted = {"type": "consent", "axis": "opens", "value": "granted", "at": ago(4)}
+        self.touches(*[{**granted, "address": p} for p in people],
+                     *[{"type": "open", "address": p, "at": ago(4)} for p in people])
+        rows = [json.loads(l) for l in self.check(FOUND, "export", "--type", "opened").stdout.splitlines()]
+        self.assertEqual((len(rows), {r["mode"] for r in rows}), (1200, {"identified"}))
+
+    def test_what_is_left_out_is_said(self):
+        self.touches({"type": "consent", "axis": "links", "value": "denied", "address": "ann@example.org"})
+        click = json.dumps({"type": "click", "address": "ann@example.org"})
+        self.assertEqual(self.json("import", status=NOTHING, stdin=click),
+                         {"lines": 1, "imported": 0, "left_out": 1, "bad": 0})
+
+    def test_days_are_exported(self):
+        self.touches({"type": "open", "address": "ann@example.org", "at": ago(4)})
+        self.assertEqual([(t["type"], t["at"][:10], t["mode"]) for t in self.export()],
+                         [("opened", ago(4)[:10], "dayonly")])
+
+
+class RoundTrip(Case):
+    general = "opens = full\nlinks = full"
+
+    def all_kinds(self):
+        of = {"stream": "news", "campaign": "Spring, \"sale\" ü"}
+        a, b = {"address": "ann@example.org"}, {"address": "bob@bücher.example"}
+        return [
+            {"type": "sent", "at": ago(40), "class": "semi-engaged", **a, **of},
+            {"type": "sent", "at": ago(40), "tracked": False, "observed": True, **b, **of},
+            {"type": "skipped", "at": ago(39), "cause": "inactive", **b, **of},
+            {"type": "opened", "at": ago(38), "sent": ago(40), **a, **of},
+            {"type": "opened", "at": ago(38), "verdict": "privacy-open", **b, **of},
+            {"type": "clicked", "at": ago(37), "link": 1, "url": LINK, "verdict": "human", "mode": "full",
+             "agent": "firefox", "net": "192.0.2.0/24", **a, **of},
+            {"type": "clicked", "at": ago(37), "link": 65535, "url": LINK, "verdict": "scanner", "mode": "full",
+             "net": "2001:db8:1::/48", **a, **of},
+            {"type": "clicked", "at": ago(37), "mode": "anonymous", "link": 1, "url": LINK, **of},
+            {"type": "opened", "at": ago(30)[:10], "mode": "dayonly", "address": "day@example.org"},
+            {"type": "left", "at": ago(20), **a, "stream": "news"},
+            {"type": "joined", "at": ago(19), **a, "stream": "news"},
+            {"type": "left", "at": ago(18), **b, **of},
+            {"type": "left", "at": ago(18), "address": "gone@example.org"},
+            {"type": "bounced", "at": ago(17), "address": "hard@example.org"},
+            {"type": "complained", "at": ago(16), "address": "angry@example.org"},
+            {"type": "held", "at": ago(15), "address": "held@example.org"},
+            {"type": "released", "at": ago(14), "address": "held@example.org"},
+            {"type": "consented", "at": ago(13), "axis": "links", "value": "granted", **a},
+            {"type": "clicked", "at": ago(12), "who": "00112233445566778899aabbccddeeff", "campaign_id": "0123456789abcdef",
+             "link": 2},
+            {"type": "left", "at": ago(11), **a, "campaign_id": "0123456789abcdef"},
+            {"type": "left", "at": ago(11), **a, "stream_id": "00000000000000ff"},
+        ]
+
+    def answers(self):
+        out = {"segment": self.json("segment"), "suppress": self.json("suppress", "list"),
+               "campaign": self.json("campaign")}
+        for c in out["campaign"]:
+            out[c["id"]] = self.json("campaign", "show", c["id"])
+        for name in "ann@example.org", "bob@bücher.example", "day@example.org", "gone@example.org", "held@example.org":
+            out[name] = self.rekindle("why", name, "--json").stdout
+        return out
+
+    def test_export_reads_back_to_the_same(self):
+        self.touches(*self.all_kinds())
+        first, answers = self.check(FOUND, "export").stdout, self.answers()
+        self.assertEqual({json.loads(l)["type"] for l in first.splitlines()}, {t["type"] for t in self.all_kinds()})
+        shutil.rmtree(self.dir / "data")
+        (self.dir / "data").mkdir()
+        p = self.check(FOUND, "import", stdin=first)
+        self.assertEqual(p.stderr, b"")
+        self.assertEqual(self.check(FOUND, "export").stdout, first)
+        self.assertEqual(self.answers(), answers)
+
+    def test_since_and_type(self):
+        self.touches(*self.all_kinds())
+        lines = [json.loads(l) for l in self.check(FOUND, "export", "--since", ago(17, minutes=1)).stdout.splitlines()]
+        self.assertEqual(lines[0]["type"], "bounced")
+        self.assertEqual(len(lines), 8)
+        lines = [json.loads(l) for l in self.check(FOUND, "export", "--type", "left").stdout.splitlines()]
+        self.assertEqual(({t["type"] for t in lines}, len(lines)), ({"left"}, 5))
+        self.check(NOTHING, "export", "--since", ago(1))
+
+    def test_nothing(self):
+        self.assertEqual(self.check(NOTHING, "export").stdout, b"")
+
+
+if __name__ == "__main__":
+    unittest.main()
