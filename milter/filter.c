@@ -1,0 +1,1092 @@
+/*
+ * filter.c -- libmilter's callbacks.
+ *
+ * One struct session per connection, one struct mail inside it from MAIL to
+ * the end of the message.  libmilter calls us for one session on different
+ * threads of its pool, one at a time: nothing here is bound to a thread, and
+ * nothing of a session needs a lock.
+ *
+ * What must stay true:
+ * - all that will be done to a message is decided before the first edit is
+ *   sent, and the last edit is to a header: a milter that dies after the body
+ *   was replaced and before anything else leaves Postfix with a queue file
+ *   that it cannot read, after its 250;
+ * - never SMFIS_DISCARD or SMFIS_ACCEPT at RCPT: they act on all recipients;
+ * - never a refusal when the mail comes from sendmail(1): it would stay in
+ *   the maildrop and be tried again every minute, for ever.
+ */
+#include "milter/filter.h"
+
+#include <arpa/inet.h>
+#include <libmilter/mfapi.h>
+#include <netinet/in.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "common/addr.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/text.h"
+#include "milter/message.h"
+#include "milter/select.h"
+
+#define HEADER_BYTES_MAX (1024 * 1024) /* of all fields of one message; beyond it passes untouched */
+#define RECIPIENTS_MAX 50000           /* of one message; beyond it passes untouched */
+#define EDIT_VALUE_MAX 60000           /* Postfix cuts a header field there, libmilter refuses it at 65,534 */
+#define REPLY_MAX 400
+
+#define ACTIONS (SMFIF_ADDHDRS | SMFIF_CHGHDRS | SMFIF_CHGBODY | SMFIF_DELRCPT | SMFIF_QUARANTINE | SMFIF_SETSYMLIST)
+#define STEPS \
+	(SMFIP_NOHELO | SMFIP_NOUNKNOWN | SMFIP_NODATA | SMFIP_HDR_LEADSPC | SMFIP_SKIP | \
+	    SMFIP_NR_CONN | SMFIP_NR_MAIL | SMFIP_NR_HDR | SMFIP_NR_BODY)
+
+struct recipient {
+	char *address;       /* as the MTA spells it */
+	struct who who;      /* nobody: no address that can be known */
+	enum engage class;
+	enum cause cause;
+	enum action action;  /* what will be done */
+	enum action would;   /* what would have been: observing, or the MTA cannot do it */
+	enum mode opens, links;
+	char *why;           /* one line, when there is a cause */
+};
+
+struct field {
+	size_t name, nname, value, nvalue; /* in text */
+};
+
+struct mail {
+	struct setup *setup; /* one snapshot for the whole message */
+	char *login, *sender;
+	bool local;          /* from sendmail(1) or the like, not from smtpd */
+
+	struct recipient *recipient;
+	size_t nrecipients, recipients_cap;
+
+	struct buf text;     /* header fields */
+	struct field *field;
+	size_t nfields, fields_cap;
+	struct header *header; /* the same, as spans, from the end of the header on */
+	struct buf body;
+	const char *odd;     /* why it must pass untouched, or NULL */
+
+	const struct stream *stream;
+	uint64_t stream_id, campaign_id;
+	struct buf campaign;
+};
+
+struct session {
+	unsigned long actions, steps; /* as agreed with the MTA */
+	char *client, *daemon;
+	struct mail *mail;
+};
+
+static const struct filter *filter;
+
+static struct {
+	_Atomic uint64_t messages, tagged, untouched, stopped, would, oversize, unrecorded, failed;
+} count;
+
+/* ---- the end: who still uses store and writer ---- */
+
+static _Atomic bool closed;
+static _Atomic unsigned busy;
+
+static bool
+enter(void)
+{
+	atomic_fetch_add(&busy, 1);
+	if (!atomic_load(&closed))
+		return true;
+	atomic_fetch_sub(&busy, 1);
+	return false;
+}
+
+static void
+leave(void)
+{
+	atomic_fetch_sub(&busy, 1);
+}
+
+bool
+filter_drain(int64_t within_ms)
+{
+	const struct timespec tick = { .tv_nsec = 20 * 1000000 };
+	unsigned quiet = 0;
+
+	/* A message on its way through its commands is not busy all the time: quiet is 100 ms of it. */
+	for (; within_ms > 0 && quiet < 5; within_ms -= 20) {
+		quiet = atomic_load(&busy) == 0 ? quiet + 1 : 0;
+		nanosleep(&tick, NULL);
+	}
+	atomic_store(&closed, true);
+	for (; within_ms > 0 && atomic_load(&busy) > 0; within_ms -= 20)
+		nanosleep(&tick, NULL);
+	return atomic_load(&busy) == 0;
+}
+
+void
+filter_stats(struct filter_stats *s)
+{
+	*s = (struct filter_stats){
+		.messages = count.messages,
+		.tagged = count.tagged,
+		.untouched = count.untouched,
+		.stopped = count.stopped,
+		.would = count.would,
+		.oversize = count.oversize,
+		.unrecorded = count.unrecorded,
+		.failed = count.failed,
+	};
+}
+
+/* ---- small things ---- */
+
+static int64_t
+now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* libmilter's prototypes know no const; it writes to none of these. */
+static char *
+loose(const char *s)
+{
+	return (char *)(uintptr_t)s;
+}
+
+static const char *
+symbol(SMFICTX *ctx, const char *name)
+{
+	return smfi_getsymval(ctx, loose(name));
+}
+
+/* A macro that the MTA sent and that says something, or the other. */
+static const char *
+symbol_or(SMFICTX *ctx, const char *name, const char *other)
+{
+	const char *value = symbol(ctx, name);
+
+	return value != NULL && value[0] != '\0' ? value : other;
+}
+
+static const char *
+queue_id(SMFICTX *ctx)
+{
+	return symbol_or(ctx, "i", "NOQUEUE");
+}
+
+/* "name=value" for a log line; a stranger's value cannot look like another pair. */
+static void
+add_pair(struct buf *line, const char *name, struct span value)
+{
+	bool quote = value.n == 0;
+
+	for (size_t i = 0; i < value.n; i++)
+		quote = quote || value.p[i] == ' ' || value.p[i] == '=';
+	buf_addf(line, " %s=%s", name, quote ? "\"" : "");
+	for (size_t i = 0; i < value.n; i++) {
+		unsigned char c = (unsigned char)value.p[i];
+
+		buf_addc(line, c < ' ' || c == 0x7f || c == '"' ? '?' : (char)c);
+	}
+	if (quote)
+		buf_addc(line, '"');
+}
+
+/* What every line about a campaign message begins with. */
+static void
+add_subject(struct buf *line, const struct mail *m)
+{
+	add_pair(line, "campaign", buf_span(&m->campaign));
+	add_pair(line, "stream", span_of(m->stream->name));
+}
+
+static sfsistat
+go_on(const struct session *s, unsigned long no_reply)
+{
+	return s != NULL && (s->steps & no_reply) != 0 ? SMFIS_NOREPLY : SMFIS_CONTINUE;
+}
+
+/* ---- a session and its mail ---- */
+
+static void
+mail_free(struct mail *m)
+{
+	if (m == NULL)
+		return;
+	for (size_t i = 0; i < m->nrecipients; i++) {
+		free(m->recipient[i].address);
+		free(m->recipient[i].why);
+	}
+	free(m->recipient);
+	free(m->field);
+	free(m->header);
+	buf_free(&m->text);
+	buf_free(&m->body);
+	buf_free(&m->campaign);
+	free(m->login);
+	free(m->sender);
+	setup_put(m->setup);
+	free(m);
+}
+
+static void
+mail_end(struct session *s)
+{
+	if (s == NULL)
+		return;
+	mail_free(s->mail);
+	s->mail = NULL;
+}
+
+static struct mail *
+mail_new(void)
+{
+	struct mail *m = xcalloc(1, sizeof *m);
+
+	m->setup = setup_get(filter->slot);
+	buf_init(&m->text, HEADER_BYTES_MAX);
+	buf_init(&m->body, (size_t)m->setup->conf->max_message);
+	buf_init(&m->campaign, 1024);
+	return m;
+}
+
+/* Made at the negotiation, or at the connection when the MTA reuses one. */
+static struct session *
+session_of(SMFICTX *ctx)
+{
+	struct session *s = smfi_getpriv(ctx);
+
+	if (s == NULL) {
+		s = xcalloc(1, sizeof *s);
+		smfi_setpriv(ctx, s);
+	}
+	return s;
+}
+
+static struct envelope
+envelope_of(const struct session *s)
+{
+	return (struct envelope){
+		.client = span_of(s->client),
+		.daemon = span_of(s->daemon),
+		.login = span_of(s->mail->login),
+		.sender = span_of(s->mail->sender),
+	};
+}
+
+/* Could mail be stopped at RCPT under these settings? */
+static bool
+stops_at_rcpt(const struct conf *c)
+{
+	for (size_t i = 0; i < c->nstreams; i++) {
+		const struct stream *s = &c->stream[i];
+		size_t rules = s->match_login.n + s->match_network.n + s->match_sender_domain.n + s->match_daemon.n;
+
+		if (rules > 0 && s->enforce && !s->transactional)
+			return true;
+	}
+	return false;
+}
+
+static sfsistat
+on_negotiate(SMFICTX *ctx, unsigned long actions, unsigned long steps, unsigned long f2, unsigned long f3,
+    unsigned long *want_actions, unsigned long *want_steps, unsigned long *want_f2, unsigned long *want_f3)
+{
+	static const struct {
+		int stage;
+		const char *macros;
+	} symbols[] = {
+		{ SMFIM_CONNECT, "{client_addr} {daemon_name} j v" },
+		{ SMFIM_ENVFROM, "i {auth_authen} {mail_addr}" },
+		{ SMFIM_ENVRCPT, "i {rcpt_addr}" },
+		{ SMFIM_EOM, "i" },
+	};
+	struct session *s = session_of(ctx);
+	struct setup *setup = setup_get(filter->slot);
+
+	(void)f2, (void)f3;
+	s->actions = actions & ACTIONS;
+	s->steps = steps & (STEPS | (stops_at_rcpt(setup->conf) ? 0 : SMFIP_NR_RCPT));
+	setup_put(setup);
+	for (size_t i = 0; (actions & SMFIF_SETSYMLIST) != 0 && i < sizeof symbols / sizeof *symbols; i++)
+		smfi_setsymlist(ctx, symbols[i].stage, loose(symbols[i].macros));
+	*want_actions = s->actions;
+	*want_steps = s->steps;
+	*want_f2 = *want_f3 = 0;
+	return SMFIS_CONTINUE;
+}
+
+/* For an MTA that does not send {client_addr}. */
+static void
+numeric_address(const _SOCK_ADDR *sa, char out[INET6_ADDRSTRLEN])
+{
+	out[0] = '\0';
+	if (sa != NULL && sa->sa_family == AF_INET)
+		inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)sa)->sin_addr, out, INET6_ADDRSTRLEN);
+	else if (sa != NULL && sa->sa_family == AF_INET6)
+		inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr, out, INET6_ADDRSTRLEN);
+}
+
+static sfsistat
+on_connect(SMFICTX *ctx, char *host, _SOCK_ADDR *sa)
+{
+	struct session *s = session_of(ctx);
+	char address[INET6_ADDRSTRLEN];
+
+	(void)host;
+	numeric_address(sa, address);
+	free(s->client);
+	free(s->daemon);
+	s->client = xstrdup(symbol_or(ctx, "{client_addr}", address));
+	s->daemon = xstrdup(symbol_or(ctx, "{daemon_name}", ""));
+	return go_on(s, SMFIP_NR_CONN);
+}
+
+static sfsistat
+on_mail(SMFICTX *ctx, char **argv)
+{
+	struct session *s = session_of(ctx);
+
+	mail_end(s);
+	s->mail = mail_new();
+	/* smtpd has no queue file before the first recipient; pickup and qmqpd have. */
+	s->mail->local = symbol(ctx, "i") != NULL;
+	s->mail->login = xstrdup(symbol_or(ctx, "{auth_authen}", ""));
+	s->mail->sender = xstrdup(symbol_or(ctx, "{mail_addr}", argv[0] != NULL ? argv[0] : ""));
+	return go_on(s, SMFIP_NR_MAIL);
+}
+
+/* ---- deciding about a recipient ---- */
+
+/*
+ * Class, cause and modes of one recipient.  Whatever cannot be looked up,
+ * the answer is to send: mail comes first.
+ */
+static void
+judge(struct recipient *r, const struct mail *m, const struct stream *stream, uint64_t stream_id, int64_t now)
+{
+	static struct log_rate rate;
+	const struct setup *setup = m->setup;
+	const struct conf *c = setup->conf;
+	struct profile profile = { 0 };
+	struct subscription subscription = { 0 };
+	bool known = false, subscribed = false;
+	const struct profile *p;
+	const struct subscription *sub;
+	struct finding finding;
+
+	if (!addr_who(&setup->keys, span_of(r->address), &r->who))
+		r->who = (struct who){ 0 };
+	else {
+		enum store_result rc =
+		    store_person(filter->store, &r->who, stream_id, &profile, &known, &subscription, &subscribed);
+
+		if (rc != STORE_OK) {
+			if (rc != STORE_NONE)
+				log_rated(&rate, "recipients cannot be looked up; mail goes on");
+			known = subscribed = false;
+		}
+	}
+	p = known ? &profile : NULL;
+	sub = subscribed ? &subscription : NULL;
+	finding = engage_find(p, &c->policy, now);
+
+	r->class = finding.class;
+	r->cause = stream->transactional ? CAUSE_NONE : engage_cause(p, sub, &finding);
+	r->would = c->policy.on[r->cause];
+	r->action = stream->enforce ? r->would : ACTION_SEND;
+	r->opens = conf_mode(c, stream, AXIS_OPENS, p != NULL ? profile_consent(p, AXIS_OPENS) : CONSENT_UNKNOWN);
+	r->links = conf_mode(c, stream, AXIS_LINKS, p != NULL ? profile_consent(p, AXIS_LINKS) : CONSENT_UNKNOWN);
+	if (r->would != ACTION_SEND) {
+		struct buf why = BUF(REPLY_MAX);
+
+		cause_explain(&why, r->cause, p, sub, &finding, now);
+		r->why = buf_steal(&why);
+	}
+}
+
+/* The reason as an SMTP reply: printable ASCII on one line, and a percent sign is two for libmilter. */
+static void
+set_reply(SMFICTX *ctx, const char *code, const char *status, const char *why)
+{
+	struct buf text = BUF(2 * REPLY_MAX);
+
+	for (; why != NULL && *why != '\0'; why++) {
+		if (*why == '%')
+			buf_addc(&text, '%');
+		buf_addc(&text, *why >= ' ' && *why < 0x7f ? *why : '?');
+	}
+	buf_adds(&text, text.n > 0 ? " (rekindle)" : "recipient does not get this mail (rekindle)");
+	smfi_setreply(ctx, loose(code), loose(status), loose(buf_cstr(&text)));
+	buf_free(&text);
+}
+
+static sfsistat
+refuse(SMFICTX *ctx, enum action action, const char *why)
+{
+	if (action == ACTION_DEFER) {
+		set_reply(ctx, "451", "4.7.1", why);
+		return SMFIS_TEMPFAIL;
+	}
+	set_reply(ctx, "550", "5.7.1", why);
+	return SMFIS_REJECT;
+}
+
+static void
+log_stop(const char *id, const struct mail *m, const struct stream *stream, const struct recipient *r, const char *verb)
+{
+	struct buf line = BUF(4096);
+
+	buf_addf(&line, "%s: %s cause=%s class=%s", id, verb, cause_name(r->cause), engage_name(r->class));
+	if (m->stream != NULL)
+		add_subject(&line, m);
+	else
+		add_pair(&line, "stream", span_of(stream->name));
+	log_info("%s: %s", buf_cstr(&line), r->why != NULL ? r->why : "");
+	log_debug("%s: %s recipient=%s", id, verb, r->address);
+	buf_free(&line);
+}
+
+/* ---- recording ---- */
+
+static void
+write_records(const char *id, const struct mail *m, const struct record *records, size_t n, bool *written)
+{
+	static struct log_rate rate;
+	enum writer_result rc = WRITER_DURABLE;
+
+	if (n > 0)
+		rc = writer_write(filter->writer, records, n, m->setup->conf->record_within);
+	if (written != NULL)
+		*written = rc != WRITER_LOST;
+	if (rc == WRITER_DURABLE)
+		return;
+	atomic_fetch_add(&count.unrecorded, n);
+	log_rated(&rate, "%s: touches are %s; mail goes on", id, rc == WRITER_LATE ? "written late" : "lost");
+}
+
+/* That mail was sent or stopped is no reader's behaviour: the touch has its recipient in every privacy mode. */
+static struct record
+touch_of(const struct mail *m, const struct stream *stream, uint64_t stream_id, const struct recipient *r, int64_t now)
+{
+	bool sent = r->action == ACTION_SEND;
+
+	return (struct record){
+		.touch = {
+			.kind = sent ? TOUCH_SENT : TOUCH_SKIPPED,
+			.mode = who_is_nobody(&r->who) ? MODE_ANONYMOUS : MODE_IDENTIFIED,
+			.detail = sent ? (uint8_t)r->class : (uint8_t)r->cause,
+			.flags = sent && r->would != ACTION_SEND ? TOUCH_OBSERVED : 0,
+			.when = now,
+			.who = r->who,
+			.campaign = m->campaign_id,
+			.stream = stream_id,
+		},
+		.address = who_is_nobody(&r->who) ? SPAN("") : span_of(r->address),
+		.stream = span_of(stream->name),
+		.campaign = buf_span(&m->campaign),
+	};
+}
+
+/*
+ * Which labels (link numbers with their destinations) this process wrote
+ * already: all messages of a campaign have the same ones.  A table of hashes
+ * that forgets when it is full; writing a label again does no harm.
+ */
+#define LABELS 65536
+#define LABEL_TRIES 8
+static _Atomic uint64_t labels[LABELS];
+
+static uint64_t
+label_hash(uint64_t campaign, const struct tagged_link *l)
+{
+	uint64_t h = 0xcbf29ce484222325 ^ campaign ^ ((uint64_t)l->no << 48);
+
+	for (size_t i = 0; i < l->destination.n; i++)
+		h = (h ^ (unsigned char)l->destination.p[i]) * 0x100000001b3;
+	h ^= h >> 32;
+	return h != 0 ? h : 1;
+}
+
+static bool
+label_known(uint64_t hash)
+{
+	for (size_t i = 0; i < LABEL_TRIES; i++)
+		if (atomic_load_explicit(&labels[(hash + i) % LABELS], memory_order_relaxed) == hash)
+			return true;
+	return false;
+}
+
+static void
+label_remember(uint64_t hash)
+{
+	size_t at = hash % LABELS;
+
+	for (size_t i = 0; i < LABEL_TRIES; i++)
+		if (atomic_load_explicit(&labels[(hash + i) % LABELS], memory_order_relaxed) == 0) {
+			at = (hash + i) % LABELS;
+			break;
+		}
+	atomic_store_explicit(&labels[at], hash, memory_order_relaxed);
+}
+
+/* Silence says something only of a recipient whose reaction would have been noticed. */
+static bool
+would_be_seen(const struct recipient *r, const struct plan *plan)
+{
+	return !who_is_nobody(&r->who) &&
+	    ((plan->pixel && r->opens >= MODE_DAYONLY) || (plan->nlinks > 0 && r->links >= MODE_DAYONLY));
+}
+
+/* What happened to each recipient, and what the links are called, durable before the message goes on. */
+static void
+record(const char *id, const struct mail *m, const struct plan *plan, bool individual, bool again, int64_t now)
+{
+	struct record *records = xcalloc(m->nrecipients + plan->nlinks + 1, sizeof *records);
+	uint64_t *hashes = xcalloc(plan->nlinks + 1, sizeof *hashes);
+	size_t n = 0, nhashes = 0;
+	bool written;
+
+	for (size_t i = 0; i < m->nrecipients; i++) {
+		const struct recipient *r = &m->recipient[i];
+
+		if (again && r->action == ACTION_SEND)
+			continue;
+		records[n] = touch_of(m, m->stream, m->stream_id, r, now);
+		if (individual && r->action == ACTION_SEND && would_be_seen(r, plan))
+			records[n].touch.flags |= TOUCH_TRACKED;
+		n++;
+	}
+	for (size_t i = 0; i < plan->nlinks; i++) {
+		const struct tagged_link *l = &plan->link[i];
+		uint64_t hash = label_hash(m->campaign_id, l);
+
+		if (label_known(hash))
+			continue;
+		hashes[nhashes++] = hash;
+		records[n++] = (struct record){
+			.touch = { .campaign = m->campaign_id, .stream = m->stream_id, .link = l->no, .when = now },
+			.destination = l->destination,
+		};
+	}
+	write_records(id, m, records, n, &written);
+	for (size_t i = 0; written && i < nhashes; i++)
+		label_remember(hashes[i]);
+	free(hashes);
+	free(records);
+}
+
+/* ---- RCPT ---- */
+
+static struct recipient *
+recipient_add(struct mail *m, const char *address)
+{
+	struct span text = span_trim(span_of(address));
+
+	if (m->nrecipients == RECIPIENTS_MAX) {
+		m->odd = "too many recipients";
+		return NULL;
+	}
+	if (m->nrecipients == m->recipients_cap) {
+		m->recipients_cap = m->recipients_cap ? 2 * m->recipients_cap : 4;
+		m->recipient = xreallocarray(m->recipient, m->recipients_cap, sizeof *m->recipient);
+	}
+	m->recipient[m->nrecipients] = (struct recipient){ .address = xstrndup(text.p, text.n) };
+	return &m->recipient[m->nrecipients++];
+}
+
+static void
+recipient_drop_last(struct mail *m)
+{
+	struct recipient *r = &m->recipient[--m->nrecipients];
+
+	free(r->address);
+	free(r->why);
+}
+
+/*
+ * The one place where the sender gets a clear answer for one recipient of
+ * many; only reject and defer can be said here.
+ */
+static sfsistat
+rcpt_verdict(SMFICTX *ctx, struct session *s, struct recipient *r)
+{
+	struct mail *m = s->mail;
+	struct envelope envelope = envelope_of(s);
+	const struct stream *stream = select_envelope(m->setup->conf, &envelope);
+	const char *id = queue_id(ctx);
+	int64_t now = now_ms();
+	struct record stopped;
+	uint64_t stream_no;
+	sfsistat answer;
+
+	if (stream == NULL || !stream->enforce || stream->transactional)
+		return SMFIS_CONTINUE;
+	stream_no = stream_id(&m->setup->keys, span_of(stream->name));
+	judge(r, m, stream, stream_no, now);
+	if (r->action != ACTION_REJECT && r->action != ACTION_DEFER) {
+		free(r->why);
+		r->why = NULL; /* it is judged again when the headers are known */
+		return SMFIS_CONTINUE;
+	}
+	atomic_fetch_add(&count.stopped, 1);
+	log_stop(id, m, stream, r, r->action == ACTION_DEFER ? "deferred" : "rejected");
+	stopped = touch_of(m, stream, stream_no, r, now);
+	write_records(id, m, &stopped, 1, NULL);
+	answer = refuse(ctx, r->action, r->why);
+	recipient_drop_last(m);
+	return answer;
+}
+
+static sfsistat
+on_rcpt(SMFICTX *ctx, char **argv)
+{
+	struct session *s = smfi_getpriv(ctx);
+	struct recipient *r;
+	sfsistat answer;
+
+	if (s == NULL || s->mail == NULL)
+		return go_on(s, SMFIP_NR_RCPT);
+	r = recipient_add(s->mail, symbol_or(ctx, "{rcpt_addr}", argv[0] != NULL ? argv[0] : ""));
+	if (r == NULL || s->mail->local || (s->steps & SMFIP_NR_RCPT) != 0)
+		return go_on(s, SMFIP_NR_RCPT);
+	if (!enter())
+		return SMFIS_TEMPFAIL;
+	answer = rcpt_verdict(ctx, s, r);
+	leave();
+	return answer;
+}
+
+/* ---- header and body ---- */
+
+static sfsistat
+on_header(SMFICTX *ctx, char *name, char *value)
+{
+	struct session *s = smfi_getpriv(ctx);
+	struct mail *m = s != NULL ? s->mail : NULL;
+	struct field *f;
+
+	if (m == NULL || m->odd != NULL)
+		return go_on(s, SMFIP_NR_HDR);
+	if (m->nfields == MESSAGE_HEADERS_MAX) {
+		m->odd = "too many header fields";
+		return go_on(s, SMFIP_NR_HDR);
+	}
+	if (m->nfields == m->fields_cap) {
+		m->fields_cap = m->fields_cap ? 2 * m->fields_cap : 32;
+		m->field = xreallocarray(m->field, m->fields_cap, sizeof *m->field);
+	}
+	f = &m->field[m->nfields++];
+	f->name = m->text.n;
+	buf_adds(&m->text, name);
+	f->nname = m->text.n - f->name;
+	f->value = m->text.n;
+	/* An MTA that does not keep the leading space took one away. */
+	if ((s->steps & SMFIP_HDR_LEADSPC) == 0)
+		buf_addc(&m->text, ' ');
+	buf_adds(&m->text, value);
+	f->nvalue = m->text.n - f->value;
+	if (m->text.over)
+		m->odd = "header too large";
+	return go_on(s, SMFIP_NR_HDR);
+}
+
+/* From here on the fields do not move any more. */
+static struct message
+message_of(struct mail *m)
+{
+	if (m->header == NULL) {
+		m->header = xcalloc(m->nfields + 1, sizeof *m->header);
+		for (size_t i = 0; i < m->nfields; i++) {
+			const struct field *f = &m->field[i];
+
+			m->header[i].name = span_cut(buf_span(&m->text), f->name, f->name + f->nname);
+			m->header[i].value = span_cut(buf_span(&m->text), f->value, f->value + f->nvalue);
+		}
+	}
+	return (struct message){ .header = m->header, .nheaders = m->nfields, .body = buf_span(&m->body) };
+}
+
+static bool
+select_mail(const struct session *s, struct mail *m)
+{
+	struct envelope envelope = envelope_of(s);
+	struct message message = message_of(m);
+
+	m->stream = select_message(m->setup->conf, &envelope, &message, now_ms(), &m->campaign);
+	if (m->stream == NULL)
+		return false;
+	m->stream_id = stream_id(&m->setup->keys, span_of(m->stream->name));
+	m->campaign_id = campaign_id(&m->setup->keys, span_of(m->stream->name), buf_span(&m->campaign));
+	return true;
+}
+
+/* Always replied to: mail that nobody selects ends here, and its body is never sent to us. */
+static sfsistat
+on_end_of_header(SMFICTX *ctx)
+{
+	static struct log_rate rate;
+	struct session *s = smfi_getpriv(ctx);
+
+	if (s == NULL || s->mail == NULL)
+		return SMFIS_ACCEPT;
+	if (s->mail->odd != NULL)
+		log_rated(&rate, "%s: untouched reason=\"%s\"", queue_id(ctx), s->mail->odd);
+	else if (select_mail(s, s->mail))
+		return SMFIS_CONTINUE;
+	mail_end(s);
+	return SMFIS_ACCEPT;
+}
+
+static sfsistat
+on_body(SMFICTX *ctx, unsigned char *chunk, size_t n)
+{
+	struct session *s = smfi_getpriv(ctx);
+	struct mail *m = s != NULL ? s->mail : NULL;
+
+	if (m != NULL && m->odd == NULL) {
+		buf_add(&m->body, span_make(chunk, n));
+		if (m->body.over) {
+			atomic_fetch_add(&count.oversize, 1);
+			buf_free(&m->body);
+			m->odd = "oversize";
+		}
+	}
+	if (s != NULL && (s->steps & SMFIP_NR_BODY) == 0 && (s->steps & SMFIP_SKIP) != 0 &&
+	    (m == NULL || m->odd != NULL))
+		return SMFIS_SKIP;
+	return go_on(s, SMFIP_NR_BODY);
+}
+
+/* ---- end of message ---- */
+
+/* The nearest thing to the policy's action that this sender and this MTA understand. */
+static enum action
+possible(const struct session *s, const struct mail *m, enum action a)
+{
+	if (m->local && a == ACTION_REJECT)
+		return ACTION_DISCARD;
+	if (m->local && a == ACTION_DEFER)
+		a = ACTION_HOLD;
+	if (a == ACTION_HOLD && (s->actions & SMFIF_QUARANTINE) == 0)
+		return m->local ? ACTION_SEND : ACTION_DEFER;
+	return a;
+}
+
+/*
+ * What happens to the message as a whole.  When somebody still gets it, the
+ * others are deleted from it, whatever was to be done to them: one of several
+ * recipients can be neither refused nor deferred nor held any more.
+ */
+static enum action
+settle(const struct session *s, struct mail *m)
+{
+	/* When nobody gets it, the one that loses least: what is held or deferred is not gone. */
+	static const enum action mildest[] = { ACTION_SEND, ACTION_HOLD, ACTION_DEFER, ACTION_REJECT, ACTION_DISCARD };
+	size_t n[ACTION_DISCARD + 1] = { 0 };
+	enum action whole = ACTION_SEND;
+
+	for (size_t i = 0; i < m->nrecipients; i++) {
+		m->recipient[i].action = possible(s, m, m->recipient[i].action);
+		n[m->recipient[i].action]++;
+	}
+	for (size_t i = 0; m->nrecipients > 0 && i < sizeof mildest / sizeof *mildest; i++)
+		if (n[mildest[i]] > 0) {
+			whole = mildest[i];
+			break;
+		}
+	/* An MTA that lets nobody be deleted treats all of them alike; `would` tells. */
+	if ((whole == ACTION_SEND || whole == ACTION_HOLD) && (s->actions & SMFIF_DELRCPT) == 0)
+		for (size_t i = 0; i < m->nrecipients; i++)
+			m->recipient[i].action = whole;
+	return whole;
+}
+
+/* Is this recipient to be deleted from a message that goes on? */
+static bool
+deleted(const struct recipient *r, enum action whole)
+{
+	return r->action != ACTION_SEND && r->action != whole;
+}
+
+static void
+log_verdicts(const char *id, const struct mail *m, enum action whole)
+{
+	static const char *const verbs[] = {
+		[ACTION_SEND] = "sent",
+		[ACTION_REJECT] = "rejected",
+		[ACTION_DEFER] = "deferred",
+		[ACTION_HOLD] = "held",
+		[ACTION_DISCARD] = "discarded",
+	};
+
+	for (size_t i = 0; i < m->nrecipients; i++) {
+		const struct recipient *r = &m->recipient[i];
+		struct buf verb = BUF(128);
+
+		if (r->would == ACTION_SEND)
+			continue;
+		if (r->action == ACTION_SEND) {
+			atomic_fetch_add(&count.would, 1);
+			buf_addf(&verb, "would=%s%s", action_name(r->would),
+			    m->stream->enforce ? " (cannot be done here)" : "");
+		} else {
+			atomic_fetch_add(&count.stopped, 1);
+			if (deleted(r, whole) && whole != ACTION_REJECT && whole != ACTION_DEFER)
+				buf_adds(&verb, "recipient deleted");
+			else
+				buf_adds(&verb, verbs[whole]);
+			if (r->would != (deleted(r, whole) ? ACTION_DISCARD : whole))
+				buf_addf(&verb, " instead=%s", action_name(r->would));
+		}
+		log_stop(id, m, m->stream, r, buf_cstr(&verb));
+		buf_free(&verb);
+	}
+}
+
+/* One recipient: its own tokens.  Several share one body: everybody's token is nobody's. */
+static void
+tag(struct mail *m, int64_t now, enum action whole, bool individual, struct plan *plan)
+{
+	const struct conf *c = m->setup->conf;
+	struct message message = message_of(m);
+	struct tagging how = {
+		.sealer = m->setup->sealer,
+		.conf = c,
+		.stream = m->stream,
+		.campaign = m->campaign_id,
+		.when = (uint32_t)(now / 1000),
+		.opens = m->stream->opens,
+		.links = m->stream->links,
+	};
+
+	if (individual) {
+		how.who = m->recipient[0].who;
+		how.opens = m->recipient[0].opens;
+		how.links = m->recipient[0].links;
+	} else
+		for (size_t i = 0; i < m->nrecipients; i++) {
+			if (deleted(&m->recipient[i], whole))
+				continue;
+			/* Who must not be counted at all is not counted in a crowd either. */
+			how.opens = mode_min(how.opens, m->recipient[i].opens);
+			how.links = mode_min(how.links, m->recipient[i].links);
+		}
+	if (who_is_nobody(&how.who)) {
+		how.opens = mode_min(how.opens, MODE_ANONYMOUS);
+		how.links = mode_min(how.links, MODE_ANONYMOUS);
+		how.when = 0;
+	}
+	message_tag(&message, &how, plan);
+}
+
+/* Can this MTA do what the plan wants?  NULL, or why not. */
+static const char *
+plan_fault(const struct session *s, const struct plan *plan)
+{
+	unsigned long need = plan->body_changed ? SMFIF_CHGBODY : 0;
+
+	for (size_t i = 0; i < plan->nheaders; i++) {
+		const struct header_edit *e = &plan->header[i];
+
+		need |= e->change == HEADER_ADD ? SMFIF_ADDHDRS : SMFIF_CHGHDRS;
+		if (e->value != NULL && strlen(e->name) + strlen(e->value) > EDIT_VALUE_MAX)
+			return "header value too long";
+	}
+	/* The header edit behind the body is what makes the body edit safe. */
+	if (plan->body_changed && (plan->nheaders == 0 || plan->body.n == 0))
+		return "no plan";
+	return (need & ~s->actions) == 0 ? NULL : "MTA does not allow the changes";
+}
+
+static bool
+edit_header(SMFICTX *ctx, const struct session *s, const struct header_edit *e)
+{
+	struct buf value = BUF(EDIT_VALUE_MAX + 2);
+	char *text;
+	int rc = MI_FAILURE;
+
+	if (e->value != NULL) {
+		if ((s->steps & SMFIP_HDR_LEADSPC) != 0)
+			buf_addc(&value, ' ');
+		buf_adds(&value, e->value);
+	}
+	text = loose(buf_cstr(&value));
+	switch (e->change) {
+	case HEADER_ADD:
+		rc = smfi_addheader(ctx, e->name, text);
+		break;
+	case HEADER_DELETE:
+		rc = smfi_chgheader(ctx, e->name, (int)e->index, NULL);
+		break;
+	case HEADER_REPLACE:
+		rc = smfi_chgheader(ctx, e->name, (int)e->index, text);
+		break;
+	}
+	buf_free(&value);
+	return rc == MI_SUCCESS;
+}
+
+/* Recipients, hold, body, headers: in this order.  False: the MTA must not keep what it has. */
+static bool
+carry_out(SMFICTX *ctx, const struct session *s, struct mail *m, const struct plan *plan, enum action whole)
+{
+	for (size_t i = 0; i < m->nrecipients; i++)
+		if (deleted(&m->recipient[i], whole) && smfi_delrcpt(ctx, m->recipient[i].address) != MI_SUCCESS)
+			return false;
+	if (whole == ACTION_HOLD && smfi_quarantine(ctx, loose("rekindle")) != MI_SUCCESS)
+		return false;
+	if (plan->body_changed &&
+	    smfi_replacebody(ctx, (unsigned char *)plan->body.p, (int)plan->body.n) != MI_SUCCESS)
+		return false;
+	for (size_t i = 0; i < plan->nheaders; i++)
+		if (!edit_header(ctx, s, &plan->header[i]))
+			return false;
+	return true;
+}
+
+static void
+log_done(const char *id, const struct mail *m, const struct plan *plan, enum action whole)
+{
+	struct buf line = BUF(4096);
+	size_t remaining = 0;
+
+	for (size_t i = 0; i < m->nrecipients; i++)
+		remaining += !deleted(&m->recipient[i], whole);
+	buf_addf(&line, "%s: %s", id, plan->untouched != NULL ? "untouched" : "tagged");
+	add_subject(&line, m);
+	if (plan->untouched != NULL)
+		add_pair(&line, "reason", span_of(plan->untouched));
+	else {
+		buf_addf(&line, " links=%zu pixel=%s", plan->edited_links, plan->pixel ? "yes" : "no");
+		if (plan->skipped_links > 0)
+			buf_addf(&line, " skipped=%zu", plan->skipped_links);
+		buf_addf(&line, " bytes=%zu->%zu", m->body.n, plan->body_changed ? plan->body.n : m->body.n);
+	}
+	log_info("%s recipients=%zu%s", buf_cstr(&line), remaining, whole == ACTION_HOLD ? " held" : "");
+	buf_free(&line);
+}
+
+static const char *
+why_stopped(const struct mail *m, enum action whole)
+{
+	for (size_t i = 0; i < m->nrecipients; i++)
+		if (m->recipient[i].action == whole)
+			return m->recipient[i].why;
+	return NULL;
+}
+
+static sfsistat
+finish(SMFICTX *ctx, struct session *s)
+{
+	struct mail *m = s->mail;
+	const char *id = queue_id(ctx), *fault;
+	bool individual = m->nrecipients == 1, again;
+	int64_t now = now_ms();
+	struct plan plan = { .untouched = m->odd };
+	sfsistat answer = SMFIS_CONTINUE;
+	enum action whole;
+
+	atomic_fetch_add(&count.messages, 1);
+	for (size_t i = 0; i < m->nrecipients; i++)
+		judge(&m->recipient[i], m, m->stream, m->stream_id, now);
+	whole = settle(s, m);
+	log_verdicts(id, m, whole);
+	if (whole == ACTION_REJECT || whole == ACTION_DEFER || whole == ACTION_DISCARD) {
+		record(id, m, &plan, individual, false, now);
+		return whole == ACTION_DISCARD ? SMFIS_DISCARD : refuse(ctx, whole, why_stopped(m, whole));
+	}
+
+	if (m->odd == NULL && !individual && m->stream->several_leave)
+		plan.untouched = "several recipients";
+	if (plan.untouched == NULL)
+		tag(m, now, whole, individual, &plan);
+	if ((fault = plan_fault(s, &plan)) != NULL) {
+		plan_free(&plan);
+		plan = (struct plan){ .untouched = fault };
+	}
+	/* Through here a second time: what was sent then is counted already. */
+	again = plan.untouched != NULL && strcmp(plan.untouched, "already tagged") == 0;
+	record(id, m, &plan, individual, again, now);
+	if (carry_out(ctx, s, m, &plan, whole)) {
+		atomic_fetch_add(plan.untouched != NULL ? &count.untouched : &count.tagged, 1);
+		log_done(id, m, &plan, whole);
+	} else {
+		atomic_fetch_add(&count.failed, 1);
+		log_warn("%s: the MTA did not take the changes; message deferred", id);
+		answer = SMFIS_TEMPFAIL;
+	}
+	plan_free(&plan);
+	return answer;
+}
+
+static sfsistat
+on_end_of_message(SMFICTX *ctx)
+{
+	struct session *s = smfi_getpriv(ctx);
+	sfsistat answer = SMFIS_CONTINUE;
+
+	if (s == NULL || s->mail == NULL || s->mail->stream == NULL) {
+		mail_end(s);
+		return SMFIS_CONTINUE;
+	}
+	if (enter()) {
+		answer = finish(ctx, s);
+		leave();
+	} else
+		answer = SMFIS_TEMPFAIL;
+	mail_end(s);
+	return answer;
+}
+
+static sfsistat
+on_abort(SMFICTX *ctx)
+{
+	mail_end(smfi_getpriv(ctx));
+	return SMFIS_CONTINUE;
+}
+
+static sfsistat
+on_close(SMFICTX *ctx)
+{
+	struct session *s = smfi_getpriv(ctx);
+
+	if (s != NULL) {
+		mail_end(s);
+		free(s->client);
+		free(s->daemon);
+		free(s);
+		smfi_setpriv(ctx, NULL);
+	}
+	return SMFIS_CONTINUE;
+}
+
+bool
+filter_register(const struct filter *f)
+{
+	static char name[] = "rekindle";
+	struct smfiDesc callbacks = {
+		.xxfi_name = name,
+		.xxfi_version = SMFI_VERSION,
+		.xxfi_flags = ACTIONS,
+		.xxfi_negotiate = on_negotiate,
+		.xxfi_connect = on_connect,
+		.xxfi_envfrom = on_mail,
+		.xxfi_envrcpt = on_rcpt,
+		.xxfi_header = on_header,
+		.xxfi_eoh = on_end_of_header,
+		.xxfi_body = on_body,
+		.xxfi_eom = on_end_of_message,
+		.xxfi_abort = on_abort,
+		.xxfi_close = on_close,
+	};
+
+	filter = f;
+	return smfi_register(callbacks) == MI_SUCCESS;
+}

@@ -1,0 +1,206 @@
+/* main.c -- rekindle-milter: start, socket, signals, end. */
+#include <errno.h>
+#include <inttypes.h>
+#include <libmilter/mfapi.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/fold.h"
+#include "common/log.h"
+#include "common/proc.h"
+#include "milter/filter.h"
+
+#define PROGRAM "rekindle-milter"
+#define SESSION_TIMEOUT 3600 /* seconds that an MTA may be silent in a connection; Postfix gives up long before */
+#define DRAIN_MS 5000
+
+struct reloader {
+	struct setup_slot *slot;
+	const char *file;
+};
+
+/* libmilter takes HUP for an end, so reloading is USR1. */
+static void *
+reload_on_usr1(void *arg)
+{
+	struct reloader *r = arg;
+	sigset_t usr1;
+	int number;
+
+	sigemptyset(&usr1);
+	sigaddset(&usr1, SIGUSR1);
+	while (sigwait(&usr1, &number) == 0) {
+		proc_notify("RELOADING=1");
+		setup_reload(r->slot, r->file); /* says how it went */
+		proc_notify("READY=1");
+	}
+	return NULL;
+}
+
+/* HUP, TERM and INT are libmilter's to wait for; no other thread may die of them. */
+static void
+block_signals(void)
+{
+	static const int numbers[] = { SIGUSR1, SIGHUP, SIGTERM, SIGINT };
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+		sigaddset(&set, numbers[i]);
+	proc_block(&set);
+}
+
+/* One socket from systemd, or the one in the settings. */
+static void
+socket_name(const struct conf *c, struct buf *out)
+{
+	const char *fds = getenv("LISTEN_FDS"), *pid = getenv("LISTEN_PID");
+
+	if (fds != NULL && strcmp(fds, "1") == 0 && pid != NULL && strtol(pid, NULL, 10) == (long)getpid())
+		buf_adds(out, "fd:3");
+	else if (!conf_milter_socket(span_of(c->milter_socket), out))
+		fatal("milter_socket = %s: cannot be understood", c->milter_socket);
+}
+
+/* The path of a unix socket, or NULL. */
+static const char *
+socket_path(const char *name)
+{
+	if (strncmp(name, "unix:", 5) == 0)
+		return name + 5;
+	return strncmp(name, "local:", 6) == 0 ? name + 6 : NULL;
+}
+
+static void
+refuse_to_replace(const char *path)
+{
+	struct stat st;
+
+	if (lstat(path, &st) == 0 && !S_ISSOCK(st.st_mode))
+		fatal("%s exists and is not a socket; milter_socket must be a path of its own", path);
+}
+
+/* Started as root, the socket goes to whom the directory belongs: Postfix may then connect as its group. */
+static void
+give_away(const char *path)
+{
+	struct buf dir = BUF(4096);
+	const char *slash = strrchr(path, '/');
+	struct stat st;
+
+	buf_add(&dir, slash == NULL ? SPAN(".") : slash == path ? SPAN("/") : span_make(path, (size_t)(slash - path)));
+	if (stat(buf_cstr(&dir), &st) != 0 || lchown(path, st.st_uid, st.st_gid) != 0)
+		log_warn("%s: cannot be given to its directory's owner: %s", path, strerror(errno));
+	buf_free(&dir);
+}
+
+static void
+listen_on(const struct conf *c)
+{
+	struct buf name = BUF(4096);
+	const char *path;
+
+	socket_name(c, &name);
+	path = socket_path(buf_cstr(&name));
+	if (path != NULL)
+		refuse_to_replace(path);
+	/* libmilter removes a socket that an earlier process left. */
+	if (smfi_setconn((char *)(uintptr_t)buf_cstr(&name)) != MI_SUCCESS || smfi_opensocket(true) != MI_SUCCESS)
+		fatal("cannot listen on %s: %s", buf_cstr(&name), strerror(errno));
+	if (path != NULL && geteuid() == 0)
+		give_away(path);
+	buf_free(&name);
+}
+
+static struct store *
+open_store(const struct conf *c)
+{
+	struct store_options options = {
+		.dir = c->data_dir,
+		.facts_size = c->facts_size,
+		.state_size = c->state_size,
+		.create = true,
+	};
+	struct buf why = BUF(1024);
+	struct store *s;
+
+	if (geteuid() == 0 && !store_become_owner(c->data_dir, &why))
+		fatal("%s", buf_cstr(&why));
+	if ((s = store_open(&options, &why)) == NULL)
+		fatal("%s", buf_cstr(&why));
+	buf_free(&why);
+	return s;
+}
+
+static void
+log_stats(void)
+{
+	struct filter_stats s;
+
+	filter_stats(&s);
+	log_info("ends messages=%" PRIu64 " tagged=%" PRIu64 " untouched=%" PRIu64 " stopped=%" PRIu64 " would=%" PRIu64
+		 " oversize=%" PRIu64 " unrecorded=%" PRIu64 " failed=%" PRIu64,
+	    s.messages, s.tagged, s.untouched, s.stopped, s.would, s.oversize, s.unrecorded, s.failed);
+}
+
+static void
+start_reloader(struct reloader *r)
+{
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, reload_on_usr1, r) != 0)
+		fatal("cannot start a thread");
+	pthread_detach(thread);
+}
+
+int
+main(int argc, char **argv)
+{
+	const char *file = proc_arguments(argc, argv, PROGRAM);
+	struct buf why = BUF(64 * 1024);
+	struct setup *setup = setup_load(file, &why);
+	/* Threads look at these to the very end. */
+	static struct filter filter;
+	static struct reloader reloader;
+	struct fold *fold;
+	int rc;
+
+	if (setup == NULL) {
+		fputs(buf_cstr(&why), stderr);
+		buf_free(&why);
+		return 1;
+	}
+	buf_free(&why);
+	log_open(PROGRAM, setup->conf->log_syslog, setup->conf->log_level);
+	block_signals();
+	umask(007);
+
+	if (!filter_register(&filter))
+		fatal("libmilter refuses to start");
+	smfi_settimeout(SESSION_TIMEOUT);
+	listen_on(setup->conf);
+	filter.store = open_store(setup->conf);
+	filter.writer = writer_start(filter.store);
+	fold = fold_start(filter.store, setup->conf->keep_facts);
+	log_info("listening on %s", setup->conf->milter_socket);
+	filter.slot = setup_slot_new(setup);
+	reloader = (struct reloader){ .slot = filter.slot, .file = file };
+	start_reloader(&reloader);
+	proc_notify("READY=1");
+
+	rc = smfi_main();
+
+	proc_notify("STOPPING=1");
+	if (filter_drain(DRAIN_MS)) {
+		writer_stop(filter.writer);
+		fold_stop(fold);
+		store_close(filter.store);
+	} else {
+		/* A worker still uses all of it, behind a disk that hangs; our end closes the files as well. */
+		log_warn("ends in the middle of a message; the MTA will send it again");
+	}
+	log_stats();
+	return rc == MI_SUCCESS ? 0 : 1;
+}

@@ -1,0 +1,28 @@
+/* select.h -- is this campaign mail, and of which stream and campaign?  Pure. */
+#ifndef REKINDLE_SELECT_H
+#define REKINDLE_SELECT_H
+
+#include "milter/message.h"
+
+/* What the SMTP session says.  Empty spans: not known. */
+struct envelope {
+	struct span client; /* numeric address of the client, as text */
+	struct span login;  /* SASL login */
+	struct span sender; /* envelope sender, with or without <> ; empty for the null sender */
+	struct span daemon; /* {daemon_name} */
+};
+
+/* By the envelope alone, at RCPT time.  NULL: cannot say yet. */
+const struct stream *select_envelope(const struct conf *, const struct envelope *);
+
+/*
+ * With the headers too.  NULL: no campaign mail, leave it alone.  Else the
+ * campaign's name is appended to *campaign: from the campaign header
+ * (trimmed, unfolded, control bytes removed, RFC 2047 words left as they are,
+ * cut to 200 bytes at a character), or the stream's template.
+ * Order: the stream header, if it names a stream of ours; the streams'
+ * match_ rules in file order; the campaign header alone gives the default one.
+ */
+const struct stream *select_message(const struct conf *, const struct envelope *, const struct message *, int64_t now_ms, struct buf *campaign);
+
+#endif
