@@ -549,7 +549,7 @@ static const struct setting settings[] = {
 	    .help = "Client addresses and networks, as in 192.0.2.0/24 or 2001:db8::/32." },
 	{ "match_sender_domain", IN(STREAM), LIST, OF_STREAM(match_sender_domain), .value = "",
 	    .check = check_sender_domain,
-	    .help = "Domains of the envelope sender; .example.org is all that is below example.org." },
+	    .help = "Domains of the envelope sender; .example.org is example.org and all below it." },
 	{ "match_daemon", IN(STREAM), LIST, OF_STREAM(match_daemon), .value = "",
 	    .help = "Listeners, by Postfix's milter_macro_daemon_name." },
 	{ "match_list_unsubscribe", IN(STREAM), BOOL, OF_STREAM(match_list_unsubscribe), .value = "no", .words = no_yes,

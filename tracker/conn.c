@@ -1,0 +1,456 @@
+/* conn.c -- one client: requests in, answers out, in order, one at a time. */
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/log.h"
+#include "common/mem.h"
+#include "tracker/conn.h"
+
+/* ---- tasks ---- */
+
+static struct task *
+task_get(struct loop *l)
+{
+	struct task *t = l->spare;
+
+	if (t != NULL) {
+		l->spare = t->next;
+		l->nspare--;
+		return t;
+	}
+	t = xcalloc(1, sizeof *t);
+	t->loop = l;
+	hit_init(&t->hit);
+	return t;
+}
+
+void
+task_free(struct task *t)
+{
+	hit_free(&t->hit);
+	free(t);
+}
+
+static void
+task_put(struct task *t)
+{
+	struct loop *l = t->loop;
+
+	if (l->nspare >= TASKS_SPARE) {
+		task_free(t);
+		return;
+	}
+	/* Pages and long destinations are rare; do not keep room for them a thousand times. */
+	if (t->hit.spare.cap > 512)
+		buf_free(&t->hit.spare);
+	if (t->hit.text.cap > 512)
+		buf_free(&t->hit.text);
+	t->conn = NULL;
+	t->next = l->spare;
+	l->spare = t;
+	l->nspare++;
+}
+
+/* On the writer's thread. */
+static void
+deed_done(struct deed *d, bool durable)
+{
+	struct task *t = (struct task *)d;
+
+	t->durable = durable;
+	loop_done(t->loop, t);
+}
+
+/* ---- the socket ---- */
+
+static void on_event(evutil_socket_t, short, void *);
+
+static void
+watch(struct conn *c, short what)
+{
+	if (c->armed && event_get_events(&c->ev) == (what | EV_PERSIST))
+		return;
+	if (c->armed)
+		event_del(&c->ev);
+	event_assign(&c->ev, c->loop->base, c->fd, (short)(what | EV_PERSIST), on_event, c);
+	event_add(&c->ev, NULL);
+	c->armed = true;
+}
+
+static void
+unwatch(struct conn *c)
+{
+	if (c->armed)
+		event_del(&c->ev);
+	c->armed = false;
+}
+
+void
+conn_close(struct conn *c)
+{
+	if (c->state == STATE_CLOSED)
+		return;
+	unwatch(c);
+	close(c->fd);
+	if (c->task != NULL)
+		c->task->conn = NULL;
+	c->task = NULL;
+	free(c->in);
+	free(c->out);
+	c->in = c->out = NULL;
+	loop_drop(c->loop, c);
+	server_leave(c->loop->server);
+}
+
+static void
+linger(struct conn *c)
+{
+	shutdown(c->fd, SHUT_WR);
+	free(c->in);
+	c->in = NULL;
+	c->nin = 0;
+	loop_enter(c->loop, c, STATE_LINGER, LINGER_MS);
+}
+
+/* The whole answer is on its way. */
+static void
+answered(struct conn *c)
+{
+	if (c->keep)
+		loop_enter(c->loop, c, STATE_IDLE, c->loop->setup->conf->idle_timeout);
+	else if (c->unread)
+		linger(c);
+	else
+		conn_close(c);
+}
+
+static void
+write_out(struct conn *c, struct span bytes)
+{
+	ssize_t n;
+
+	do
+		n = send(c->fd, bytes.p, bytes.n, MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK) {
+		conn_close(c);
+		return;
+	}
+	if (n >= 0 && (size_t)n == bytes.n) {
+		answered(c);
+		return;
+	}
+	bytes = span_from(bytes, n < 0 ? 0 : (size_t)n);
+	c->out = xmalloc(bytes.n);
+	memcpy(c->out, bytes.p, bytes.n);
+	c->nout = (uint32_t)bytes.n;
+	c->out_at = 0;
+	loop_enter(c->loop, c, STATE_WRITING, c->loop->setup->conf->request_within);
+}
+
+static void
+write_rest(struct conn *c)
+{
+	ssize_t n = send(c->fd, c->out + c->out_at, c->nout - c->out_at, MSG_NOSIGNAL);
+
+	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+		return;
+	if (n < 0) {
+		conn_close(c);
+		return;
+	}
+	c->out_at += (uint32_t)n;
+	if (c->out_at < c->nout)
+		return;
+	free(c->out);
+	c->out = NULL;
+	answered(c);
+}
+
+static void
+send_hit(struct conn *c, const struct hit *h)
+{
+	struct loop *l = c->loop;
+
+	if (l->draining)
+		c->keep = false;
+	if (h->status == 404)
+		count(&l->counters.not_found);
+	buf_clear(&l->out);
+	hit_render(h, &l->out, loop_date(l), c->head, c->keep, c->http10);
+	write_out(c, buf_span(&l->out));
+}
+
+/* Not a request that we can go on after. */
+static void
+refuse(struct conn *c, unsigned status)
+{
+	struct task *t = task_get(c->loop);
+
+	c->keep = c->head = c->http10 = false;
+	c->unread = true;
+	hit_plain(&t->hit, status, span_of(http_reason(status)));
+	send_hit(c, &t->hit);
+	task_put(t);
+}
+
+/* ---- requests ---- */
+
+static void
+count_hit(struct loop *l, const struct hit *h)
+{
+	count(&l->counters.requests);
+	if (h->verdict != ROBOT_NONE)
+		count(&l->counters.hits[h->kind][h->verdict]);
+}
+
+/* The answer to a hit whose touches were not, or not yet, written. */
+static void
+answer_unwritten(struct conn *c, struct hit *h)
+{
+	if (h->must_last) {
+		count(&c->loop->counters.sorry);
+		hit_sorry(h);
+	}
+	send_hit(c, h);
+}
+
+static void
+handle(struct conn *c, const struct http_request *r, struct span body)
+{
+	static struct log_rate refused;
+	struct loop *l = c->loop;
+	struct task *t = task_get(l);
+
+	if (!c->admin || r->method == HTTP_POST || r->method == HTTP_OTHER || !server_page(l->server, r->path, &t->hit))
+		hit_take(&t->hit, l->setup, l->store, r, body, &c->peer, l->wall);
+	count_hit(l, &t->hit);
+	if (t->hit.n == 0) {
+		send_hit(c, &t->hit);
+		task_put(t);
+		return;
+	}
+	t->deed = (struct deed){ .done = deed_done, .n = t->hit.n, .record = t->hit.record };
+	if (!writer_add(l->writer, &t->deed)) {
+		log_rated(&refused, "store: too many touches wait to be written; hits are answered but not recorded");
+		count(&l->counters.unrecorded);
+		answer_unwritten(c, &t->hit);
+		task_put(t);
+		return;
+	}
+	t->conn = c;
+	c->task = t;
+	if (t->hit.must_last)
+		loop_enter(l, c, STATE_LEAVING, LEAVE_WITHIN_MS);
+	else
+		loop_enter(l, c, STATE_WAITING, l->setup->conf->answer_within);
+}
+
+/* Handles the first request of in.  Bytes taken, 0 when more are needed. */
+static size_t
+take_request(struct conn *c, struct span in)
+{
+	struct http_request r;
+	int n;
+
+	if (in.n < c->need)
+		return 0;
+	if ((n = http_read(&c->scan, &r, in)) < 0) {
+		count(&c->loop->counters.malformed);
+		refuse(c, r.status);
+		return in.n;
+	}
+	if (n > 0 && (size_t)n + r.length > in.n) {
+		/* The head is read again when its body is there: once. */
+		c->scan = (struct http_scan){ 0 };
+		c->need = (uint32_t)((size_t)n + r.length);
+		if (r.expects && !c->continued)
+			(void)!send(c->fd, "HTTP/1.1 100 Continue\r\n\r\n", 25, MSG_NOSIGNAL);
+		c->continued = true;
+		n = 0;
+	}
+	if (n == 0) {
+		if (c->state == STATE_IDLE)
+			loop_enter(c->loop, c, STATE_READING, c->loop->setup->conf->request_within);
+		return 0;
+	}
+	c->scan = (struct http_scan){ 0 };
+	c->need = 0;
+	c->continued = false;
+	c->keep = r.keep && r.method != HTTP_OTHER;
+	c->head = r.method == HTTP_HEAD;
+	c->http10 = r.http10;
+	c->unread = in.n > (size_t)n + r.length;
+	handle(c, &r, span_cut(in, (size_t)n, (size_t)n + r.length));
+	return (size_t)n + r.length;
+}
+
+/* What was not taken waits in a buffer of its own; most of the time there is nothing, and no buffer. */
+static void
+keep_rest(struct conn *c, struct span rest)
+{
+	if (c->state == STATE_CLOSED || c->state == STATE_LINGER)
+		return;
+	if (rest.n == 0) {
+		free(c->in);
+		c->in = NULL;
+	} else {
+		if (c->in == NULL)
+			c->in = xmalloc(HTTP_INPUT_MAX);
+		if (rest.p != c->in)
+			memmove(c->in, rest.p, rest.n);
+	}
+	c->nin = (uint32_t)rest.n;
+}
+
+/* Requests one after the other, as long as each is answered at once. */
+static void
+run(struct conn *c, struct span in)
+{
+	size_t n;
+
+	while (in.n > 0 && (c->state == STATE_IDLE || c->state == STATE_READING) && (n = take_request(c, in)) > 0)
+		in = span_from(in, n);
+	keep_rest(c, in);
+}
+
+/* After anything that may have changed the state. */
+static void
+settle(struct conn *c)
+{
+	switch (c->state) {
+	case STATE_IDLE:
+	case STATE_READING:
+	case STATE_LINGER:
+		watch(c, EV_READ);
+		break;
+	case STATE_WRITING:
+		watch(c, EV_WRITE);
+		break;
+	}
+}
+
+/* An answer is out, or partly; go on with what the client sent meanwhile. */
+static void
+resume(struct conn *c)
+{
+	if (c->state == STATE_IDLE && c->nin > 0)
+		run(c, span_make(c->in, c->nin));
+	settle(c);
+}
+
+static void
+on_readable(struct conn *c)
+{
+	struct loop *l = c->loop;
+	bool linger_on = c->state == STATE_LINGER;
+	char *to = c->in != NULL ? c->in : l->input;
+	size_t held = c->in != NULL ? c->nin : 0;
+	ssize_t n;
+
+	/* Room is left: a request that needs more than HTTP_INPUT_MAX is refused before. */
+	n = recv(c->fd, to + held, HTTP_INPUT_MAX - held, 0);
+	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) {
+		settle(c);
+		return;
+	}
+	if (n <= 0) {
+		conn_close(c);
+		return;
+	}
+	if (!linger_on)
+		run(c, span_make(to, held + (size_t)n));
+	settle(c);
+}
+
+static void
+on_event(evutil_socket_t fd, short what, void *arg)
+{
+	struct conn *c = arg;
+
+	(void)fd;
+	(void)what;
+	loop_tick(c->loop);
+	switch (c->state) {
+	case STATE_WRITING:
+		write_rest(c);
+		resume(c);
+		break;
+	case STATE_WAITING:
+	case STATE_LEAVING:
+		/* More input, or the end of it: after this answer. */
+		unwatch(c);
+		break;
+	default:
+		on_readable(c);
+	}
+	loop_reap(c->loop);
+}
+
+void
+conn_expire(struct conn *c)
+{
+	struct task *t = c->task;
+
+	switch (c->state) {
+	case STATE_READING:
+		count(&c->loop->counters.timeouts);
+		refuse(c, 408);
+		settle(c);
+		return;
+	case STATE_WAITING:
+	case STATE_LEAVING:
+		/* The writer still reads the records; what we change and send now is the answer only. */
+		count(&c->loop->counters.late);
+		c->task = NULL;
+		t->conn = NULL;
+		answer_unwritten(c, &t->hit);
+		resume(c);
+		return;
+	default:
+		conn_close(c);
+	}
+}
+
+void
+conn_recorded(struct task *t)
+{
+	struct conn *c = t->conn;
+
+	if (!t->durable)
+		count(&t->loop->counters.unrecorded);
+	else if (t->hit.kind == HIT_LEAVE)
+		count(&t->loop->counters.leaves);
+	if (c != NULL) {
+		c->task = NULL;
+		if (t->durable)
+			send_hit(c, &t->hit);
+		else
+			answer_unwritten(c, &t->hit);
+		resume(c);
+	}
+	task_put(t);
+}
+
+void
+conn_open(struct loop *l, int fd, const struct peer *peer, bool admin)
+{
+	struct conn *c;
+	int one = 1;
+
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+	c = xcalloc(1, sizeof *c);
+	c->loop = l;
+	c->fd = fd;
+	c->peer = *peer;
+	c->admin = admin;
+	c->state = STATE_CLOSED;
+	l->nconns++;
+	loop_enter(l, c, STATE_IDLE, l->setup->conf->idle_timeout);
+	/* The request is often here already; then this connection may never need to be watched. */
+	on_readable(c);
+}

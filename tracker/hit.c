@@ -1,0 +1,539 @@
+/* hit.c -- one request in; out come the answer and the touches to record. */
+#include "common/addr.h"
+#include "common/text.h"
+#include "tracker/hit.h"
+
+/*
+ * Every answer is about one recipient and one moment: nobody may keep it,
+ * list it, or learn from a Referer where the reader came from.
+ */
+#define COMMON "Cache-Control: no-store\r\nReferrer-Policy: no-referrer\r\nX-Robots-Tag: noindex\r\n" \
+	"X-Content-Type-Options: nosniff\r\n"
+
+#define TEXT_HEAD "Content-Type: text/plain; charset=utf-8\r\n" COMMON
+#define GIF_HEAD "Content-Type: image/gif\r\n" COMMON
+
+/* No script, no image, nothing from anywhere; the one style sheet is known by its hash. */
+#define STYLE "body{font:1.1em/1.5 sans-serif;max-width:34em;margin:4em auto;padding:0 1em;" \
+	"color:#222;background:#fff}button{font:inherit;padding:.6em 1.4em;cursor:pointer}"
+#define STYLE_HASH "'sha256-WnPpdJUpKWxMtdzDZj0ezgElBw9XEV6YGZ7/2WHLrE4='"
+#define HTML_HEAD "Content-Type: text/html; charset=utf-8\r\n" COMMON \
+	"Content-Security-Policy: default-src 'none'; style-src " STYLE_HASH "; form-action 'self'; base-uri 'none'; " \
+	"frame-ancestors 'none'\r\n"
+#define HTML_START(title) "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n" \
+	"<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n" \
+	"<title>" title "</title>\n<style>" STYLE "</style>\n</head>\n<body>\n<main>\n<h1>" title "</h1>\n"
+#define HTML_END "</main>\n</body>\n</html>\n"
+
+/* 1 x 1, transparent: the 43 bytes that the whole trade sends. */
+static const char gif[43] =
+    "GIF89a\1\0\1\0\x80\1\0\0\0\0\xff\xff\xff\x21\xf9\4\1\0\0\1\0,\0\0\0\0\1\0\1\0\0\2\2\x4c\1\0;";
+
+void
+hit_init(struct hit *h)
+{
+	*h = (struct hit){ 0 };
+	buf_init(&h->text, TOKEN_MAX);
+	buf_init(&h->spare, 4 * TOKEN_MAX);
+}
+
+void
+hit_free(struct hit *h)
+{
+	buf_free(&h->text);
+	buf_free(&h->spare);
+}
+
+static void
+answer(struct hit *h, unsigned status, struct span head, struct span body)
+{
+	h->status = status;
+	h->head = head;
+	h->body = body;
+	h->location = (struct span){ 0 };
+}
+
+void
+hit_plain(struct hit *h, unsigned status, struct span body)
+{
+	h->kind = HIT_PAGE;
+	h->verdict = ROBOT_NONE;
+	h->must_last = false;
+	h->n = 0;
+	answer(h, status, status == 503 ? SPAN(TEXT_HEAD "Retry-After: 60\r\n") : SPAN(TEXT_HEAD), body);
+}
+
+void
+hit_sorry(struct hit *h)
+{
+	answer(h, 503, SPAN(HTML_HEAD "Retry-After: 60\r\n"),
+	    SPAN(HTML_START("Please try again") "<p>We could not record your wish just now. "
+	    "You are <strong>not yet</strong> unsubscribed. Please try again in a few minutes.</p>\n" HTML_END));
+}
+
+/* ---- touches ---- */
+
+static void
+add_net(struct touch *t, const struct peer *peer)
+{
+	static const uint8_t mapped[12] = { [10] = 0xff, 0xff };
+
+	if (memcmp(peer->b, mapped, sizeof mapped) == 0) {
+		t->net[0] = 24;
+		memcpy(t->net + 1, peer->b + 12, 3);
+	} else {
+		t->net[0] = 48;
+		memcpy(t->net + 1, peer->b, 6);
+	}
+}
+
+/* The settings that hold for a campaign; the general ones when nobody knows it. */
+static const struct stream *
+stream_of(const struct conf *conf, struct store *store, uint64_t campaign, struct buf *scratch)
+{
+	const struct stream *s = NULL;
+	struct buf name = BUF(256);
+
+	if (conf->nstreams == 1 || store == NULL)
+		return &conf->stream[0];
+	buf_clear(scratch);
+	if (store_campaign_names(store, campaign, scratch, &name) == STORE_OK)
+		s = conf_stream(conf, buf_span(scratch));
+	buf_free(&name);
+	return s == NULL ? &conf->stream[0] : s;
+}
+
+/* The lowest of what the token says, what the settings allow, and what the recipient agrees to today. */
+static enum mode
+mode_now(const struct setup *setup, struct store *store, const struct claim *claim, enum axis axis, struct buf *scratch)
+{
+	const struct stream *stream;
+	enum consent consent = CONSENT_UNKNOWN;
+	struct profile profile;
+
+	if (claim->mode == MODE_OFF)
+		return MODE_OFF;
+	stream = stream_of(setup->conf, store, claim->campaign, scratch);
+	if (who_is_nobody(&claim->who))
+		return mode_min(MODE_ANONYMOUS, mode_min(claim->mode, conf_mode(setup->conf, stream, axis, consent)));
+	switch (store == NULL ? STORE_NONE : store_profile(store, &claim->who, &profile)) {
+	case STORE_OK:
+		consent = profile_consent(&profile, axis);
+		break;
+	case STORE_NONE:
+		break;
+	default:
+		/* There may be a denial that we cannot read. */
+		consent = CONSENT_DENIED;
+		break;
+	}
+	return mode_min(claim->mode, conf_mode(setup->conf, stream, axis, consent));
+}
+
+static struct touch *
+add_touch(struct hit *h, enum touch_kind kind, enum mode mode, int64_t when)
+{
+	struct record *r = &h->record[h->n++];
+
+	*r = (struct record){ .touch = { .kind = (uint8_t)kind, .mode = (uint8_t)mode, .when = when } };
+	return &r->touch;
+}
+
+/* An open or a click as this mode lets us keep it: a touch says no more than its mode. */
+static void
+record_hit(struct hit *h, enum mode mode, const struct claim *claim, const struct http_request *r,
+    const struct peer *peer, int64_t now)
+{
+	enum touch_kind kind = h->kind == HIT_OPEN ? TOUCH_OPEN : TOUCH_CLICK;
+	struct touch *t;
+
+	if (mode == MODE_OFF)
+		return;
+	/* Only the last day of an open is kept in this mode; a click has no such day. */
+	if (mode == MODE_DAYONLY && kind == TOUCH_OPEN && robot_is_human(h->verdict)) {
+		t = add_touch(h, kind, MODE_DAYONLY, now - now % DAY_MS);
+		t->who = claim->who;
+	}
+	t = add_touch(h, kind, mode < MODE_IDENTIFIED ? MODE_ANONYMOUS : mode, now);
+	t->verdict = (uint8_t)h->verdict;
+	t->campaign = claim->campaign;
+	t->link = claim->link;
+	if (kind == TOUCH_CLICK)
+		h->record[h->n - 1].destination = claim->text;
+	if (mode < MODE_IDENTIFIED)
+		return;
+	t->who = claim->who;
+	t->sent = claim->when;
+	if (mode == MODE_FULL) {
+		t->agent = robot_family(r->agent);
+		add_net(t, peer);
+	}
+}
+
+static void
+see(struct hit *h, const struct setup *setup, struct store *store, const struct claim *claim,
+    const struct http_request *r, const struct peer *peer, int64_t now)
+{
+	struct sighting s = {
+		.pixel = h->kind == HIT_OPEN, .head = r->method == HTTP_HEAD, .agent = r->agent,
+		.sec_purpose = r->sec_purpose, .purpose = r->purpose, .x_purpose = r->x_purpose, .x_moz = r->x_moz,
+	};
+
+	h->verdict = robot_judge(&s);
+	if (!s.head)
+		record_hit(h, mode_now(setup, store, claim, h->kind == HIT_OPEN ? AXIS_OPENS : AXIS_LINKS, &h->spare),
+		    claim, r, peer, now);
+}
+
+/* ---- routes ---- */
+
+struct scene {
+	const struct setup *setup;
+	struct store *store;
+	const struct http_request *request;
+	struct span body;
+	const struct peer *peer;
+	int64_t now;
+};
+
+static void
+not_found(struct hit *h)
+{
+	answer(h, 404, SPAN(TEXT_HEAD), SPAN("Not found.\n"));
+}
+
+static void
+take_open(struct hit *h, const struct scene *s, struct span token)
+{
+	struct claim claim;
+
+	if (!token_open(s->setup->sealer, TOKEN_OPEN, token, &claim, &h->text)) {
+		not_found(h);
+		return;
+	}
+	h->kind = HIT_OPEN;
+	answer(h, 200, SPAN(GIF_HEAD), span_make(gif, sizeof gif));
+	see(h, s->setup, s->store, &claim, s->request, s->peer, s->now);
+}
+
+/*
+ * The destination to the byte, except for what a header cannot hold: tabs and
+ * line breaks go, as browsers drop them from a URL, spaces, other controls
+ * and bytes beyond ASCII become %XX.  Curly brackets and the like stay:
+ * browsers treat them in a Location as in the href that they come from, and
+ * %5C is not what a backslash before an @ means.
+ */
+static struct span
+location(struct hit *h, struct span url)
+{
+	static const char digit[] = "0123456789ABCDEF";
+	size_t i = 0;
+
+	while (i < url.n && url.p[i] > ' ' && url.p[i] < 0x7f)
+		i++;
+	if (i == url.n)
+		return url;
+	buf_clear(&h->spare);
+	for (i = 0; i < url.n; i++) {
+		unsigned char c = (unsigned char)url.p[i];
+
+		if (c > ' ' && c < 0x7f)
+			buf_addc(&h->spare, (char)c);
+		else if (c != '\t' && c != '\r' && c != '\n')
+			buf_add(&h->spare, span_make((const char[]){ '%', digit[c >> 4], digit[c & 15] }, 3));
+	}
+	return buf_span(&h->spare);
+}
+
+/* Sealed by us, and looked at again all the same: nothing but the web. */
+static bool
+is_web(struct span url)
+{
+	return (span_istarts(url, SPAN("http://")) && url.n > 7) || (span_istarts(url, SPAN("https://")) && url.n > 8);
+}
+
+static void
+take_click(struct hit *h, const struct scene *s, struct span token)
+{
+	struct claim claim;
+
+	if (!token_open(s->setup->sealer, TOKEN_CLICK, token, &claim, &h->text) || !is_web(claim.text)) {
+		not_found(h);
+		return;
+	}
+	h->kind = HIT_CLICK;
+	answer(h, 302, SPAN(COMMON), (struct span){ 0 });
+	see(h, s->setup, s->store, &claim, s->request, s->peer, s->now);
+	h->location = location(h, claim.text);
+}
+
+static int
+hex(char c)
+{
+	c = ascii_lower(c);
+	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* Is this what `want` looks like in a form, letter case ignored? */
+static bool
+form_says(struct span coded, struct span want)
+{
+	size_t i = 0, k = 0;
+
+	for (; i < coded.n && k < want.n; i++, k++) {
+		char c = coded.p[i];
+
+		if (c == '+')
+			c = ' ';
+		else if (c == '%' && coded.n - i >= 3 && hex(coded.p[i + 1]) >= 0 && hex(coded.p[i + 2]) >= 0) {
+			c = (char)(hex(coded.p[i + 1]) << 4 | hex(coded.p[i + 2]));
+			i += 2;
+		}
+		if (ascii_lower(c) != ascii_lower(want.p[k]))
+			return false;
+	}
+	return i == coded.n && k == want.n;
+}
+
+/* The value of a parameter in a header value: `form-data; name="x"`. */
+static struct span
+parameter(struct span value, struct span name)
+{
+	struct span piece;
+
+	while (span_split(&value, ';', &piece)) {
+		size_t eq = span_find(piece, '=');
+
+		if (eq == piece.n || !span_ieq(span_trim(span_cut(piece, 0, eq)), name))
+			continue;
+		piece = span_trim(span_from(piece, eq + 1));
+		if (piece.n >= 2 && piece.p[0] == '"' && piece.p[piece.n - 1] == '"')
+			piece = span_cut(piece, 1, piece.n - 1);
+		return piece;
+	}
+	return (struct span){ 0 };
+}
+
+/* One part of multipart/form-data, header and content. */
+static bool
+part_leaves(struct span part)
+{
+	bool named = false;
+	struct span line;
+
+	while (span_split(&part, '\n', &line)) {
+		size_t colon = span_find(line, ':');
+
+		line = span_trim(line);
+		if (line.n == 0)
+			return named && span_ieq(span_trim(part), SPAN("One-Click"));
+		if (span_ieq(span_trim(span_cut(line, 0, colon)), SPAN("Content-Disposition")))
+			named = span_ieq(parameter(line, SPAN("name")), SPAN("List-Unsubscribe"));
+	}
+	return false;
+}
+
+/*
+ * RFC 8058: the pair List-Unsubscribe=One-Click, as multipart/form-data or
+ * urlencoded.  The button of our page says the same.
+ */
+static bool
+form_leaves(struct span type, struct span body)
+{
+	struct span piece, boundary;
+
+	if (!span_ieq(span_trim(span_cut(type, 0, span_find(type, ';'))), SPAN("multipart/form-data"))) {
+		while (span_split(&body, '&', &piece)) {
+			size_t eq = span_find(piece, '=');
+
+			if (form_says(span_trim(span_cut(piece, 0, eq)), SPAN("List-Unsubscribe")) &&
+			    form_says(span_trim(span_from(piece, eq + 1)), SPAN("One-Click")))
+				return true;
+		}
+		return false;
+	}
+	boundary = parameter(type, SPAN("boundary"));
+	if (boundary.n == 0 || boundary.n > 70)
+		return false;
+
+	char delimiter[72] = "--";
+
+	memcpy(delimiter + 2, boundary.p, boundary.n);
+	boundary = span_make(delimiter, boundary.n + 2);
+	for (size_t at; (at = span_search(body, boundary)) < body.n;) {
+		/* What follows the delimiter on its line is padding, or the "--" of the end. */
+		body = span_from(body, at + boundary.n);
+		body = span_from(body, span_find(body, '\n') + 1);
+		if (part_leaves(span_cut(body, 0, span_search(body, boundary))))
+			return true;
+	}
+	return false;
+}
+
+static void
+page_leave(struct hit *h, struct span stream)
+{
+	buf_clear(&h->spare);
+	buf_add(&h->spare, SPAN(HTML_START("Unsubscribe")));
+	if (stream.n > 0) {
+		buf_add(&h->spare, SPAN("<p>You will get no more messages of <strong>"));
+		text_add_html(&h->spare, stream);
+		buf_add(&h->spare, SPAN("</strong>.</p>\n"));
+	} else
+		buf_add(&h->spare, SPAN("<p>You will get no more messages of this kind.</p>\n"));
+	buf_add(&h->spare, SPAN("<form method=\"post\">\n<button type=\"submit\" name=\"List-Unsubscribe\" "
+	    "value=\"One-Click\">Unsubscribe</button>\n</form>\n" HTML_END));
+	answer(h, 200, SPAN(HTML_HEAD), buf_span(&h->spare));
+}
+
+static void
+take_leave(struct hit *h, const struct scene *s, struct span token)
+{
+	struct claim claim;
+
+	if (!token_open(s->setup->sealer, TOKEN_LEAVE, token, &claim, &h->text) || who_is_nobody(&claim.who)) {
+		not_found(h);
+		return;
+	}
+	h->kind = HIT_LEAVE;
+	if (s->request->method != HTTP_POST) {
+		page_leave(h, claim.text);
+		return;
+	}
+	if (!form_leaves(s->request->content_type, s->body)) {
+		answer(h, 400, SPAN(TEXT_HEAD), SPAN("Expected List-Unsubscribe=One-Click.\n"));
+		return;
+	}
+
+	struct touch *t = add_touch(h, TOUCH_LEFT, MODE_IDENTIFIED, s->now);
+
+	t->who = claim.who;
+	t->campaign = claim.campaign;
+	t->sent = claim.when;
+	if (claim.text.n > 0) {
+		t->stream = stream_id(&s->setup->keys, claim.text);
+		h->record[0].stream = claim.text;
+	}
+	h->must_last = true;
+	answer(h, 200, SPAN(HTML_HEAD),
+	    SPAN(HTML_START("You are unsubscribed") "<p>You will get no more of these messages. "
+	    "One that is already on its way may still arrive.</p>\n" HTML_END));
+}
+
+static const struct page {
+	struct span path, head, body;
+} pages[] = {
+	{ { "/", 1 }, { TEXT_HEAD, sizeof TEXT_HEAD - 1 }, { "This server answers links in mail.\n", 35 } },
+	{ { "/healthz", 8 }, { TEXT_HEAD, sizeof TEXT_HEAD - 1 }, { "ok\n", 3 } },
+	{ { "/robots.txt", 11 }, { TEXT_HEAD, sizeof TEXT_HEAD - 1 }, { "User-agent: *\nDisallow: /\n", 26 } },
+	{ { "/favicon.ico", 12 }, { GIF_HEAD, sizeof GIF_HEAD - 1 }, { gif, sizeof gif } },
+};
+
+static const struct page *
+find_page(struct span path)
+{
+	for (size_t i = 0; i < sizeof pages / sizeof *pages; i++)
+		if (span_eq(path, pages[i].path))
+			return &pages[i];
+	return NULL;
+}
+
+/* The path below the one in tracking_url; a proxy in front may have taken that off already. */
+static struct span
+below(struct span path, struct span url)
+{
+	struct span host = span_from(url, span_search(url, SPAN("://")) + 3);
+	struct span prefix = span_from(host, span_find(host, '/'));
+
+	if (prefix.n > 0 && path.n > prefix.n && span_starts(path, prefix) && path.p[prefix.n] == '/')
+		return span_from(path, prefix.n);
+	return path;
+}
+
+static bool
+allowed(struct hit *h, enum http_method method, bool post)
+{
+	if (method == HTTP_GET || method == HTTP_HEAD || (post && method == HTTP_POST))
+		return true;
+	answer(h, 405, post ? SPAN(TEXT_HEAD "Allow: GET, HEAD, POST\r\n") : SPAN(TEXT_HEAD "Allow: GET, HEAD\r\n"),
+	    SPAN("Method not allowed.\n"));
+	return false;
+}
+
+void
+hit_take(struct hit *h, const struct setup *setup, struct store *store, const struct http_request *r, struct span body,
+    const struct peer *peer, int64_t now)
+{
+	struct scene scene = { setup, store, r, body, peer, now };
+	struct span path = below(r->path, span_of(setup->conf->tracking_url));
+	const struct page *page;
+
+	h->kind = HIT_PAGE;
+	h->verdict = ROBOT_NONE;
+	h->must_last = false;
+	h->n = 0;
+	if (!allowed(h, r->method, span_starts(path, SPAN("/u/"))))
+		return;
+	if (span_starts(path, SPAN("/o/")) && span_ends(path, SPAN(".gif")) && path.n > 7)
+		take_open(h, &scene, span_cut(path, 3, path.n - 4));
+	else if (span_starts(path, SPAN("/c/")))
+		take_click(h, &scene, span_from(path, 3));
+	else if (span_starts(path, SPAN("/u/")))
+		take_leave(h, &scene, span_from(path, 3));
+	else if ((page = find_page(path)) != NULL)
+		answer(h, 200, page->head, page->body);
+	else
+		not_found(h);
+}
+
+/* ---- the response ---- */
+
+static void
+add_number(struct buf *out, size_t n)
+{
+	char digits[24];
+	size_t at = sizeof digits;
+
+	do
+		digits[--at] = (char)('0' + n % 10);
+	while ((n /= 10) > 0);
+	buf_add(out, span_make(digits + at, sizeof digits - at));
+}
+
+static void
+add_status(struct buf *out, unsigned status)
+{
+	if (status == 200) {
+		buf_add(out, SPAN("HTTP/1.1 200 OK\r\n"));
+		return;
+	}
+	if (status == 302) {
+		buf_add(out, SPAN("HTTP/1.1 302 Found\r\n"));
+		return;
+	}
+	buf_addf(out, "HTTP/1.1 %u %s\r\n", status, http_reason(status));
+}
+
+void
+hit_render(const struct hit *h, struct buf *out, const char *date, bool head, bool keep, bool http10)
+{
+	add_status(out, h->status);
+	buf_add(out, SPAN("Date: "));
+	buf_add(out, span_make(date, HTTP_DATE_BYTES - 1));
+	buf_add(out, SPAN("\r\n"));
+	buf_add(out, h->head);
+	if (h->location.n > 0) {
+		buf_add(out, SPAN("Location: "));
+		buf_add(out, h->location);
+		buf_add(out, SPAN("\r\n"));
+	}
+	if (!keep)
+		buf_add(out, SPAN("Connection: close\r\n"));
+	else if (http10)
+		buf_add(out, SPAN("Connection: keep-alive\r\n"));
+	buf_add(out, SPAN("Content-Length: "));
+	add_number(out, h->body.n);
+	buf_add(out, SPAN("\r\n\r\n"));
+	if (!head)
+		buf_add(out, h->body);
+}

@@ -1,0 +1,51 @@
+/* hit.h -- one request in; out come the answer and the touches to record.  Reads the store, knows no socket. */
+#ifndef REKINDLE_HIT_H
+#define REKINDLE_HIT_H
+
+#include "common/setup.h"
+#include "common/store.h"
+#include "tracker/http.h"
+
+/* An IPv6 address; IPv4 as ::ffff:a.b.c.d. */
+struct peer {
+	uint8_t b[16];
+};
+
+enum hit_kind { HIT_PAGE, HIT_OPEN, HIT_CLICK, HIT_LEAVE, HIT_KINDS };
+
+#define HIT_RECORDS 2 /* dayonly: the day for the recipient, the count for the campaign */
+
+/*
+ * The answer and the records point into `text`, `spare` or static bytes, never
+ * into the request or the setup, so a hit may outlive both: it is a piece of a
+ * heap object that the writer holds while the client may be gone already.
+ */
+struct hit {
+	unsigned status;
+	enum hit_kind kind;
+	enum robot verdict;    /* opens and clicks with a good token, else ROBOT_NONE */
+	bool must_last;        /* say 200 only when the records are durable, else hit_sorry */
+	struct span head;      /* prepared header lines */
+	struct span location;  /* of a redirect, safe for a header */
+	struct span body;
+	size_t n;              /* records */
+	struct record record[HIT_RECORDS];
+	struct buf text, spare;
+};
+
+void hit_init(struct hit *);
+void hit_free(struct hit *);
+
+/* store may be NULL: nothing is known of anybody.  now in milliseconds. */
+void hit_take(struct hit *, const struct setup *, struct store *, const struct http_request *, struct span body,
+    const struct peer *, int64_t now);
+
+/* A plain answer without a record: refusals, /metrics.  The body must stay good until it is rendered. */
+void hit_plain(struct hit *, unsigned status, struct span body);
+/* The records could not be made durable in time: 503, so that whoever asked asks again. */
+void hit_sorry(struct hit *);
+
+/* Appends the whole response.  `http10` matters only when the connection is kept. */
+void hit_render(const struct hit *, struct buf *out, const char *date, bool head, bool keep, bool http10);
+
+#endif

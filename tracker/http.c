@@ -1,0 +1,433 @@
+/* http.c -- a strict HTTP/1.1 request reader over bytes that may arrive one at a time. */
+#include <assert.h>
+#include <stdio.h>
+
+#include "tracker/http.h"
+
+/* What a byte may be part of. */
+#define TCHAR 0x01 /* token: methods and field names (RFC 9110 section 5.6.2) */
+#define URI 0x02   /* URI characters (RFC 3986), % among them, # not */
+#define TEXT 0x04  /* field values: visible, space, tab, obs-text */
+#define HOST 0x08  /* Host and the authority of an absolute target, without userinfo */
+
+#define T TCHAR
+#define U URI
+#define X TEXT
+#define H HOST
+static const unsigned char kind[256] = {
+	['\t'] = X, [' '] = X,
+	['!'] = T | U | X | H, ['"'] = X, ['#'] = T | X, ['$'] = T | U | X | H, ['%'] = T | U | X | H,
+	['&'] = T | U | X | H, ['\''] = T | U | X | H, ['('] = U | X | H, [')'] = U | X | H, ['*'] = T | U | X | H,
+	['+'] = T | U | X | H, [','] = U | X | H, ['-'] = T | U | X | H, ['.'] = T | U | X | H, ['/'] = U | X,
+	['0' ... '9'] = T | U | X | H,
+	[':'] = U | X | H, [';'] = U | X | H, ['<'] = X, ['='] = U | X | H, ['>'] = X, ['?'] = U | X, ['@'] = U | X,
+	['A' ... 'Z'] = T | U | X | H,
+	['['] = U | X | H, ['\\'] = X, [']'] = U | X | H, ['^'] = T | X, ['_'] = T | U | X | H, ['`'] = T | X,
+	['a' ... 'z'] = T | U | X | H,
+	['{'] = X, ['|'] = T | X, ['}'] = X, ['~'] = T | U | X | H,
+	[128 ... 255] = X,
+};
+#undef T
+#undef U
+#undef X
+#undef H
+
+static bool
+is(char c, unsigned char what)
+{
+	return (kind[(unsigned char)c] & what) != 0;
+}
+
+static bool
+all(struct span s, unsigned char what)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if (!is(s.p[i], what))
+			return false;
+	return true;
+}
+
+static int
+refuse(struct http_request *r, unsigned status)
+{
+	r->status = status;
+	return -1;
+}
+
+/*
+ * Finds the empty line, and on the way refuses every byte and every size that
+ * could make two readers see two different requests.  Refusals depend on the
+ * position only, never on how many bytes happened to be there.
+ */
+static int
+scan_head(struct http_scan *s, struct http_request *r, struct span in)
+{
+	while (s->at < in.n) {
+		/* at is below HTTP_HEAD_MAX here, so the limits below cannot be jumped over. */
+		size_t stop = s->lines == 0 ? (size_t)s->line + HTTP_LINE_MAX : HTTP_HEAD_MAX;
+		size_t at = s->at;
+
+		if (stop > in.n)
+			stop = in.n;
+		if (!s->cr)
+			while (at < stop && is(in.p[at], TEXT))
+				at++;
+		s->at = (uint16_t)at;
+		if (at == in.n)
+			return 0;
+
+		char c = in.p[at];
+
+		if (!s->cr && is(c, TEXT))
+			return refuse(r, s->lines == 0 ? 414 : 431);
+		if (at >= HTTP_HEAD_MAX)
+			return refuse(r, 431);
+		s->at++;
+		if (!s->cr && c == '\r') {
+			s->cr = true;
+			continue;
+		}
+		if (!s->cr || c != '\n')
+			return refuse(r, 400);
+		s->cr = false;
+
+		bool empty = s->at - s->line == 2;
+
+		s->line = s->at;
+		if (empty && !s->began) {
+			/* RFC 9112 section 2.2: one empty line in front is forgiven. */
+			s->began = true;
+			continue;
+		}
+		s->began = true;
+		if (empty)
+			return s->lines == 0 ? refuse(r, 400) : (int)s->at;
+		if (++s->lines > 1 + HTTP_FIELDS_MAX)
+			return refuse(r, 431);
+	}
+	return 0;
+}
+
+static bool
+read_method(struct http_request *r, struct span m)
+{
+	static const char *const others[] = { "OPTIONS", "PUT", "DELETE", "TRACE", "CONNECT", "PATCH" };
+
+	if (m.n == 0 || !all(m, TCHAR)) {
+		r->status = 400;
+		return false;
+	}
+	if (span_eq(m, SPAN("GET")))
+		r->method = HTTP_GET;
+	else if (span_eq(m, SPAN("HEAD")))
+		r->method = HTTP_HEAD;
+	else if (span_eq(m, SPAN("POST")))
+		r->method = HTTP_POST;
+	else {
+		r->method = HTTP_OTHER;
+		for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+			if (span_eq(m, span_of(others[i])))
+				return true;
+		r->status = 501;
+		return false;
+	}
+	return true;
+}
+
+static bool
+is_hex(char c)
+{
+	return (c >= '0' && c <= '9') || (ascii_lower(c) >= 'a' && ascii_lower(c) <= 'f');
+}
+
+/* URI characters only, and every % begins an escape. */
+static bool
+is_uri(struct span s)
+{
+	for (size_t i = 0; i < s.n; i++) {
+		if (!is(s.p[i], URI))
+			return false;
+		if (s.p[i] == '%' && (s.n - i < 3 || !is_hex(s.p[i + 1]) || !is_hex(s.p[i + 2])))
+			return false;
+	}
+	return true;
+}
+
+/* origin-form, absolute-form; asterisk- and authority-form only with the methods that have them. */
+static bool
+read_target(struct http_request *r, struct span target, bool connect, bool options)
+{
+	size_t skip = span_istarts(target, SPAN("http://")) ? 7 : span_istarts(target, SPAN("https://")) ? 8 : 0;
+
+	if (target.n == 0 || !is_uri(target))
+		return false;
+	if (connect) {
+		r->path = span_cut(target, 0, 0);
+		return all(target, HOST);
+	}
+	if (options && span_eq(target, SPAN("*"))) {
+		r->path = target;
+		return true;
+	}
+	if (skip > 0) {
+		struct span rest = span_from(target, skip);
+		size_t n = 0;
+
+		while (n < rest.n && rest.p[n] != '/' && rest.p[n] != '?')
+			n++;
+		if (n == 0 || !all(span_cut(rest, 0, n), HOST))
+			return false;
+		target = span_from(rest, n);
+	} else if (target.p[0] != '/')
+		return false;
+
+	size_t mark = span_find(target, '?');
+
+	r->path = span_cut(target, 0, mark);
+	r->query = span_from(target, mark + 1);
+	if (r->path.n == 0)
+		r->path = SPAN("/");
+	return true;
+}
+
+static bool
+read_version(struct http_request *r, struct span v)
+{
+	if (span_eq(v, SPAN("HTTP/1.1")))
+		return true;
+	if (span_eq(v, SPAN("HTTP/1.0"))) {
+		r->http10 = true;
+		return true;
+	}
+	bool other = v.n == 8 && span_starts(v, SPAN("HTTP/")) && v.p[5] >= '0' && v.p[5] <= '9' && v.p[6] == '.'
+	    && v.p[7] >= '0' && v.p[7] <= '9';
+	r->status = other ? 505 : 400;
+	return false;
+}
+
+static bool
+read_line(struct http_request *r, struct span line)
+{
+	size_t a = span_find(line, ' ');
+	struct span method = span_cut(line, 0, a), rest = span_from(line, a + 1);
+	size_t b = span_find(rest, ' ');
+
+	r->status = 400;
+	if (a == line.n || b == rest.n)
+		return false;
+	if (!read_version(r, span_from(rest, b + 1)) || !read_method(r, method))
+		return false;
+	r->status = 400;
+	return read_target(r, span_cut(rest, 0, b), span_eq(method, SPAN("CONNECT")), span_eq(method, SPAN("OPTIONS")));
+}
+
+/* What only the whole head can tell. */
+struct seen {
+	bool host, length, encoding, close, keep_alive, expect, expect_other, too_large;
+};
+
+static void
+read_connection(struct seen *seen, struct span value)
+{
+	struct span word;
+
+	while (span_split(&value, ',', &word)) {
+		word = span_trim(word);
+		if (span_ieq(word, SPAN("close")))
+			seen->close = true;
+		else if (span_ieq(word, SPAN("keep-alive")))
+			seen->keep_alive = true;
+	}
+}
+
+/* Digits only: a sign, a list or a space is how requests are smuggled. */
+static bool
+read_length(struct http_request *r, struct seen *seen, struct span value)
+{
+	if (seen->length || value.n == 0)
+		return false;
+	seen->length = true;
+	for (size_t i = 0; i < value.n; i++) {
+		if (value.p[i] < '0' || value.p[i] > '9')
+			return false;
+		if (r->length <= HTTP_BODY_MAX)
+			r->length = r->length * 10 + (size_t)(value.p[i] - '0');
+	}
+	seen->too_large = r->length > HTTP_BODY_MAX;
+	return true;
+}
+
+/* Of a repeated header that says nothing about framing, the first one holds. */
+static bool
+keep_first(struct span *to, struct span value)
+{
+	if (to->n == 0)
+		*to = value;
+	return true;
+}
+
+static bool
+read_field(struct http_request *r, struct seen *seen, struct span line)
+{
+	size_t colon = span_find(line, ':');
+	struct span name = span_cut(line, 0, colon), value = span_trim(span_from(line, colon + 1));
+
+	if (colon == line.n || name.n == 0 || !all(name, TCHAR))
+		return false;
+	switch (name.n) {
+	case 4:
+		if (!span_ieq(name, SPAN("Host")))
+			break;
+		if (seen->host || !all(value, HOST))
+			return false;
+		seen->host = true;
+		r->host = value;
+		break;
+	case 5:
+		if (span_ieq(name, SPAN("X-Moz")))
+			return keep_first(&r->x_moz, value);
+		break;
+	case 6:
+		if (!span_ieq(name, SPAN("Expect")))
+			break;
+		if (span_ieq(value, SPAN("100-continue")))
+			seen->expect = true;
+		else
+			seen->expect_other = true;
+		break;
+	case 7:
+		if (span_ieq(name, SPAN("Purpose")))
+			return keep_first(&r->purpose, value);
+		break;
+	case 9:
+		if (span_ieq(name, SPAN("X-Purpose")))
+			return keep_first(&r->x_purpose, value);
+		break;
+	case 10:
+		if (span_ieq(name, SPAN("User-Agent")))
+			return keep_first(&r->agent, value);
+		if (span_ieq(name, SPAN("Connection")))
+			read_connection(seen, value);
+		break;
+	case 11:
+		if (span_ieq(name, SPAN("Sec-Purpose")))
+			return keep_first(&r->sec_purpose, value);
+		break;
+	case 12:
+		if (span_ieq(name, SPAN("Content-Type")))
+			return keep_first(&r->content_type, value);
+		break;
+	case 14:
+		if (span_ieq(name, SPAN("Content-Length")))
+			return read_length(r, seen, value);
+		break;
+	case 17:
+		if (span_ieq(name, SPAN("Transfer-Encoding")))
+			seen->encoding = true;
+		break;
+	}
+	return true;
+}
+
+/* 0, or the status of a refusal. */
+static unsigned
+check(struct http_request *r, const struct seen *seen)
+{
+	if (!r->http10 && !seen->host)
+		return 400;
+	if (seen->encoding)
+		return seen->length || r->http10 ? 400 : 501;
+	if (seen->too_large)
+		return 413;
+	if (r->length > 0 && (r->method == HTTP_GET || r->method == HTTP_HEAD))
+		return 400;
+	if (seen->expect_other && !r->http10)
+		return 417;
+	r->keep = !seen->close && (!r->http10 || seen->keep_alive);
+	r->expects = seen->expect && !r->http10 && r->length > 0;
+	return 0;
+}
+
+/* Lines up to and with the empty one; scan_head saw that each ends in CRLF and has no other control but tabs. */
+static bool
+read_head(struct http_request *r, struct span head)
+{
+	struct seen seen = { 0 };
+	bool first = true;
+
+	if (span_starts(head, SPAN("\r\n")))
+		head = span_from(head, 2);
+	while (head.n > 2) {
+		size_t end = span_find(head, '\r');
+		struct span line = span_cut(head, 0, end);
+
+		head = span_from(head, end + 2);
+		if (first) {
+			if (!read_line(r, line))
+				return false;
+			first = false;
+		} else if (!read_field(r, &seen, line)) {
+			r->status = 400;
+			return false;
+		}
+	}
+	r->status = check(r, &seen);
+	return r->status == 0;
+}
+
+int
+http_read(struct http_scan *scan, struct http_request *r, struct span in)
+{
+	*r = (struct http_request){ 0 };
+
+	int n = scan_head(scan, r, in);
+
+	if (n <= 0)
+		return n;
+	return read_head(r, span_cut(in, 0, (size_t)n)) ? n : -1;
+}
+
+const char *
+http_reason(unsigned status)
+{
+	switch (status) {
+	case 200: return "OK";
+	case 302: return "Found";
+	case 400: return "Bad Request";
+	case 404: return "Not Found";
+	case 405: return "Method Not Allowed";
+	case 408: return "Request Timeout";
+	case 413: return "Content Too Large";
+	case 414: return "URI Too Long";
+	case 417: return "Expectation Failed";
+	case 431: return "Request Header Fields Too Large";
+	case 501: return "Not Implemented";
+	case 503: return "Service Unavailable";
+	case 505: return "HTTP Version Not Supported";
+	}
+	return "Error";
+}
+
+/* Not strftime(3): its names follow the locale. */
+void
+http_date(char out[HTTP_DATE_BYTES], int64_t seconds)
+{
+	static const char days[7][4] = { "Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed" };
+	static const char months[12][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun",
+		"Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
+
+	if (seconds < 0 || seconds > 253402300799) /* 9999-12-31: four digits */
+		seconds = 0;
+
+	/* Days to a date with years that begin in March, so that the leap day comes last. */
+	unsigned day = (unsigned)(seconds / 86400), rest = (unsigned)(seconds % 86400);
+	unsigned z = day + 719468, era = z / 146097, doe = z % 146097;
+	unsigned yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
+	unsigned doy = doe - (365 * yoe + yoe / 4 - yoe / 100), m = (5 * doy + 2) / 153;
+	unsigned month = m < 10 ? m + 3 : m - 9, year = yoe + era * 400 + (month <= 2);
+
+	int n = snprintf(out, HTTP_DATE_BYTES, "%s, %02u %s %04u %02u:%02u:%02u GMT", days[day % 7],
+	    doy - (153 * m + 2) / 5 + 1, months[month - 1], year % 10000, rest / 3600, rest / 60 % 60, rest % 60);
+	assert(n == HTTP_DATE_BYTES - 1);
+	(void)n;
+}

@@ -1,0 +1,57 @@
+/* http.h -- a strict HTTP/1.1 request reader over bytes that may arrive one at a time.  Pure. */
+#ifndef REKINDLE_HTTP_H
+#define REKINDLE_HTTP_H
+
+#include <stdint.h>
+
+#include "common/span.h"
+
+#define HTTP_LINE_MAX 4608 /* request line without CRLF: the longest token, an absolute URL around it, some query */
+#define HTTP_HEAD_MAX 8192 /* request line and fields, with the empty line that ends them */
+#define HTTP_FIELDS_MAX 64
+#define HTTP_BODY_MAX 4096
+#define HTTP_INPUT_MAX (HTTP_HEAD_MAX + HTTP_BODY_MAX) /* the most that one request may need at once */
+
+enum http_method { HTTP_GET, HTTP_HEAD, HTTP_POST, HTTP_OTHER };
+
+/*
+ * Where the search for the end of the head has got to, so that bytes which
+ * trickle in are looked at once.  All zero for a new request.  Offsets, not
+ * pointers: the bytes may move between calls.
+ */
+struct http_scan {
+	uint16_t at;     /* bytes looked at */
+	uint16_t line;   /* start of the line that `at` is in */
+	uint16_t lines;  /* complete lines before it */
+	bool cr;         /* the last one was a CR */
+	bool began;      /* an empty line in front was skipped, or cannot come any more */
+};
+
+/* Spans point into the bytes that were read, and are empty when the header is absent. */
+struct http_request {
+	unsigned status;         /* of a refusal */
+	enum http_method method;
+	bool http10;
+	bool keep;               /* the client would like to go on */
+	bool expects;            /* waits for 100 Continue before it sends its body */
+	struct span path, query; /* path as sent, without the query; query without "?" */
+	struct span host, agent, sec_purpose, purpose, x_purpose, x_moz, content_type;
+	size_t length;           /* of the body, at most HTTP_BODY_MAX */
+};
+
+/*
+ * Reads one head from the start of in.  > 0: its length, the body follows.
+ * 0: need more; call again with more bytes and the same scan.  -1: refused,
+ * answer request->status and close, since where the next request would begin
+ * is anybody's guess.  The answer does not depend on how the bytes arrived.
+ */
+int http_read(struct http_scan *, struct http_request *, struct span in);
+
+/* "Not Found"; "Error" for a status that we never send. */
+const char *http_reason(unsigned status);
+
+/* "Sun, 06 Nov 1994 08:49:37 GMT" (RFC 9110 section 5.6.7) */
+#define HTTP_DATE_BYTES 30
+void http_date(char out[HTTP_DATE_BYTES], int64_t seconds);
+
+#endif

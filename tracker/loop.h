@@ -1,0 +1,126 @@
+/* loop.h -- N event loops, each with its own listeners on the same addresses; nothing is shared on the way of a hit. */
+#ifndef REKINDLE_LOOP_H
+#define REKINDLE_LOOP_H
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "common/setup.h"
+#include "common/store.h"
+#include "common/writer.h"
+#include "tracker/hit.h"
+
+#define LOOPS_MAX 256
+#define ACCEPT_PAUSE_MS 100 /* when descriptors or memory are short */
+#define DRAIN_MS 5000       /* requests in flight may finish when we stop */
+
+struct server;
+
+/* Opens all listeners and logs them.  Before privileges are dropped.  NULL with why. */
+struct server *server_bind(const struct conf *, struct buf *why);
+void server_start(struct server *, struct setup_slot *, struct store *, struct writer *);
+/* The slot has a new setup. */
+void server_reload(struct server *);
+/* No new connections; returns when requests in flight are answered, or after DRAIN_MS. */
+void server_stop(struct server *);
+/* After writer_stop: the touches on their way belong to the writer until then. */
+void server_free(struct server *);
+
+/* ---- what conn.c needs to know of its loop ---- */
+
+/* Where a connection stands; each state has its own time limit, and its own queue in order of deadlines. */
+enum state {
+	STATE_IDLE,    /* between requests */
+	STATE_READING, /* a request has begun */
+	STATE_WAITING, /* for its touch to be durable: answer_within */
+	STATE_LEAVING, /* for its LEFT to be durable: longer, since a 200 is a promise */
+	STATE_WRITING, /* the socket did not take all of an answer */
+	STATE_LINGER,  /* answered; waits for the client to hang up, so that it reads the answer first */
+	STATES,
+	STATE_CLOSED = STATES,
+};
+
+struct queue {
+	struct conn *first, *last;
+};
+
+/* Of one loop; only its thread adds. */
+struct counters {
+	_Atomic uint64_t accepted, turned_away, requests, malformed, timeouts, not_found;
+	_Atomic uint64_t hits[HIT_KINDS][ROBOT_SUSPECT + 1];
+	_Atomic uint64_t leaves, late, unrecorded, sorry;
+};
+
+static inline void
+count(_Atomic uint64_t *n)
+{
+	atomic_store_explicit(n, atomic_load_explicit(n, memory_order_relaxed) + 1, memory_order_relaxed);
+}
+
+struct inlet {
+	struct event ev;
+	struct loop *loop;
+	int fd;
+	bool admin, on;
+};
+
+struct loop {
+	struct server *server;
+	pthread_t thread;
+	struct event_base *base;
+	struct setup *setup;   /* our own reference, replaced between events */
+	struct store *store;
+	struct writer *writer;
+	int64_t now;           /* monotonic ms, as of this event */
+	int64_t wall;          /* ms since 1970 */
+	int64_t date_of;       /* the second that date is about */
+	char date[HTTP_DATE_BYTES];
+
+	struct queue queue[STATES];
+	struct conn *closed;   /* freed when nobody can hold a pointer any more */
+	unsigned nconns;
+	struct event timer;
+	int64_t armed;         /* when the timer will fire; 0: not at all */
+
+	struct inlet *inlet;
+	size_t ninlets;
+	struct event pause;
+	bool draining;
+	int64_t drain_until;
+
+	struct task *spare;    /* ready for use */
+	unsigned nspare;
+	struct buf out;        /* the answer that is being written */
+	char input[HTTP_INPUT_MAX]; /* most requests are read, answered and forgotten in here */
+
+	/* What other threads leave for us; wake is an eventfd. */
+	struct event wake_ev;
+	int wake;
+	_Atomic bool reload, stop;
+	pthread_mutex_t lock;
+	struct task *done, **done_end;
+
+	struct counters counters;
+};
+
+/* Every callback begins with the one, which reads the clocks, and ends with the other, which frees what was dropped. */
+void loop_tick(struct loop *);
+void loop_reap(struct loop *);
+/* Moves to the end of a state's queue; its time limit begins now. */
+void loop_enter(struct loop *, struct conn *, enum state, int64_t within_ms);
+/* Takes it out of its queue; freed by loop_reap. */
+void loop_drop(struct loop *, struct conn *);
+const char *loop_date(struct loop *);
+/* From any thread: the touches of a task are durable, or lost. */
+void loop_done(struct loop *, struct task *);
+
+/* One connection more or less, over all loops.  False when there would be more than allowed: not counted then. */
+bool server_enter(struct server *, unsigned max);
+void server_leave(struct server *);
+
+/* /readyz and /metrics; false when it is neither. */
+bool server_page(struct server *, struct span path, struct hit *);
+
+#endif

@@ -1,0 +1,165 @@
+/* main.c -- rekindle-tracker: start, signals, stop. */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
+#include "common/fold.h"
+#include "common/log.h"
+#include "common/proc.h"
+#include "tracker/loop.h"
+
+#define DESCRIPTORS_EXTRA 128 /* beside connections: listeners, loops, the store, logs */
+
+/* All that is wrong, a line each; the administrator fixes it in one go. */
+static void
+log_faults(struct span why)
+{
+	struct span line;
+
+	while (span_split(&why, '\n', &line))
+		if (line.n > 0)
+			log_error("%.*s", SPAN_ARG(line));
+}
+
+/* Every connection is a descriptor; the default of 1,024 is for other programs. */
+static void
+raise_descriptors(const struct conf *conf)
+{
+	struct rlimit limit;
+	rlim_t want = (rlim_t)conf->max_connections + DESCRIPTORS_EXTRA;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == -1 || limit.rlim_cur >= want)
+		return;
+	limit.rlim_cur = want;
+	if (limit.rlim_max < want)
+		limit.rlim_max = want; /* root may */
+	if (setrlimit(RLIMIT_NOFILE, &limit) == 0)
+		return;
+	getrlimit(RLIMIT_NOFILE, &limit);
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+	log_warn("max_connections = %u needs %llu descriptors, but only %llu are allowed (ulimit -n)",
+	    conf->max_connections, (unsigned long long)want, (unsigned long long)limit.rlim_cur);
+}
+
+static bool
+list_eq(const struct list *a, const struct list *b)
+{
+	if (a->n != b->n)
+		return false;
+	for (size_t i = 0; i < a->n; i++)
+		if (strcmp(a->item[i], b->item[i]) != 0)
+			return false;
+	return true;
+}
+
+/* What a reload cannot change. */
+static void
+log_restart(const struct conf *was, const struct conf *is)
+{
+	const struct {
+		const char *name;
+		bool differs;
+	} fixed[] = {
+		{ "data_dir", strcmp(was->data_dir, is->data_dir) != 0 },
+		{ "http_listen", !list_eq(&was->http_listen, &is->http_listen) },
+		{ "admin_listen", !list_eq(&was->admin_listen, &is->admin_listen) },
+		{ "threads", was->threads != is->threads },
+		{ "keep_facts", was->keep_facts != is->keep_facts },
+		{ "facts_size", was->facts_size != is->facts_size },
+		{ "state_size", was->state_size != is->state_size },
+		{ "log", was->log_syslog != is->log_syslog },
+		{ "log_level", was->log_level != is->log_level },
+	};
+
+	for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
+		if (fixed[i].differs)
+			log_warn("%s has changed; that needs a restart", fixed[i].name);
+}
+
+static void
+reload(struct setup_slot *slot, struct server *server, const struct conf *started, const char *file)
+{
+	struct setup *s;
+
+	proc_notify("RELOADING=1");
+	if (setup_reload(slot, file)) {
+		s = setup_get(slot);
+		log_restart(started, s->conf);
+		setup_put(s);
+		server_reload(server);
+		log_info("settings and keys reloaded");
+	}
+	proc_notify("READY=1");
+}
+
+int
+main(int argc, char **argv)
+{
+	const char *file = proc_arguments(argc, argv, "rekindle-tracker");
+	struct buf why = BUF(1024 * 1024);
+	static struct setup_slot *slot; /* as long as the process */
+	struct setup *first;
+	struct server *server;
+	struct store *store;
+	struct writer *writer;
+	struct fold *fold;
+	sigset_t signals;
+	int got;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGHUP);
+	sigaddset(&signals, SIGUSR1);
+	proc_block(&signals);
+
+	log_open("rekindle-tracker", false, LOG_LEVEL_INFO);
+	if ((first = setup_load(file, &why)) == NULL) {
+		log_faults(buf_span(&why));
+		return 1;
+	}
+	log_open("rekindle-tracker", first->conf->log_syslog, first->conf->log_level);
+	raise_descriptors(first->conf);
+
+	/* Ports below 1024 and the limit above need root; nothing after this line does. */
+	if ((server = server_bind(first->conf, &why)) == NULL)
+		fatal("%s", buf_cstr(&why));
+	if (!store_become_owner(first->conf->data_dir, &why))
+		fatal("%s", buf_cstr(&why));
+
+	struct store_options options = {
+		.dir = first->conf->data_dir, .create = true,
+		.facts_size = first->conf->facts_size, .state_size = first->conf->state_size,
+	};
+
+	if ((store = store_open(&options, &why)) == NULL)
+		fatal("%s", buf_cstr(&why));
+	slot = setup_slot_new(first);
+	first = setup_get(slot);
+	writer = writer_start(store);
+	fold = fold_start(store, first->conf->keep_facts);
+	server_start(server, slot, store, writer);
+	proc_notify("READY=1");
+	log_info("started, version %s", PACKAGE_VERSION);
+
+	for (;;) {
+		if (sigwait(&signals, &got) != 0)
+			continue;
+		if (got == SIGTERM || got == SIGINT)
+			break;
+		reload(slot, server, first->conf, file);
+	}
+
+	proc_notify("STOPPING=1");
+	log_info("stopping");
+	server_stop(server);
+	writer_stop(writer); /* gives every task back to its loop */
+	fold_stop(fold);
+	server_free(server);
+	store_close(store);
+	setup_put(first);
+	buf_free(&why);
+	log_info("stopped");
+	return 0;
+}
