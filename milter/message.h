@@ -1,0 +1,92 @@
+/* message.h -- what tagging does to one message: a plan, made from the original bytes, before anything is sent.  Pure. */
+#ifndef REKINDLE_MESSAGE_H
+#define REKINDLE_MESSAGE_H
+
+#include "common/conf.h"
+#include "common/token.h"
+
+/*
+ * One header field as the MTA gave it: the value without the colon, with its
+ * leading space, and with its line breaks if it is folded (LF or CRLF).
+ */
+struct header {
+	struct span name, value;
+};
+
+#define MESSAGE_HEADERS_MAX 2000
+#define MESSAGE_LINKS_MAX 10000  /* tracked links in one message; the rest stay as they are */
+#define MESSAGE_GROWTH_MAX (8 * 1024 * 1024)
+
+struct message {
+	const struct header *header;
+	size_t nheaders;
+	struct span body; /* as transmitted: usually CRLF */
+};
+
+/* How to tag it.  Everything is borrowed. */
+struct tagging {
+	const struct sealer *sealer;
+	const struct conf *conf;
+	const struct stream *stream;
+	uint64_t campaign;
+	struct who who;          /* nobody: several recipients, or none is known */
+	enum mode opens, links;  /* effective; without a who at most MODE_ANONYMOUS */
+	uint32_t when;           /* seconds */
+};
+
+enum header_change { HEADER_ADD, HEADER_DELETE, HEADER_REPLACE };
+
+/* A change of one header field; index counts the fields of that name from 1.  Deletions come highest index first. */
+struct header_edit {
+	enum header_change change;
+	unsigned index;
+	char *name;
+	char *value; /* without leading space; ASCII, no CR, LF or NUL */
+};
+
+struct tagged_link {
+	uint16_t no; /* 1 .. in order of appearance; the same destination has the same number */
+	struct span destination; /* in plan->text */
+};
+
+struct plan {
+	/* Why nothing was tagged, a fixed string such as "multipart/signed"; NULL: it was. */
+	const char *untouched;
+	bool body_changed;
+	struct buf body;              /* the new body when body_changed */
+	struct header_edit *header;
+	size_t nheaders;
+	struct tagged_link *link;
+	size_t nlinks;                /* different destinations */
+	size_t edited_links;          /* places */
+	size_t skipped_links;         /* http(s) links left as they are, for any reason */
+	bool pixel;
+	struct buf text;              /* what links point into */
+};
+
+/*
+ * Fills in the plan; whatever is odd about the message, the plan is a good
+ * one: in any doubt it leaves the part or the message as it is and says why.
+ * Control headers (conf->campaign_header, conf->stream_header, X-Rekindle-*)
+ * are deleted even when nothing is tagged, except in a message that bears
+ * our own valid mark (untouched "already tagged", no edits at all).
+ * The last header edit is always the mark (X-Rekindle-Id), so that a body
+ * change is followed by a header change (Postfix loses mail otherwise when a
+ * milter dies in between).
+ */
+void message_tag(const struct message *, const struct tagging *, struct plan *);
+void plan_free(struct plan *);
+
+/*
+ * Splits raw bytes into header fields (spans into raw) and body, for
+ * `rekindle tag` and tests.  Accepts CRLF and LF.  The caller frees *headers.
+ * False when it is not a message: no header, or too many fields.
+ */
+bool message_split(struct span raw, struct header **headers, size_t *n, struct span *body);
+/* The raw message with the plan carried out, header changes too; what Postfix would send on. */
+void message_apply(struct span raw, const struct plan *, struct buf *out);
+
+/* First field of this name, or NULL.  ASCII case ignored. */
+const struct header *message_header(const struct message *, struct span name);
+
+#endif

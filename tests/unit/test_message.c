@@ -1,0 +1,846 @@
+#include <dirent.h>
+#include <time.h>
+
+#include "tests/unit/tagging.h"
+#include "tests/unit/unit.h"
+
+/* A message from header lines (LF, each ended) and a body. */
+struct sample {
+	struct buf raw;
+	struct header *header;
+	struct message message;
+};
+
+static void
+sample_init(struct sample *s, const char *headers, struct span body)
+{
+	*s = (struct sample){ .raw = BUF(64 * 1024 * 1024) };
+	buf_adds(&s->raw, headers);
+	buf_adds(&s->raw, "\n");
+	buf_add(&s->raw, body);
+	assert_true(message_split(buf_span(&s->raw), &s->header, &s->message.nheaders, &s->message.body));
+	s->message.header = s->header;
+}
+
+static void
+sample_free(struct sample *s)
+{
+	free(s->header);
+	buf_free(&s->raw);
+}
+
+static struct span
+new_body(const struct sample *s, const struct plan *p)
+{
+	return p->body_changed ? buf_span(&p->body) : s->message.body;
+}
+
+/* ---- HTML in, readable HTML out ---- */
+
+#define SAME NULL
+static const struct html_row {
+	const char *name, *in, *out; /* SAME: not changed */
+} links[] = {
+	/* finding the link */
+	{ "a link", "<a href=\"https://example.com\">go</a>", "<a href=\"[https://example.com]\">go</a>" },
+	{ "http as well", "<a href=\"http://example.com/\">go</a>", "<a href=\"[http://example.com/]\">go</a>" },
+	{ "single quotes stay single", "<a href='https://e.com/x'>go</a>", "<a href='[https://e.com/x]'>go</a>" },
+	{ "no quotes", "<a href=http://e.com/no_quotes.html>go</a>", "<a href=[http://e.com/no_quotes.html]>go</a>" },
+	{ "spaces around =", "<a href = \"http://e.com/x\">go</a>", "<a href = \"[http://e.com/x]\">go</a>" },
+	{ "any case of tag and attribute", "<A Href=\"https://e.com/\">go</A>", "<A Href=\"[https://e.com/]\">go</A>" },
+	{ "a tag over several lines", "<a\n  href=\"https://e.com/\"\n>go</a>", "<a\n  href=\"[https://e.com/]\"\n>go</a>" },
+	{ "other attributes are kept", "<a class=\"btn\" href=\"https://e.com/\" style='x:y'>go</a>",
+	    "<a class=\"btn\" href=\"[https://e.com/]\" style='x:y'>go</a>" },
+	{ "a sibling with >", "<a title=\"a > b\" href=\"https://e.com/\">go</a>", "<a title=\"a > b\" href=\"[https://e.com/]\">go</a>" },
+	{ "a URL with >", "<a href=\"https://e.com/?a=1>2\">go</a>", "<a href=\"[https://e.com/?a=1>2]\">go</a>" },
+	{ "self-closing", "<a href=\"http://e.com/\" />", "<a href=\"[http://e.com/]\" />" },
+	{ "no closing tag", "<a href=\"http://e.com/\">go", "<a href=\"[http://e.com/]\">go" },
+	{ "a document that is cut off", "<htm  thats all folks", SAME },
+	{ "a link that is cut off", "x<a href=\"http://e.com/\"", SAME },
+	{ "an area and a link to the same place", "<map><area href=\"https://e.com/\"></map><a href=\"https://e.com/\">go</a>",
+	    "<map><area href=\"[https://e.com/]\"></map><a href=\"[https://e.com/]\">go</a>" },
+	{ "an image in a link", "<a href=\"https://e.com/i.png\"><img src=\"https://e.com/i.png\"></a>",
+	    "<a href=\"[https://e.com/i.png]\"><img src=\"https://e.com/i.png\"></a>" },
+	{ "a table in a link", "<a href=\"https://e.com/\"><table><tr><td>x</td></tr></table></a>",
+	    "<a href=\"[https://e.com/]\"><table><tr><td>x</td></tr></table></a>" },
+	{ "a link in the head", "<head><link rel=canonical href=\"https://e.com/\"><a href=\"https://e.com/\">x</a></head>", SAME },
+	{ "after the head", "<head></head><a href=\"https://e.com/\">x</a>", "<head></head><a href=\"[https://e.com/]\">x</a>" },
+	{ "a head without an end ends at the first content", "<head><title>x</title><div><a href=\"https://e.com/\">x</a>",
+	    "<head><title>x</title><div><a href=\"[https://e.com/]\">x</a>" },
+	{ "a style sheet", "<style>a{background:url('https://e.com/')} <a href=\"https://e.com/\"></style>", SAME },
+	{ "a URL as text", "see https://e.com/ there", SAME },
+	{ "other elements", "<img src=\"https://e.com/\"><base href=\"https://e.com/\"><link href=\"https://e.com/\"><abbr href=\"https://e.com/\">", SAME },
+	{ "URLs that begin alike", "<a href=\"https://f.com\">1</a><a href=\"https://f.com?b=c\">2</a><a href=\"https://F.com/b\">3</a>",
+	    "<a href=\"[https://f.com]\">1</a><a href=\"[https://f.com?b=c]\">2</a><a href=\"[https://F.com/b]\">3</a>" },
+	{ "a comment and a conditional comment", "<!-- <a href=\"https://e.com/\"> --><!--[if mso]><a href=\"https://e.com/\"><![endif]-->", SAME },
+	{ "a comment that ends at once", "<!--><a href=\"https://e.com/\">x</a>-->", "<!--><a href=\"[https://e.com/]\">x</a>-->" },
+	{ "a script and a text area", "<script>'<a href=\"https://e.com/\">'</script><textarea><a href=\"https://e.com/\"></textarea>", SAME },
+	{ "noscript", "<noscript><a href=\"https://e.com/\">x</a></noscript>", "<noscript><a href=\"[https://e.com/]\">x</a></noscript>" },
+	{ "the first of two hrefs", "<a href=\"https://1.com/\" href=\"https://2.com/\">x</a>", "<a href=\"[https://1.com/]\" href=\"https://2.com/\">x</a>" },
+	{ "a first href that is empty", "<a href href=\"https://2.com/\">x</a>", SAME },
+
+	/* entities and forms of URLs */
+	{ "&amp; is decoded", "<a href=\"https://e.com/?a=1&amp;b=2\">x</a>", "<a href=\"[https://e.com/?a=1&b=2]\">x</a>" },
+	{ "&#38; and &#x26;", "<a href=\"https://e.com/?a&#38;b&#x26;c&amp;d\">x</a>", "<a href=\"[https://e.com/?a&b&c&d]\">x</a>" },
+	{ "a raw & stays", "<a href=\"https://e.com/?a=1&b=2\">x</a>", "<a href=\"[https://e.com/?a=1&b=2]\">x</a>" },
+	{ "decoded once only", "<a href=\"https://e.com/?a&#38;amp;b\">x</a>", "<a href=\"[https://e.com/?a&amp;b]\">x</a>" },
+	{ "&#60; is <", "<a href=\"https://e.com/?&#60;t&#62;\">x</a>", "<a href=\"[https://e.com/?<t>]\">x</a>" },
+	{ "&quot; in double quotes", "<a href=\"https://e.com/?n=&quot;J&quot;\">x</a>", "<a href=\"[https://e.com/?n=\"J\"]\">x</a>" },
+	{ "an apostrophe in double quotes", "<a href=\"https://e.com/?q=foo'bar\">x</a>", "<a href=\"[https://e.com/?q=foo'bar]\">x</a>" },
+	{ "&copy= is a parameter", "<a href=\"https://e.com/?a&copy=1\">x</a>", "<a href=\"[https://e.com/?a&copy=1]\">x</a>" },
+	{ "a fragment", "<a href=\"https://e.com/p#s\">x</a>", "<a href=\"[https://e.com/p#s]\">x</a>" },
+	{ "names that are not ASCII", "<a href=\"http://сайт.cóm/彌撒時間\">x</a>", "<a href=\"[http://сайт.cóm/彌撒時間]\">x</a>" },
+	{ "user, port and all", "<a href=\"http://u:p@h:9090/p?a=v#x\">x</a>", "<a href=\"[http://u:p@h:9090/p?a=v#x]\">x</a>" },
+	{ "spaces inside are kept", "<a href=\"http://e.com/a b?c d\">x</a>", "<a href=\"[http://e.com/a b?c d]\">x</a>" },
+	{ "a parameter without value", "<a href=\"http://e.com/?a\">x</a>", "<a href=\"[http://e.com/?a]\">x</a>" },
+	{ "white space around, tabs and line breaks inside", "<a href=\" \t https://e.com/a\r\n b\tc \n\">x</a>", "<a href=\"[https://e.com/a bc]\">x</a>" },
+	{ "a scheme in upper case", "<a href=\"HTTPS://E.com/\">x</a>", "<a href=\"[HTTPS://E.com/]\">x</a>" },
+	{ "a scheme spelled with references", "<a href=\"&#104;ttps:&sol;/e.com/\">x</a>", "<a href=\"[https://e.com/]\">x</a>" },
+	{ "bytes that are not UTF-8", "<a href=\"https://e.com/\xe9\">x</a>", SAME },
+	{ "a control character inside", "<a href=\"https://e.com/\001a\">x</a>", SAME },
+	{ "a third slash", "<a href=\"https:///e.com/\">x</a>", SAME },
+	{ "no host", "<a href=\"https://\">x</a><a href=\"https://?x\">x</a>", SAME },
+	{ "text around is kept", "é&eacute; “☃” <a href=\"https://e.com/\">Hello “some” ☃!</a>", "é&eacute; “☃” <a href=\"[https://e.com/]\">Hello “some” ☃!</a>" },
+
+	/* what must not be rewritten */
+	{ "mailto", "<a href=\"mailto:i@e.com\">x</a><a href=\"MAILTO:i@e.com?subject=hi\">x</a>", SAME },
+	{ "tel and sms", "<a href=\"Tel:+1\">x</a><a href=\"sms:+1?body=x\">x</a>", SAME },
+	{ "javascript, data, blob, file, cid, ftp", "<a href=\"javascript:void(0)\">x</a><a href=\"data:,x\">x</a><a href=\"blob:https://e.com/\">x</a><a href=\"file:///x\">x</a><a href=\"cid:x\">x</a><a href=\"ftp://e.com/\">x</a>", SAME },
+	{ "fragments", "<a href=\"#section\">x</a><a href=\"#\">x</a>", SAME },
+	{ "relative, schemeless, bare", "<a href=\"/path\">x</a><a href=\"//e.com/\">x</a><a href=\"example.org\">x</a>", SAME },
+	{ "an app's scheme", "<a href=\"fb://profile/1\">x</a>", SAME },
+	{ "empty and blank", "<a href=\"\">x</a><a href=\" \">x</a><a>x</a><a href=>x</a>", SAME },
+	{ "merge tags", "<a href=\"https://e.com/{{ id }}\">x</a><a href=\"{% if x %}https://e.com/{% endif %}\">x</a><a href=\"https://e.com/%%id%%\">x</a><a href=\"https://e.com/*|ID|*\">x</a><a href=\"https://e.com/[[id]]\">x</a><a href=\"https://${host}/\">x</a><a href=\"https://{contactfield=foo}/\">x</a>", SAME },
+	{ "a percent sign is no merge tag", "<a href=\"https://e.com/%7B%25\">x</a>", "<a href=\"[https://e.com/%7B%25]\">x</a>" },
+	{ "two stars are none", "<a href=\"https://e.com/*|x\">x</a>", "<a href=\"[https://e.com/*|x]\">x</a>" },
+	{ "a merge tag beside a real link", "<a href=\"{{{U}}}\">x</a><a href=\"https://e.com/\">x</a>", "<a href=\"{{{U}}}\">x</a><a href=\"[https://e.com/]\">x</a>" },
+	{ "our own links", "<a href=\"https://t.example.org/r/c/Kxyz\">x</a><a href=\"HTTPS://T.example.org/r/u/Kxyz\">x</a>", SAME },
+	{ "our host, not our links", "<a href=\"https://t.example.org/r/page\">x</a><a href=\"https://t.example.org/c/x\">x</a>",
+	    "<a href=\"[https://t.example.org/r/page]\">x</a><a href=\"[https://t.example.org/c/x]\">x</a>" },
+	{ "our path on another host", "<a href=\"https://u.example.org/r/c/x\">x</a>", "<a href=\"[https://u.example.org/r/c/x]\">x</a>" },
+	{ "untracked domains", "<a href=\"https://untracked.example/\">x</a><a href=\"https://www.UNTRACKED.example:8080/x\">x</a><a href=\"https://u@untracked.example./\">x</a>", SAME },
+	{ "domains that only end alike", "<a href=\"https://notuntracked.example/\">x</a><a href=\"https://untracked.example.org/\">x</a>",
+	    "<a href=\"[https://notuntracked.example/]\">x</a><a href=\"[https://untracked.example.org/]\">x</a>" },
+	{ "targets of List-Unsubscribe", "<a href=\"https://e.com/leave?a=1&amp;b=2\">leave</a><a href=\"https://e.com/leave\">x</a>",
+	    "<a href=\"https://e.com/leave?a=1&amp;b=2\">leave</a><a href=\"[https://e.com/leave]\">x</a>" },
+	{ "text that is a URL", "<a href=\"https://e.com/\"> https://e.com/ </a><a href=\"https://e.com/\">http://e.com</a>", SAME },
+	{ "text that is a host", "<a href=\"https://e.com/\">www.e.com</a><a href=\"https://e.com/\"><b>e.com</b>/pa&#116;h</a><a href=\"https://e.com/\">&nbsp;сайт.рф&nbsp;</a>", SAME },
+	{ "text that has a URL among words", "<a href=\"https://e.com/\">see e.com now</a><a href=\"https://e.com/\">Read on...</a><a href=\"https://e.com/\">i@e.com</a><a href=\"https://e.com/\">3.14</a>",
+	    "<a href=\"[https://e.com/]\">see e.com now</a><a href=\"[https://e.com/]\">Read on...</a><a href=\"[https://e.com/]\">i@e.com</a><a href=\"[https://e.com/]\">3.14</a>" },
+	{ "a URL in a comment is not seen", "<a href=\"https://e.com/\"><!-- www.e.com -->go</a>", "<a href=\"[https://e.com/]\"><!-- www.e.com -->go</a>" },
+
+	/* opting out */
+	{ "an opt-out attribute", "<a href=\"https://e.com/\" data-no-track>x</a>", "<a href=\"https://e.com/\">x</a>" },
+	{ "with an empty value", "<a href=\"https://e.com/\" data-no-track=\"\">x</a>", "<a href=\"https://e.com/\">x</a>" },
+	{ "with a value in any quotes", "<a data-no-track='true' href='https://e.com/'>x</a><a data-no-track=true href='https://e.com/'>x</a>",
+	    "<a href='https://e.com/'>x</a><a href='https://e.com/'>x</a>" },
+	{ "in upper case", "<A HREF=\"https://e.com/\" DATA-No-Track=\"TRUE\">x</A>", "<A HREF=\"https://e.com/\">x</A>" },
+	{ "self-closing, with and without space", "<a href=\"https://e.com/\" data-no-track /><a href=\"https://e.com/\" data-no-track/>",
+	    "<a href=\"https://e.com/\" /><a href=\"https://e.com/\" />" },
+	{ "a slash does not slip into a value", "<a href=https://e.com/ data-no-track/>x</a>", "<a href=https://e.com/ />x</a>" },
+	{ "a neighbour does not become a value", "<a b data-no-track=1 =c href=\"https://e.com/\">x</a>", SAME },
+	{ "twice", "<a data-no-track href=\"https://e.com/\" data-no-track=1>x</a>", "<a href=\"https://e.com/\">x</a>" },
+	{ "over several lines", "<a\n  data-no-track\n  href=\"https://e.com/\"\n>x</a>", "<a\n  href=\"https://e.com/\"\n>x</a>" },
+	{ "with a sibling that has >", "<a title=\"a > b\" data-no-track href=\"https://e.com/\">x</a>", "<a title=\"a > b\" href=\"https://e.com/\">x</a>" },
+	{ "on an empty href", "<a href=\"\" data-no-track>x</a>", "<a href=\"\">x</a>" },
+	{ "a look-alike", "<a href=\"https://e.com/\" data-no-tracking=\"yes\">x</a>", "<a href=\"[https://e.com/]\" data-no-tracking=\"yes\">x</a>" },
+	{ "the words in text and URL", "<a href=\"https://e.com/?data-no-track=1\">data-no-track</a>", "<a href=\"[https://e.com/?data-no-track=1]\">data-no-track</a>" },
+	{ "other senders' attributes", "<a clicktracking=off href='https://e.com/'>x</a><a disable-tracking=true href='https://e.com/'>x</a><a data-msys-clicktrack=\"0\" href='https://e.com/'>x</a><a mautic:disable-tracking href='https://e.com/'>x</a><a data-skip-click href='https://e.com/'>x</a><a data-mg-notrack href='https://e.com/'>x</a>",
+	    "<a href='https://e.com/'>x</a><a href='https://e.com/'>x</a><a href='https://e.com/'>x</a><a href='https://e.com/'>x</a><a href='https://e.com/'>x</a><a href='https://e.com/'>x</a>" },
+	{ "the same with a value that does not opt out", "<a clicktracking=on href='https://e.com/'>x</a><a data-msys-clicktrack=1 href='https://e.com/'>x</a>",
+	    "<a clicktracking=on href='[https://e.com/]'>x</a><a data-msys-clicktrack=1 href='[https://e.com/]'>x</a>" },
+};
+
+static const struct html_row pixels[] = {
+	{ "before </body>", "<body>x</body></html>", "<body>x[PIXEL]</body></html>" },
+	{ "in any case, with space", "<BODY>x</BoDy ></html>", "<BODY>x[PIXEL]</BoDy ></html>" },
+	{ "before the last of two", "<body>x</body>y</body>z", "<body>x</body>y[PIXEL]</body>z" },
+	{ "before </html>", "<html>x</html>\r\n", "<html>x[PIXEL]</html>\r\n" },
+	{ "at the end", "x <b>y</b>", "x <b>y</b>[PIXEL]" },
+	{ "at the end, before the last white space", "x\r\n\r\n", "x[PIXEL]\r\n\r\n" },
+	{ "not in a comment", "x<!-- </body> -->y", "x<!-- </body> -->y[PIXEL]" },
+	{ "not in a script", "x<script></body></script>", "x<script></body></script>[PIXEL]" },
+	{ "before a comment that does not end", "x<!-- y>", "x[PIXEL]<!-- y>" },
+	{ "before a tag that is cut off", "x<a href=\"", "x[PIXEL]<a href=\"" },
+	{ "before a raw element that does not end", "x<p><style>y", "x<p>[PIXEL]<style>y" },
+	{ "before a raw element whose end tag is cut off", "x<style>y</style ", "x[PIXEL]<style>y</style " },
+	{ "before a </ that would swallow it", "x</", "x[PIXEL]</" },
+	{ "blank", " \r\n", SAME },
+	{ "links stay", "<a href=\"https://e.com/\">x</a>", "<a href=\"https://e.com/\">x</a>[PIXEL]" },
+};
+
+static void
+check_html(struct rig *r, const struct html_row *row)
+{
+	struct buf readable = BUF(100000);
+	struct sample s;
+	struct plan p;
+
+	sample_init(&s, "List-Unsubscribe: <mailto:x@e.com>,\n <https://e.com/leave?\n a=1&b=2>\nContent-Type: text/html; charset=utf-8\n",
+	    span_of(row->in));
+	message_tag(&s.message, &r->tagging, &p);
+	assert_row(row->name, p.body_changed == (row->out != SAME));
+	assert_row(row->name, (p.untouched != NULL) == (row->out == SAME));
+	rig_readable(r, new_body(&s, &p), &readable);
+	assert_span(row->name, buf_span(&readable), span_of(row->out ? row->out : row->in));
+	buf_free(&readable);
+	plan_free(&p);
+	sample_free(&s);
+}
+
+static void
+test_links(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	rig_init(&r);
+	r.tagging.opens = MODE_OFF;
+	for (size_t i = 0; i < COUNT(links); i++)
+		check_html(&r, &links[i]);
+	rig_free(&r);
+}
+
+static void
+test_pixels(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	rig_init(&r);
+	r.tagging.links = MODE_OFF;
+	for (size_t i = 0; i < COUNT(pixels); i++)
+		check_html(&r, &pixels[i]);
+	rig_free(&r);
+}
+
+/* ---- whole messages ---- */
+
+#define LINK "<a href=\"https://e.com/\">x</a>"
+#define TAGGED "<a href=\"[https://e.com/]\">x</a>[PIXEL]"
+
+static const struct message_row {
+	const char *name, *header, *body;
+	const char *untouched; /* NULL: tagged */
+	const char *out;       /* NULL: the same */
+} messages[] = {
+	{ "HTML alone", "Content-Type: text/html\n", LINK, NULL, TAGGED },
+	{ "only the HTML of an alternative", "Content-Type: multipart/alternative; boundary=b\n",
+	    "--b\n\nhttps://e.com/\n--b\nContent-Type: text/html\n\n" LINK "\n--b--\n", NULL,
+	    "--b\n\nhttps://e.com/\n--b\nContent-Type: text/html\n\n" TAGGED "\n--b--\n" },
+	{ "one pixel for two HTML parts, links in both", "Content-Type: multipart/mixed; boundary=b\n",
+	    "--b\nContent-Type: text/html\n\n" LINK "\n--b\nContent-Type: text/html\n\n" LINK "\n--b--\n", NULL,
+	    "--b\nContent-Type: text/html\n\n" TAGGED "\n--b\nContent-Type: text/html\n\n<a href=\"[https://e.com/]\">x</a>\n--b--\n" },
+	{ "a part that cannot be read does not spoil the next", "Content-Type: multipart/mixed; boundary=b\n",
+	    "--b\nContent-Type: text/html; charset=utf-16\n\n" LINK "\n--b\nContent-Type: text/html\n\n" LINK "\n--b--\n", NULL,
+	    "--b\nContent-Type: text/html; charset=utf-16\n\n" LINK "\n--b\nContent-Type: text/html\n\n" TAGGED "\n--b--\n" },
+	{ "no closing boundary", "Content-Type: multipart/mixed; boundary=b\n", "--b\nContent-Type: text/html\n\n" LINK, NULL,
+	    "--b\nContent-Type: text/html\n\n" TAGGED },
+	{ "text alone", "", "https://e.com/", "no text/html part", NULL },
+	{ "a Latin-2 page keeps its bytes", "Content-Type: text/html; charset=iso-8859-2\n", "va\xb9" "em " LINK, NULL, "va\xb9" "em " TAGGED },
+	{ "a Latin-2 byte in a URL", "Content-Type: text/html; charset=iso-8859-2\n", "<a href=\"https://e.com/\xb9\">x</a>", NULL,
+	    "<a href=\"https://e.com/\xb9\">x</a>[PIXEL]" },
+	{ "a letter by reference in a Latin-2 URL", "Content-Type: text/html; charset=iso-8859-2\n", "<a href=\"https://e.com/&eacute;\">x</a>", NULL,
+	    "<a href=\"https://e.com/&eacute;\">x</a>[PIXEL]" },
+	{ "an unknown charset", "Content-Type: text/html; charset=martian\n", LINK, "unknown charset", NULL },
+	{ "signed by DKIM", "DKIM-Signature: v=1\nContent-Type: text/html\n", LINK, "signed", NULL },
+	{ "sealed by ARC", "arc-seal: i=1\nContent-Type: text/html\n", LINK, "signed", NULL },
+	{ "sent by a machine", "Auto-Submitted: auto-replied\nContent-Type: text/html\n", LINK, "Auto-Submitted", NULL },
+	{ "not sent by a machine", "Auto-Submitted: No (x)\nContent-Type: text/html\n", LINK, NULL, TAGGED },
+	{ "none is not no", "Auto-Submitted: none\nContent-Type: text/html\n", LINK, "Auto-Submitted", NULL },
+	{ "multipart/signed", "Content-Type: multipart/signed; boundary=b\n", "--b\nContent-Type: text/html\n\n" LINK "\n--b--\n", "multipart/signed", NULL },
+	{ "broken MIME", "Content-Type: multipart/mixed\n", "--b\nContent-Type: text/html\n\n" LINK "\n--b--\n", "broken MIME", NULL },
+	{ "two Content-Types", "Content-Type: text/html\nContent-Type: text/html\n", LINK, "duplicate MIME header", NULL },
+	{ "inline PGP in the text", "Content-Type: multipart/mixed; boundary=b\n",
+	    "--b\n\n-----BEGIN PGP MESSAGE-----\n--b\nContent-Type: text/html\n\n" LINK "\n--b--\n", "inline PGP", NULL },
+	{ "inline PGP in the HTML", "Content-Type: text/html\n", LINK "<pre>\n-----BEGIN PGP MESSAGE-----\n", "inline PGP", NULL },
+	{ "PGP only talked about", "Content-Type: text/html\n", "It says -----BEGIN PGP " LINK, NULL, "It says -----BEGIN PGP " TAGGED },
+	{ "an attachment", "Content-Type: multipart/mixed; boundary=b\n",
+	    "--b\nContent-Type: text/html\nContent-Disposition: attachment\n\n" LINK "\n--b--\n", "no text/html part", NULL },
+	{ "AMP", "Content-Type: multipart/alternative; boundary=b\n", "--b\nContent-Type: text/x-amp-html\n\n" LINK "\n--b--\n", "no text/html part", NULL },
+	{ "quoted-printable that is broken", "Content-Type: text/html\nContent-Transfer-Encoding: quoted-printable\n", LINK, "broken quoted-printable", NULL },
+	{ "an empty body", "Content-Type: text/html\n", "", "nothing to tag", NULL },
+};
+
+static void
+test_messages(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	rig_init(&r);
+	for (size_t i = 0; i < COUNT(messages); i++) {
+		const struct message_row *row = &messages[i];
+		struct buf readable = BUF(100000);
+		struct sample s;
+		struct plan p;
+
+		sample_init(&s, row->header[0] ? row->header : "Subject: x\n", span_of(row->body));
+		message_tag(&s.message, &r.tagging, &p);
+		if (row->untouched == NULL)
+			assert_row(row->name, p.untouched == NULL);
+		else
+			assert_row(row->name, p.untouched != NULL && strcmp(p.untouched, row->untouched) == 0);
+		if (row->untouched != NULL)
+			assert_row(row->name, p.nheaders == 0 && !p.body_changed && p.nlinks == 0 && !p.pixel);
+		rig_readable(&r, new_body(&s, &p), &readable);
+		assert_span(row->name, buf_span(&readable), span_of(row->out ? row->out : row->body));
+		buf_free(&readable);
+		plan_free(&p);
+		sample_free(&s);
+	}
+	rig_free(&r);
+}
+
+/* ---- header fields ---- */
+
+/* "+Name: value" "-Name 1" "=Name 1: value"; our tokens become [text]. */
+static void
+describe_headers(const struct rig *r, const struct plan *p, struct buf *out)
+{
+	struct buf text = BUF(TOKEN_DESTINATION_MAX);
+	struct claim c;
+
+	for (size_t i = 0; i < p->nheaders; i++) {
+		const struct header_edit *e = &p->header[i];
+		struct span v = span_of(e->value);
+		size_t n;
+
+		buf_addc(out, "+-="[e->change]);
+		buf_adds(out, e->name);
+		if (e->change != HEADER_ADD)
+			buf_addf(out, " %u", e->index);
+		if (e->change == HEADER_DELETE) {
+			buf_addc(out, '\n');
+			continue;
+		}
+		buf_adds(out, ": ");
+		if (span_starts(v, SPAN("<")) && rig_url(r, span_from(v, 1), &n, &c, &text)) {
+			assert_true(c.kind == TOKEN_LEAVE && who_eq(&c.who, &r->tagging.who) && c.mode == MODE_IDENTIFIED);
+			assert_string_equal(v.p + 1 + n, ">");
+			buf_addf(out, "<[%.*s]>", SPAN_ARG(c.text));
+		} else if (token_open(r->sealer, TOKEN_MARK, v, &c, &text)) {
+			assert_true(who_is_nobody(&c.who) && c.when == 0);
+			buf_addf(out, "[%.*s]", SPAN_ARG(c.text));
+		} else {
+			buf_add(out, v);
+		}
+		buf_addc(out, '\n');
+	}
+	buf_free(&text);
+}
+
+#define UNSUBSCRIBE "+List-Unsubscribe: <[weekly]>\n+List-Unsubscribe-Post: List-Unsubscribe=One-Click\n"
+#define MARK "+X-Rekindle-Id: [weekly]\n"
+
+static const struct header_row {
+	const char *name, *header;
+	enum unsubscribe_headers unsubscribe;
+	bool nobody, off, transactional;
+	const char *edits;
+} header_rows[] = {
+	{ "a body change is followed by the mark", "X: y\n", UNSUBSCRIBE_OFF, false, false, false, MARK },
+	{ "both headers are added", "X: y\n", UNSUBSCRIBE_ADD, false, false, false, UNSUBSCRIBE MARK },
+	{ "without tracking too", "X: y\n", UNSUBSCRIBE_ADD, false, true, false, UNSUBSCRIBE MARK },
+	{ "not for several recipients", "X: y\n", UNSUBSCRIBE_ADD, true, false, false, MARK },
+	{ "not for transactional mail", "X: y\n", UNSUBSCRIBE_ADD, false, false, true, MARK },
+	{ "not when there is one", "list-unsubscribe: <mailto:x>\n", UNSUBSCRIBE_ADD, false, false, false, MARK },
+	{ "not when there is only the other one", "List-Unsubscribe-Post: x\n", UNSUBSCRIBE_ADD, false, false, false, MARK },
+	{ "replaced, the last one first", "List-Unsubscribe: a\nX: y\nList-unsubscribe: b\nList-Unsubscribe-Post: c\n", UNSUBSCRIBE_REPLACE, false, false, false,
+	    "-List-unsubscribe 2\n-List-Unsubscribe 1\n-List-Unsubscribe-Post 1\n" UNSUBSCRIBE MARK },
+	{ "control headers go, the last one first", "X-Campaign: a\nx-rekindle-class: b\nX-CAMPAIGN: c\nX-Stream: d\n", UNSUBSCRIBE_OFF, false, false, false,
+	    "-X-Stream 1\n-X-CAMPAIGN 2\n-x-rekindle-class 1\n-X-Campaign 1\n" MARK },
+	{ "control headers go when nothing is tagged, and no mark comes", "X-Campaign: a\n", UNSUBSCRIBE_OFF, false, true, false, "-X-Campaign 1\n" },
+	{ "and from a message that must not be tagged", "X-Campaign: a\nDKIM-Signature: x\n", UNSUBSCRIBE_ADD, false, false, false, "-X-Campaign 1\n" },
+	{ "a forged mark goes", "X-Rekindle-Id: Kforged\n", UNSUBSCRIBE_OFF, false, false, false, "-X-Rekindle-Id 1\n" MARK },
+	{ "nothing to do", "X: y\n", UNSUBSCRIBE_OFF, false, true, false, "" },
+};
+
+static void
+test_headers(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT(header_rows); i++) {
+		const struct header_row *row = &header_rows[i];
+		struct buf out = BUF(10000), headers = BUF(10000);
+		struct sample s;
+		struct plan p;
+		struct rig r;
+
+		rig_init(&r);
+		r.stream.list_unsubscribe = row->unsubscribe;
+		r.stream.transactional = row->transactional;
+		if (row->nobody)
+			r.tagging.who = (struct who){ { 0 } };
+		if (row->off)
+			r.tagging.opens = r.tagging.links = MODE_OFF;
+		buf_addf(&headers, "%sContent-Type: text/html\n", row->header);
+		sample_init(&s, buf_cstr(&headers), SPAN(LINK));
+		message_tag(&s.message, &r.tagging, &p);
+		describe_headers(&r, &p, &out);
+		assert_span(row->name, buf_span(&out), span_of(row->edits));
+		plan_free(&p);
+		sample_free(&s);
+		rig_free(&r);
+		buf_free(&out);
+		buf_free(&headers);
+	}
+}
+
+static void
+test_tagged_once(void **state)
+{
+	struct buf out = BUF(100000);
+	struct sample s, again;
+	struct plan p;
+	struct rig r;
+
+	(void)state;
+	rig_init(&r);
+	r.stream.list_unsubscribe = UNSUBSCRIBE_REPLACE;
+	sample_init(&s, "X-Campaign: a\nContent-Type: text/html\n", SPAN(LINK));
+	message_tag(&s.message, &r.tagging, &p);
+	message_apply(buf_span(&s.raw), &p, &out);
+	plan_free(&p);
+	again = (struct sample){ .raw = BUF(1000) };
+	assert_true(message_split(buf_span(&out), &again.header, &again.message.nheaders, &again.message.body));
+	again.message.header = again.header;
+	message_tag(&again.message, &r.tagging, &p);
+	assert_string_equal(p.untouched, "already tagged");
+	assert_int_equal(p.nheaders, 0);
+	plan_free(&p);
+	sample_free(&again);
+	sample_free(&s);
+	buf_free(&out);
+	rig_free(&r);
+}
+
+static void
+test_too_many_headers(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	rig_init(&r);
+	for (size_t n = MESSAGE_HEADERS_MAX; n <= MESSAGE_HEADERS_MAX + 1; n++) {
+		struct header *h = calloc(n, sizeof *h);
+		struct message m = { h, n, SPAN(LINK) };
+		struct plan p;
+
+		for (size_t i = 0; i < n; i++)
+			h[i] = (struct header){ SPAN("X-Campaign"), SPAN(" x") };
+		h[0] = (struct header){ SPAN("Content-Type"), SPAN(" text/html") };
+		message_tag(&m, &r.tagging, &p);
+		assert_int_equal(p.untouched == NULL, n == MESSAGE_HEADERS_MAX);
+		assert_int_equal(p.nheaders, n == MESSAGE_HEADERS_MAX ? n : 0);
+		plan_free(&p);
+		free(h);
+	}
+	rig_free(&r);
+}
+
+/* ---- what a token says ---- */
+
+static const struct {
+	const char *name;
+	enum mode opens, links;
+	bool nobody;
+	enum mode open_mode, link_mode;
+	bool open_who, link_who;
+} claims[] = {
+	{ "identified", MODE_IDENTIFIED, MODE_FULL, false, MODE_IDENTIFIED, MODE_FULL, true, true },
+	{ "each axis has its own", MODE_DAYONLY, MODE_ANONYMOUS, false, MODE_DAYONLY, MODE_ANONYMOUS, true, false },
+	{ "several recipients are anonymous", MODE_FULL, MODE_FULL, true, MODE_ANONYMOUS, MODE_ANONYMOUS, false, false },
+};
+
+static void
+test_claims(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT(claims); i++) {
+		struct buf text = BUF(TOKEN_DESTINATION_MAX);
+		struct claim c;
+		struct sample s;
+		struct plan p;
+		struct rig r;
+		struct span b;
+		size_t n = 0;
+
+		rig_init(&r);
+		r.tagging.opens = claims[i].opens;
+		r.tagging.links = claims[i].links;
+		if (claims[i].nobody)
+			r.tagging.who = (struct who){ { 0 } };
+		sample_init(&s, "Content-Type: text/html\n", SPAN("<a href=\"https://e.com/1\">x</a><a href=\"https://e.com/2\">x</a>"));
+		message_tag(&s.message, &r.tagging, &p);
+		b = buf_span(&p.body);
+		assert_int_equal(p.nlinks, 2);
+		assert_span(claims[i].name, p.link[1].destination, SPAN("https://e.com/2"));
+
+		b = span_from(b, span_search(b, SPAN(TRACKING "/c/")) + 1);
+		b = span_from(b, span_search(b, SPAN(TRACKING "/c/")));
+		assert_row(claims[i].name, rig_url(&r, b, &n, &c, &text));
+		assert_row(claims[i].name, c.link == 2 && c.link == p.link[1].no && c.mode == claims[i].link_mode);
+		assert_row(claims[i].name, who_is_nobody(&c.who) == !claims[i].link_who && (c.when == 0) == !claims[i].link_who);
+		assert_row(claims[i].name, c.campaign == r.tagging.campaign);
+
+		b = span_from(b, span_search(b, SPAN(TRACKING "/o/")));
+		assert_row(claims[i].name, rig_url(&r, b, &n, &c, &text));
+		assert_row(claims[i].name, n + 4 <= 100 && span_starts(span_from(b, n), SPAN(".gif\"")));
+		assert_row(claims[i].name, c.mode == claims[i].open_mode && c.text.n == 0);
+		assert_row(claims[i].name, who_is_nobody(&c.who) == !claims[i].open_who && (c.when == 0) == !claims[i].open_who);
+		plan_free(&p);
+		sample_free(&s);
+		rig_free(&r);
+		buf_free(&text);
+	}
+}
+
+static void
+test_same_destination(void **state)
+{
+	struct sample s;
+	struct plan p;
+	struct rig r;
+
+	(void)state;
+	rig_init(&r);
+	sample_init(&s, "Content-Type: text/html\n",
+	    SPAN("<a href='https://e.com/?a&amp;b'>x</a><a href='https://e.com/2'>x</a><a href=\"https://e.com/?a&#38;b\">x</a><a href=https://www.untracked.example>x</a>"));
+	message_tag(&s.message, &r.tagging, &p);
+	assert_int_equal(p.nlinks, 2);
+	assert_int_equal(p.edited_links, 3);
+	assert_int_equal(p.skipped_links, 1);
+	assert_true(p.pixel);
+	assert_int_equal(p.link[0].no, 1);
+	assert_span("the first", p.link[0].destination, SPAN("https://e.com/?a&b"));
+	plan_free(&p);
+	sample_free(&s);
+	rig_free(&r);
+}
+
+/* Many links, all different or all the same: as many as allowed, in no time. */
+static void
+test_many_links(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	rig_init(&r);
+	for (int same = 0; same < 2; same++) {
+		struct buf body = BUF(10000000);
+		clock_t start = clock();
+		struct sample s;
+		struct plan p;
+
+		for (int i = 0; i < MESSAGE_LINKS_MAX + 5; i++)
+			buf_addf(&body, "<a href=\"https://e.com/%d\">x\n", same ? 1 : i);
+		sample_init(&s, "Content-Type: text/html\n", buf_span(&body));
+		message_tag(&s.message, &r.tagging, &p);
+		assert_int_equal(p.edited_links, MESSAGE_LINKS_MAX);
+		assert_int_equal(p.skipped_links, 5);
+		assert_int_equal(p.nlinks, same ? 1 : MESSAGE_LINKS_MAX);
+		assert_true((clock() - start) / CLOCKS_PER_SEC < 5);
+		plan_free(&p);
+		sample_free(&s);
+		buf_free(&body);
+	}
+	rig_free(&r);
+}
+
+static void
+join_soft_breaks(struct span s, struct buf *out)
+{
+	for (size_t i; (i = span_search(s, SPAN("=\r\n"))) < s.n; s = span_from(s, i + 3))
+		buf_add(out, span_cut(s, 0, i));
+	buf_add(out, s);
+}
+
+/* Random destinations, which no compression makes shorter: the longest that fits, and one more byte. */
+static void
+test_long_destinations(void **state)
+{
+	bool tracked = true, seen_limit = false;
+	struct rig r;
+
+	(void)state;
+	rig_init(&r);
+	for (size_t n = 1200; n <= TOKEN_DESTINATION_MAX + 1; n++) {
+		struct buf body = BUF(10000);
+		uint32_t x = 1;
+		struct sample s;
+		struct plan p;
+
+		buf_adds(&body, "<a href=\"https://e.com/");
+		for (size_t i = 14; i < n; i++) {
+			x = x * 1103515245 + 12345;
+			buf_addc(&body, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"[x >> 16 & 63]);
+		}
+		buf_adds(&body, "\">x</a>");
+		sample_init(&s, "Content-Type: text/html\n", buf_span(&body));
+		message_tag(&s.message, &r.tagging, &p);
+		assert_int_equal(p.edited_links + p.skipped_links, 1);
+		if (p.edited_links == 0 && tracked)
+			seen_limit = true;
+		assert_true(tracked || p.edited_links == 0); /* once too long, always too long */
+		tracked = p.edited_links == 1;
+		if (tracked) {
+			struct buf url = BUF(10000);
+
+			join_soft_breaks(buf_span(&p.body), &url);
+			assert_true(span_search(buf_span(&url), SPAN(TRACKING "/c/")) < url.n);
+			assert_true(span_find(span_from(buf_span(&url), span_search(buf_span(&url), SPAN(TRACKING))), '"') <= TRACKED_URL_MAX);
+			buf_free(&url);
+		}
+		plan_free(&p);
+		sample_free(&s);
+		buf_free(&body);
+	}
+	assert_true(seen_limit);
+	rig_free(&r);
+}
+
+/* ---- long lines ---- */
+
+static void
+test_long_line_becomes_qp(void **state)
+{
+	static const struct {
+		const char *name, *header, *edit;
+	} rows[] = {
+		{ "a field is added", "Content-Type: text/html\n", "+Content-Transfer-Encoding: quoted-printable\n" MARK },
+		{ "a field is replaced", "Content-Transfer-Encoding: 8bit\nContent-Type: text/html\n", "=Content-Transfer-Encoding 1: quoted-printable\n" MARK },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct buf body = BUF(100000), headers = BUF(1000);
+		struct sample s;
+		struct plan p;
+		struct rig r;
+
+		rig_init(&r);
+		for (int k = 0; k < 60; k++)
+			buf_addf(&body, "<p>é <a href=\"https://e.com/%d\">x</a>", k);
+		buf_adds(&body, "</body>\r\n");
+		sample_init(&s, rows[i].header, buf_span(&body));
+		message_tag(&s.message, &r.tagging, &p);
+		describe_headers(&r, &p, &headers);
+		assert_span(rows[i].name, buf_span(&headers), span_of(rows[i].edit));
+		for (struct span rest = buf_span(&p.body), line; span_split(&rest, '\n', &line);)
+			assert_row(rows[i].name, line.n <= 77);
+		assert_row(rows[i].name, span_search(buf_span(&p.body), SPAN("=C3=A9")) < p.body.n);
+		plan_free(&p);
+		sample_free(&s);
+		rig_free(&r);
+		buf_free(&body);
+		buf_free(&headers);
+	}
+}
+
+/* ---- splitting and applying ---- */
+
+static const struct {
+	const char *name, *raw, *header, *body; /* header NULL: no message; "name|value/" for each field */
+} splits[] = {
+	{ "LF", "A: b\nC: d\n\nbody\n", "A| b/C| d/", "body\n" },
+	{ "CRLF", "A: b\r\nC: d\r\n\r\nbody\r\n", "A| b/C| d/", "body\r\n" },
+	{ "folded", "A: b\r\n c\r\n\td\r\n\r\nx", "A| b\r\n c\r\n\td/", "x" },
+	{ "an empty value", "A:\n\nx", "A|/", "x" },
+	{ "a colon in the value", "A: b:c\n\nx", "A| b:c/", "x" },
+	{ "no leading space", "A:b\n\nx", "A|b/", "x" },
+	{ "space before the colon", "A : b\n\nx", "A| b/", "x" },
+	{ "no body", "A: b\n", "A| b/", "" },
+	{ "no body and no line break", "A: b", "A| b/", "" },
+	{ "a line that is no field starts the body", "A: b\nhello\n", "A| b/", "hello\n" },
+	{ "nothing", "", NULL, NULL },
+	{ "no field", "hello\n", NULL, NULL },
+	{ "a body only", "\nhello", NULL, NULL },
+	{ "a continuation first", " a: b\n\n", NULL, NULL },
+};
+
+static void
+test_split(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT(splits); i++) {
+		struct buf out = BUF(1000);
+		struct header *h = NULL;
+		struct plan none = { 0 };
+		struct span body;
+		size_t n;
+
+		if (!message_split(span_of(splits[i].raw), &h, &n, &body)) {
+			assert_row(splits[i].name, splits[i].header == NULL);
+		} else {
+			assert_row(splits[i].name, splits[i].header != NULL);
+			for (size_t k = 0; k < n; k++) {
+				buf_add(&out, h[k].name);
+				buf_addc(&out, '|');
+				buf_add(&out, h[k].value);
+				buf_addc(&out, '/');
+			}
+			assert_span(splits[i].name, buf_span(&out), span_of(splits[i].header));
+			assert_span(splits[i].name, body, span_of(splits[i].body));
+		}
+		buf_clear(&out);
+		message_apply(span_of(splits[i].raw), &none, &out);
+		assert_span(splits[i].name, buf_span(&out), span_of(splits[i].raw));
+		free(h);
+		buf_free(&out);
+	}
+}
+
+static void
+test_split_limit(void **state)
+{
+	struct buf raw = BUF(100000);
+	struct header *h = NULL;
+	struct span body;
+	size_t n;
+
+	(void)state;
+	for (int i = 0; i < MESSAGE_HEADERS_MAX; i++)
+		buf_adds(&raw, "A: b\n");
+	assert_true(message_split(buf_span(&raw), &h, &n, &body));
+	assert_int_equal(n, MESSAGE_HEADERS_MAX);
+	free(h);
+	buf_adds(&raw, "A: b\n");
+	assert_false(message_split(buf_span(&raw), &h, &n, &body));
+	buf_free(&raw);
+}
+
+static void
+test_apply(void **state)
+{
+	char a[] = "a", b[] = "B", value[] = "new", empty[] = "";
+	struct header_edit edits[] = {
+		{ HEADER_DELETE, 3, a, empty }, { HEADER_DELETE, 1, a, empty }, { HEADER_REPLACE, 1, b, value },
+		{ HEADER_ADD, 0, a, value },
+	};
+	struct plan p = { .header = edits, .nheaders = COUNT(edits) };
+	struct buf out = BUF(1000);
+
+	(void)state;
+	message_apply(SPAN("A: 1\r\nb: x\r\n y\r\nA: 2\r\nA: 3\r\n\r\nbody"), &p, &out);
+	assert_span("CRLF", buf_span(&out), SPAN("b: new\r\nA: 2\r\na: new\r\n\r\nbody"));
+	buf_clear(&out);
+	message_apply(SPAN("A: 1\nb: x\nA: 2\nA: 3"), &p, &out);
+	assert_span("LF, the header cut off", buf_span(&out), SPAN("b: new\nA: 2\na: new\n"));
+	buf_clear(&out);
+	message_apply(SPAN("A: 1\nb: x\nA: 2\nA: 3\nno field\n"), &p, &out);
+	assert_span("a body without a blank line", buf_span(&out), SPAN("b: new\nA: 2\na: new\n\nno field\n"));
+	buf_free(&out);
+}
+
+/* ---- the messages in tests/data ---- */
+
+static struct buf
+read_file(const char *dir, const char *name)
+{
+	struct buf b = BUF(10000000);
+	char path[1024];
+	size_t n;
+	FILE *f;
+
+	snprintf(path, sizeof path, "%s/%s", dir, name);
+	f = fopen(path, "rb");
+	assert_non_null(f);
+	while ((n = fread(buf_room(&b, 65536), 1, 65536, f)) > 0)
+		buf_grew(&b, n);
+	fclose(f);
+	return b;
+}
+
+/* What is not tagged is the same; what is, has no line that is longer than allowed, and lines without edits are there still. */
+static void
+check_file(struct rig *r, const char *name, struct span raw)
+{
+	struct header *h = NULL;
+	struct buf out = BUF(20000000);
+	struct message m;
+	struct plan p;
+
+	assert_row(name, message_split(raw, &h, &m.nheaders, &m.body));
+	m.header = h;
+	message_tag(&m, &r->tagging, &p);
+	message_apply(raw, &p, &out);
+	if (p.untouched != NULL)
+		assert_span(name, buf_span(&out), raw);
+	else
+		for (struct span rest = buf_span(&p.body), line; p.body_changed && span_split(&rest, '\n', &line);)
+			assert_row(name, line.n <= 999 || span_search(raw, line) < raw.n);
+	plan_free(&p);
+	free(h);
+	buf_free(&out);
+}
+
+static void
+test_files(void **state)
+{
+	const char *top = getenv("top_srcdir");
+	char dir[512];
+	struct dirent *e;
+	unsigned files = 0;
+	struct rig r;
+	DIR *d;
+
+	(void)state;
+	rig_init(&r);
+	snprintf(dir, sizeof dir, "%s/tests/data/messages", top ? top : ".");
+	d = opendir(dir);
+	assert_non_null(d);
+	while ((e = readdir(d)) != NULL) {
+		struct buf raw;
+
+		if (!span_ends(span_of(e->d_name), SPAN(".eml")))
+			continue;
+		raw = read_file(dir, e->d_name);
+		r.tagging.opens = r.tagging.links = MODE_IDENTIFIED;
+		check_file(&r, e->d_name, buf_span(&raw));
+		r.tagging.opens = r.tagging.links = MODE_OFF;
+		check_file(&r, e->d_name, buf_span(&raw));
+		buf_free(&raw);
+		files++;
+	}
+	closedir(d);
+	assert_true(files >= 12);
+	rig_free(&r);
+}
+
+/* Modes off and no header to add: the very same bytes, whatever the message. */
+static void
+test_nothing_to_do(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	rig_init(&r);
+	r.tagging.opens = r.tagging.links = MODE_OFF;
+	for (size_t i = 0; i < COUNT(messages); i++) {
+		struct sample s;
+		struct plan p;
+
+		sample_init(&s, messages[i].header[0] ? messages[i].header : "Subject: x\n", span_of(messages[i].body));
+		message_tag(&s.message, &r.tagging, &p);
+		assert_row(messages[i].name, p.untouched != NULL && !p.body_changed && p.nheaders == 0);
+		plan_free(&p);
+		sample_free(&s);
+	}
+	rig_free(&r);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_links), cmocka_unit_test(test_pixels), cmocka_unit_test(test_messages),
+		cmocka_unit_test(test_headers), cmocka_unit_test(test_tagged_once), cmocka_unit_test(test_too_many_headers),
+		cmocka_unit_test(test_claims), cmocka_unit_test(test_same_destination), cmocka_unit_test(test_many_links),
+		cmocka_unit_test(test_long_destinations), cmocka_unit_test(test_long_line_becomes_qp),
+		cmocka_unit_test(test_split), cmocka_unit_test(test_split_limit), cmocka_unit_test(test_apply), cmocka_unit_test(test_files),
+		cmocka_unit_test(test_nothing_to_do),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
