@@ -1,0 +1,131 @@
+#!/bin/sh
+# layers.sh -- the layers of the design, as includes: arrows point down only, and each library has one home.
+#
+# Every module has a number below.  A file may include a header of its own
+# module, of any lower layer, and of its own layer where the row says so.
+set -eu
+cd "${top_srcdir:-$(dirname "$0")/..}"
+
+# layer modules
+layers='
+0 common/span common/buf common/mem common/text common/log
+1 common/codec common/conf common/keys common/addr common/who common/token common/privacy common/robot common/touch
+1 common/profile common/engage
+2 common/store common/writer common/fold common/setup common/proc
+3 milter/message milter/mime milter/html milter/charref milter/splice milter/select
+3 tracker/http tracker/hit cli/print
+4 milter/filter milter/main tracker/loop tracker/conn tracker/main cli/main cli/cli cli/cmd_*
+'
+
+# header: the files (shell patterns) that may include it
+homes='
+lmdb.h: common/store.c
+libmilter/*: milter/filter.c milter/filter.h milter/main.c
+event2/*: tracker/loop.[ch] tracker/conn.[ch] tracker/main.c
+event.h:
+evhttp.h:
+openssl/*: common/token.c common/addr.c
+idn2.h: common/addr.c
+unicase.h: common/addr.c
+unictype.h: common/addr.c
+uninorm.h: common/addr.c
+unistr.h: common/addr.c
+jansson.h: cli/cmd_import.c
+syslog.h: common/log.c milter/main.c
+'
+
+# What a pure module has no business with: clocks, sockets, files, threads, logs.
+pure='common/span common/buf common/text common/codec common/keys common/addr common/token common/privacy common/robot
+	common/touch common/profile common/engage milter/message milter/mime milter/html milter/charref milter/splice
+	milter/select tracker/http tracker/hit'
+effects='time.h sys/time.h unistd.h fcntl.h sys/socket.h netdb.h poll.h pthread.h sys/stat.h dirent.h common/log.h'
+# ... with these exceptions: inet_pton is arithmetic, and text breaks times down.
+allowed=' common/text.c:time.h '
+
+faults=$(mktemp)
+trap 'rm -f "$faults"' EXIT
+fault() {
+	echo "$1: $2" >>"$faults"
+}
+
+layer_of() {
+	module=${1%.[ch]}
+	while read -r number modules; do
+		for m in $modules; do
+			case $module in
+			$m) echo "$number"; return ;;
+			esac
+		done
+	done <<EOT
+$layers
+EOT
+}
+
+files=$(find common milter tracker cli -name '*.[ch]' | sort)
+[ -n "$files" ] || { echo "layers.sh: no source files in $PWD" >&2; exit 1; }
+
+set -f	# patterns in the tables are for `case`
+for file in $files; do
+	part=${file%%/*}
+	layer=$(layer_of "$file")
+	if [ -z "$layer" ]; then
+		fault "$file:1" "has no layer; give it one in tests/layers.sh"
+		continue
+	fi
+	includes=$(sed -n 's/^[ 	]*#[ 	]*include[ 	]*[<"]\([^>"]*\)[>"].*/\1/p' "$file" | sort -u)
+	for include in $includes; do
+		at="$file:$(grep -n "include[ 	]*[<\"]$include[>\"]" "$file" | head -n 1 | cut -d : -f 1)"
+		case $include in
+		common/* | milter/* | tracker/* | cli/*)
+			other=${include%%/*}
+			below=$(layer_of "$include")
+			if [ -z "$below" ]; then
+				fault "$at" "$include has no layer"
+			elif [ "$below" -gt "$layer" ]; then
+				fault "$at" "layer $layer includes layer $below: $include"
+			fi
+			case $part:$other:$file:$include in
+			"$part:$part:"* | *:common:*) ;;
+			cli:milter:cli/cmd_tag.c:milter/message.h | cli:milter:cli/cmd_tag.c:milter/select.h) ;;
+			*) fault "$at" "$part includes $other: $include" ;;
+			esac
+			;;
+		*/*.h | *.h)
+			[ -e "$part/$include" ] && fault "$at" "say \"$part/$include\", so that the layer shows"
+			;;
+		esac
+
+		while IFS=: read -r header where; do
+			[ -n "$header" ] || continue
+			case $include in
+			$header)
+				home=no
+				for w in $where; do
+					case $file in
+					$w) home=yes ;;
+					esac
+				done
+				[ $home = yes ] || fault "$at" "$include has its home elsewhere:${where:- nowhere}"
+				;;
+			esac
+		done <<EOT
+$homes
+EOT
+
+		for m in $pure; do
+			[ "${file%.[ch]}" = "$m" ] || continue
+			for effect in $effects; do
+				case "$include $allowed" in
+				"$effect "*" $file:$effect "*) ;;
+				"$effect "*) fault "$at" "a pure module includes $include" ;;
+				esac
+			done
+		done
+	done
+done
+
+if [ -s "$faults" ]; then
+	cat "$faults"
+	exit 1
+fi
+echo "layers.sh: $(echo "$files" | wc -l) files, every arrow points down"
