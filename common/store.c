@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
 #include <lmdb.h>
@@ -23,6 +24,9 @@
 #define DEFAULT_SIZE ((uint64_t)64 << 30)
 #define MAX_READERS 1024 /* LMDB's 126 run out: milter threads times processes */
 #define WALK_RENEW 1000
+#define TRY_PAGES 16                      /* room for this much is enough to go on */
+#define LOCK_BYTES (128 * 1024)           /* more than LMDB's lock file with MAX_READERS takes */
+#define RESERVE_MAX ((uint64_t)256 << 20) /* more than one batch of touches can copy and add */
 
 /*
  * One LMDB file.  The lock is shared by everybody inside a transaction; only
@@ -154,6 +158,39 @@ say(struct buf *why, const char *path, const char *what)
 	return false;
 }
 
+/*
+ * A descriptor below 3 is where lines for people go.  When the program was
+ * started without them, ours would be next in line, and the first log line
+ * would be written over the start of a database.
+ */
+static bool
+hold_standard(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) == -1 && open("/dev/null", O_RDWR) != fd) /* the lowest that is free */
+			return false;
+	return true;
+}
+
+/*
+ * LMDB's lock file is mapped memory with holes.  On a full disk a reader in
+ * a slot that nobody used before would die of SIGBUS, so it gets its blocks
+ * now; where that cannot be done, it is as before.  Not once LMDB has it
+ * open: closing any descriptor of a file ends the process's locks on it.
+ */
+static void
+fill_lock_file(const char *path)
+{
+	char lock[PATH_MAX + 8];
+	int fd;
+
+	snprintf(lock, sizeof lock, "%s-lock", path);
+	if ((fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0660)) < 0)
+		return;
+	(void)fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, LOCK_BYTES);
+	close(fd);
+}
+
 static bool
 env_open(struct env *e, const struct store_options *o, uint64_t size, struct buf *why)
 {
@@ -166,6 +203,7 @@ env_open(struct env *e, const struct store_options *o, uint64_t size, struct buf
 		return say(why, path, errno == ENOENT ? "no such file; has a daemon ever run with this data_dir?" : strerror(errno));
 	if ((rc = mdb_env_create(&e->env)) != 0)
 		return say(why, path, mdb_strerror(rc));
+	fill_lock_file(path);
 	if ((rc = mdb_env_set_maxreaders(e->env, MAX_READERS)) != 0 || (rc = mdb_env_set_maxdbs(e->env, 8)) != 0 ||
 	    (rc = mdb_env_set_mapsize(e->env, size ? size : DEFAULT_SIZE)) != 0 ||
 	    (rc = mdb_env_open(e->env, path, MDB_NOSUBDIR | MDB_NOTLS, 0660)) != 0)
@@ -184,6 +222,7 @@ static const struct table facts_tables[] = {
 	{ "streams", offsetof(struct store, streams) }, { "days", offsetof(struct store, days) },
 	{ "meta", offsetof(struct store, facts_meta) }, { NULL, 0 }
 };
+#define FACTS_DBIS (2 + sizeof facts_tables / sizeof *facts_tables - 1) /* LMDB's own two come first */
 static const struct table state_tables[] = {
 	{ "people", offsetof(struct store, people) }, { "subscriptions", offsetof(struct store, subscriptions) },
 	{ "campaigns", offsetof(struct store, counters) }, { "links", offsetof(struct store, link_counters) },
@@ -270,6 +309,59 @@ env_prepare(struct store *s, struct env *e, const struct table *tables, const MD
 	return check_schema(e, *meta, create, why);
 }
 
+/*
+ * The last number given out.  Tidying may have removed the last touch, so
+ * the row alone does not tell: everything up to "tidied" was given out too,
+ * and "given" (see catch_up).
+ */
+static int
+last_seq(struct store *s, MDB_txn *txn, uint64_t *out)
+{
+	uint64_t given = 0;
+	MDB_cursor *cursor;
+	MDB_val k, v;
+	int rc = get_meta(txn, s->facts_meta, "tidied", out);
+
+	if (rc != 0 || (rc = get_meta(txn, s->facts_meta, "given", &given)) != 0 ||
+	    (rc = mdb_cursor_open(txn, s->touches, &cursor)) != 0)
+		return rc;
+	if (given > *out)
+		*out = given;
+	rc = mdb_cursor_get(cursor, &k, &v, MDB_LAST);
+	mdb_cursor_close(cursor);
+	if (rc == 0 && k.mv_size == 8 && get_be(k.mv_data, 8) > *out)
+		*out = get_be(k.mv_data, 8);
+	return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+/*
+ * Facts that were lost, or came back from an older copy, are behind their
+ * sums.  A number that was summed up already must not be given out again: no
+ * fold would ever look at its touch.
+ */
+static bool
+catch_up(struct store *s, struct buf *why)
+{
+	uint64_t folded = store_folded(s), last;
+	MDB_txn *txn;
+	int rc;
+
+	if (store_last(s) >= folded)
+		return true;
+	if ((rc = env_begin(&s->facts, 0, &txn)) != 0)
+		return say(why, s->facts.name, mdb_strerror(rc));
+	if ((rc = last_seq(s, txn, &last)) == 0 && last < folded) {
+		log_warn("store: %s ends at touch %llu, the sums at %llu: touches were lost; new ones count from there on",
+		    s->facts.name, (unsigned long long)last, (unsigned long long)folded);
+		rc = put_meta(txn, s->facts_meta, "given", folded);
+	}
+	if (rc == 0)
+		rc = env_commit(&s->facts, txn);
+	else
+		env_end(&s->facts, txn);
+	return rc == 0 || say(why, s->facts.name, mdb_strerror(rc));
+}
+
 struct store *
 store_open(const struct store_options *o, struct buf *why)
 {
@@ -279,9 +371,12 @@ store_open(const struct store_options *o, struct buf *why)
 	s->state.name = "state.mdb";
 	pthread_rwlock_init(&s->facts.lock, NULL);
 	pthread_rwlock_init(&s->state.lock, NULL);
-	if (env_open(&s->facts, o, o->facts_size, why) && env_open(&s->state, o, o->state_size, why) &&
+	if (!hold_standard())
+		say(why, "/dev/null", strerror(errno));
+	else if (env_open(&s->facts, o, o->facts_size, why) && env_open(&s->state, o, o->state_size, why) &&
 	    env_prepare(s, &s->facts, facts_tables, &s->facts_meta, o->create, why) &&
-	    env_prepare(s, &s->state, state_tables, &s->state_meta, o->create, why))
+	    env_prepare(s, &s->state, state_tables, &s->state_meta, o->create, why) &&
+	    (!o->create || catch_up(s, why)))
 		return s;
 	store_close(s);
 	return NULL;
@@ -351,26 +446,6 @@ store_sizes(struct store *s, struct store_size *facts, struct store_size *state)
 
 /* ---- facts: writing ---- */
 
-/*
- * The last number given out.  Tidying may have removed the last touch, so
- * the row alone does not tell: everything up to "tidied" was given out too.
- */
-static int
-last_seq(struct store *s, MDB_txn *txn, uint64_t *out)
-{
-	MDB_cursor *cursor;
-	MDB_val k, v;
-	int rc = get_meta(txn, s->facts_meta, "tidied", out);
-
-	if (rc != 0 || (rc = mdb_cursor_open(txn, s->touches, &cursor)) != 0)
-		return rc;
-	rc = mdb_cursor_get(cursor, &k, &v, MDB_LAST);
-	mdb_cursor_close(cursor);
-	if (rc == 0 && k.mv_size == 8 && get_be(k.mv_data, 8) > *out)
-		*out = get_be(k.mv_data, 8);
-	return rc == MDB_NOTFOUND ? 0 : rc;
-}
-
 static int
 put_first(MDB_txn *txn, MDB_dbi dbi, MDB_val k, MDB_val v)
 {
@@ -438,6 +513,32 @@ put_touch(struct store *s, MDB_txn *txn, uint64_t seq, const struct touch *t)
 	return mdb_put(txn, s->touches, &k, &v, MDB_APPEND);
 }
 
+/*
+ * To remove something LMDB must copy pages first, so a file without a free
+ * page could never be tidied, and would be full for ever.  Touches therefore
+ * leave some room for that, counted in pages that hold something as of txn,
+ * and `more` besides.
+ */
+static int
+keep_reserve(struct store *s, MDB_txn *txn, uint64_t more)
+{
+	uint64_t used = 2, limit, reserve;
+	MDB_envinfo info;
+	MDB_stat st;
+	int rc;
+
+	if ((rc = mdb_env_info(s->facts.env, &info)) != 0)
+		return rc;
+	for (MDB_dbi dbi = 0; dbi < FACTS_DBIS; dbi++) {
+		if ((rc = mdb_stat(txn, dbi, &st)) != 0)
+			return rc;
+		used += st.ms_branch_pages + st.ms_leaf_pages + st.ms_overflow_pages;
+	}
+	limit = info.me_mapsize / st.ms_psize;
+	reserve = limit / 8 < RESERVE_MAX / st.ms_psize ? limit / 8 : RESERVE_MAX / st.ms_psize;
+	return used + more + reserve > limit ? MDB_MAP_FULL : 0;
+}
+
 enum store_result
 store_append(struct store *s, const struct record *r, size_t n, uint64_t *last)
 {
@@ -454,11 +555,29 @@ store_append(struct store *s, const struct record *r, size_t n, uint64_t *last)
 			rc = put_touch(s, txn, ++seq, &r[i].touch);
 	}
 	if (rc == 0)
+		rc = keep_reserve(s, txn, 0);
+	if (rc == 0)
 		rc = env_commit(&s->facts, txn);
 	else
 		env_end(&s->facts, txn);
 	if (rc == 0 && last != NULL)
 		*last = seq;
+	return result(&s->facts, rc, "write");
+}
+
+/* The same number over and over: a page and its way up are written and flushed all the same. */
+enum store_result
+store_try(struct store *s)
+{
+	MDB_txn *txn;
+	int rc;
+
+	if ((rc = env_begin(&s->facts, 0, &txn)) != 0)
+		return result(&s->facts, rc, "write");
+	if ((rc = put_meta(txn, s->facts_meta, "tried", 1)) == 0 && (rc = keep_reserve(s, txn, TRY_PAGES)) == 0)
+		rc = env_commit(&s->facts, txn);
+	else
+		env_end(&s->facts, txn);
 	return result(&s->facts, rc, "write");
 }
 
@@ -1157,7 +1276,9 @@ take_days(struct store *s, MDB_txn *txn, uint64_t *from, uint64_t folded, size_t
 	}
 	mdb_cursor_close(cursor);
 	if (rc == MDB_NOTFOUND) {
-		*from = folded; /* numbers in between were taken out before */
+		/* Numbers in between were taken out before; another process may even have got further. */
+		if (*from < folded)
+			*from = folded;
 		rc = 0;
 	}
 	return rc;
@@ -1183,6 +1304,9 @@ take_old(struct store *s, MDB_txn *txn, uint64_t folded, int64_t before, size_t 
 		if (!change)
 			break;
 		*last = get_be(k.mv_data, 8);
+		/* take_days may not have come this far. */
+		if (touch_unpack(&t, val_span(v)) && is_day_only(&t) && (rc = keep_day(s, txn, &t)) != 0)
+			break;
 		if ((rc = mdb_cursor_del(cursor, 0)) != 0)
 			break;
 	}
@@ -1260,11 +1384,17 @@ store_tidy(struct store *s, int64_t before, size_t max, bool *more)
 	*more = false;
 	if ((r = tidy_look(s, folded, before, max, &days, &old, more)) != STORE_OK || (!days && !old))
 		return r;
-	if ((rc = env_begin(&s->facts, 0, &txn)) != 0)
-		return result(&s->facts, rc, "write");
-	if ((rc = tidy_do(s, txn, folded, before, max, days, old, more)) == 0)
-		rc = env_commit(&s->facts, txn);
-	else
-		env_end(&s->facts, txn);
+	for (;; max /= 8) {
+		if ((rc = env_begin(&s->facts, 0, &txn)) != 0)
+			return result(&s->facts, rc, "write");
+		if ((rc = tidy_do(s, txn, folded, before, max, days, old, more)) == 0)
+			rc = env_commit(&s->facts, txn);
+		else
+			env_end(&s->facts, txn);
+		/* With little room left: in small steps, each of which makes more. */
+		if (rc != MDB_MAP_FULL || max < 8)
+			break;
+		*more = true;
+	}
 	return result(&s->facts, rc, "tidy");
 }

@@ -46,8 +46,11 @@ bool store_become_owner(const char *dir, struct buf *why);
  * *last (may be NULL) is the sequence number of the last one.  Sequence
  * numbers start at 1 and follow commit order over all threads and
  * processes.  A record whose touch has kind 0 writes its names only.
+ * STORE_FULL comes a little before the file's limit: store_tidy needs room.
  */
 enum store_result store_append(struct store *, const struct record *, size_t n, uint64_t *last);
+/* Could touches be written now?  Writes and flushes, but adds nothing. */
+enum store_result store_try(struct store *);
 
 struct numbered {
 	uint64_t seq;

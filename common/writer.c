@@ -1,5 +1,6 @@
 #include "common/writer.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <time.h>
@@ -56,6 +57,15 @@ write_batch(struct writer *w, const struct deed *first, size_t n)
 	return store_append(w->store, w->batch, n, NULL) == STORE_OK;
 }
 
+/* The lock is held. */
+static void
+set_failing(struct writer *w, bool failing)
+{
+	if (w->stats.failing && !failing)
+		log_info("store: touches are recorded again, %llu were lost", (unsigned long long)w->stats.lost);
+	w->stats.failing = failing;
+}
+
 static void
 count_batch(struct writer *w, size_t n, bool durable)
 {
@@ -66,10 +76,35 @@ count_batch(struct writer *w, size_t n, bool durable)
 		w->stats.durable += n;
 	else
 		w->stats.lost += n;
-	if (w->stats.failing && durable)
-		log_info("store: touches are recorded again, %llu were lost", (unsigned long long)w->stats.lost);
-	w->stats.failing = !durable;
+	set_failing(w, !durable);
 	pthread_mutex_unlock(&w->lock);
+}
+
+/*
+ * Waits for a deed or the end; the lock is held.  After a failure it looks
+ * every second whether writing works again: whoever sends hits only where
+ * /readyz says yes would never send the one that shows it.
+ */
+static void
+wait_for_work(struct writer *w)
+{
+	struct timespec until;
+	bool good;
+
+	while (w->first == NULL && !w->stopping) {
+		if (!w->stats.failing) {
+			pthread_cond_wait(&w->wake, &w->lock);
+			continue;
+		}
+		clock_gettime(CLOCK_MONOTONIC, &until);
+		until.tv_sec++;
+		if (pthread_cond_timedwait(&w->wake, &w->lock, &until) != ETIMEDOUT)
+			continue;
+		pthread_mutex_unlock(&w->lock);
+		good = store_try(w->store) == STORE_OK;
+		pthread_mutex_lock(&w->lock);
+		set_failing(w, !good);
+	}
 }
 
 static void *
@@ -82,8 +117,7 @@ run(void *arg)
 
 	for (;;) {
 		pthread_mutex_lock(&w->lock);
-		while (w->first == NULL && !w->stopping)
-			pthread_cond_wait(&w->wake, &w->lock);
+		wait_for_work(w);
 		if (w->first == NULL) {
 			pthread_mutex_unlock(&w->lock);
 			return NULL;
@@ -104,11 +138,15 @@ struct writer *
 writer_start(struct store *s)
 {
 	struct writer *w = xcalloc(1, sizeof *w);
+	pthread_condattr_t attr;
 
 	w->store = s;
 	w->end = &w->first;
 	pthread_mutex_init(&w->lock, NULL);
-	pthread_cond_init(&w->wake, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&w->wake, &attr);
+	pthread_condattr_destroy(&attr);
 	if (pthread_create(&w->thread, NULL, run, w) != 0)
 		fatal("cannot start the writer's thread");
 	return w;

@@ -42,7 +42,7 @@ enum writer_result writer_write(struct writer *, const struct record *, size_t n
 struct writer_stats {
 	uint64_t durable, lost, refused, batches; /* touches, except batches */
 	uint64_t waiting;
-	bool failing; /* the last batch was not written */
+	bool failing; /* the last batch was not written, and writing does not work again yet */
 };
 void writer_stats(struct writer *, struct writer_stats *);
 

@@ -1,5 +1,6 @@
 /* loop.c -- N event loops, each with its own listeners on the same addresses. */
 #include <errno.h>
+#include <limits.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <sched.h>
@@ -299,7 +300,8 @@ accept_one(struct inlet *in)
 	}
 	count(&l->counters.accepted);
 
-	unsigned max = l->setup->conf->max_connections;
+	/* Strangers who take all places must not blind the administrator. */
+	unsigned max = in->admin ? UINT_MAX : l->setup->conf->max_connections;
 
 	if (!server_enter(l->server, max) && !(close_oldest_idle(l) && server_enter(l->server, max))) {
 		turn_away(l, fd);

@@ -1,6 +1,7 @@
 /* The two files on disk: order, names, walks, limits, other processes. */
 #include "common/store.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/stat.h>
@@ -547,6 +548,138 @@ old_touches_go_when_they_are_summed_up(void **state)
 	temp_remove(dir);
 }
 
+/* To delete takes pages, too: a file that is full to the last one would stay so for ever. */
+static void
+a_full_file_can_be_tidied_and_goes_on(void **state)
+{
+	char *dir = temp_make();
+	struct store *s = open_store(dir, MB);
+	struct record *r = calloc(1000, sizeof *r);
+	struct numbered one;
+	uint64_t last = 0;
+	bool more;
+	size_t n;
+
+	(void)state;
+	/* half of them leave a day behind, which takes room of its own */
+	for (unsigned i = 0; i < 1000; i++)
+		r[i] = i % 2 ? click(i, 1) : day_open(i, 1);
+	for (int round = 0; round < 3; round++) {
+		for (size_t batch = 1000; batch > 0; batch /= 10)
+			while (store_append(s, r, batch, &last) == STORE_OK)
+				;
+		set_folded(s, last);
+		do
+			assert_int_equal(store_tidy(s, INT64_MAX, 20000, &more), STORE_OK);
+		while (more);
+		assert_int_equal(store_touches(s, 0, &one, 1, &n), STORE_OK);
+		assert_int_equal(n, 0);
+	}
+	assert_int_equal(store_append(s, r, 1000, NULL), STORE_OK);
+	free(r);
+	store_close(s);
+	temp_remove(dir);
+}
+
+static bool
+count_any_day(void *arg, const struct who *w, uint32_t day)
+{
+	(void)w;
+	(void)day;
+	++*(unsigned *)arg;
+	return true;
+}
+
+/* Pruning gets further than the search for days does when that took some out in between. */
+static void
+an_old_day_is_kept_when_its_touch_goes(void **state)
+{
+	char *dir = temp_make();
+	struct store *s = open_store(dir, 64 * MB);
+	struct record r[] = { day_open(1, 1), click(2, 1), day_open(3, 1), click(4, 1) };
+	unsigned days = 0;
+	bool more;
+
+	(void)state;
+	assert_int_equal(store_append(s, r, 4, NULL), STORE_OK);
+	set_folded(s, 4);
+	do
+		assert_int_equal(store_tidy(s, INT64_MAX, 2, &more), STORE_OK);
+	while (more);
+	assert_int_equal(store_each_day(s, count_any_day, &days), STORE_OK);
+	assert_int_equal(days, 2);
+	store_close(s);
+	temp_remove(dir);
+}
+
+static void
+facts_that_were_lost_do_not_take_new_ones_along(void **state)
+{
+	char *dir = temp_make(), path[600];
+	struct store *s = open_store(dir, 64 * MB);
+	struct record r[] = { click(1, 1), click(2, 1), click(3, 1) };
+	uint64_t last;
+
+	(void)state;
+	assert_int_equal(store_append(s, r, 3, NULL), STORE_OK);
+	set_folded(s, 3);
+	store_close(s);
+	snprintf(path, sizeof path, "%s/facts.mdb", dir);
+	assert_int_equal(unlink(path), 0);
+
+	s = open_store(dir, 64 * MB);
+	assert_int_equal(store_last(s), 3);
+	assert_int_equal(store_append(s, r, 1, &last), STORE_OK);
+	assert_int_equal(last, 4); /* 1 would never be summed up */
+	store_close(s);
+	temp_remove(dir);
+}
+
+/* In a program that was started without standard error the first log line would go to a database. */
+static void
+no_database_is_standard_error(void **state)
+{
+	char *dir = temp_make();
+	struct stat st, file;
+	struct store *s;
+	int saved = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 10), bad = 0;
+	char path[600];
+
+	(void)state;
+	assert_true(saved >= 0);
+	close(STDERR_FILENO);
+	s = open_store(dir, 64 * MB);
+	bad += fstat(STDERR_FILENO, &st) != 0;
+	for (int i = 0; i < 4; i++) {
+		static const char *const names[] = { "facts.mdb", "facts.mdb-lock", "state.mdb", "state.mdb-lock" };
+
+		snprintf(path, sizeof path, "%s/%s", dir, names[i]);
+		bad += stat(path, &file) != 0 || (file.st_dev == st.st_dev && file.st_ino == st.st_ino);
+	}
+	dup2(saved, STDERR_FILENO);
+	close(saved);
+	assert_int_equal(bad, 0);
+	store_close(s);
+	temp_remove(dir);
+}
+
+/* A hole in there is a SIGBUS when a full disk meets many readers. */
+static void
+the_lock_file_has_no_holes(void **state)
+{
+	char *dir = temp_make(), path[600];
+	struct store *s = open_store(dir, 64 * MB);
+	struct stat st;
+
+	(void)state;
+	snprintf(path, sizeof path, "%s/facts.mdb-lock", dir);
+	assert_int_equal(stat(path, &st), 0);
+	assert_true(st.st_size <= 128 * 1024); /* LOCK_BYTES */
+	assert_true((int64_t)st.st_blocks * 512 >= st.st_size);
+	store_close(s);
+	temp_remove(dir);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -563,6 +696,11 @@ main(int argc, char **argv)
 		cmocka_unit_test(a_reader_of_nothing_is_told_so),
 		cmocka_unit_test(days_leave_the_row_once_they_are_summed_up),
 		cmocka_unit_test(old_touches_go_when_they_are_summed_up),
+		cmocka_unit_test(a_full_file_can_be_tidied_and_goes_on),
+		cmocka_unit_test(an_old_day_is_kept_when_its_touch_goes),
+		cmocka_unit_test(facts_that_were_lost_do_not_take_new_ones_along),
+		cmocka_unit_test(no_database_is_standard_error),
+		cmocka_unit_test(the_lock_file_has_no_holes),
 	};
 
 	if (argc == 3 && strcmp(argv[1], "grow") == 0)

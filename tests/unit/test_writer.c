@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <sys/stat.h>
 
+#include "common/fold.h"
 #include "tests/unit/unit.h"
 
 #define MB ((uint64_t)1 << 20)
@@ -140,6 +141,37 @@ a_full_store_says_lost_and_goes_on(void **state)
 	end(&f);
 }
 
+/* Nobody sends hits to a tracker that is not ready: it has to find out by itself. */
+static void
+a_failure_ends_without_a_hit(void **state)
+{
+	struct fixture f = start(MB);
+	struct record *many = calloc(2000, sizeof *many), one = touch_of(1);
+	struct writer_stats stats;
+	bool more;
+
+	(void)state;
+	for (int i = 0; i < 2000; i++)
+		many[i] = touch_of(1);
+	while (writer_write(f.w, many, 2000, 60000) == WRITER_DURABLE)
+		;
+	while (writer_write(f.w, &one, 1, 60000) == WRITER_DURABLE)
+		;
+	sleep(2);
+	writer_stats(f.w, &stats);
+	assert_true(stats.failing); /* as full as before */
+	assert_int_equal(fold_all(f.s), STORE_OK);
+	assert_int_equal(store_tidy(f.s, 2000, 20000, &more), STORE_OK);
+	for (int i = 0; i < 50 && stats.failing; i++) {
+		usleep(100000);
+		writer_stats(f.w, &stats);
+	}
+	assert_false(stats.failing);
+	assert_int_equal(writer_write(f.w, many, 2000, 60000), WRITER_DURABLE);
+	free(many);
+	end(&f);
+}
+
 static void
 too_much_is_refused(void **state)
 {
@@ -163,6 +195,7 @@ main(void)
 		cmocka_unit_test(one_who_gives_up_waiting_loses_nothing),
 		cmocka_unit_test(a_flush_is_shared),
 		cmocka_unit_test(a_full_store_says_lost_and_goes_on),
+		cmocka_unit_test(a_failure_ends_without_a_hit),
 		cmocka_unit_test(too_much_is_refused),
 	};
 
