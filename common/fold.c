@@ -270,19 +270,21 @@ add_links(struct batch *b)
 	}
 }
 
-/* ---- days that were taken out of the facts (store_tidy) ---- */
+/* ---- what stayed of touches that were taken out of the facts (store_tidy) ---- */
 
+/* Maxima only: to add one that is still among the facts, or twice, changes nothing. */
 static bool
-add_day(void *arg, const struct who *who, uint32_t day)
+add_kept(void *arg, const struct touch *t)
 {
 	struct batch *b = arg;
-	struct touch t = { .kind = TOUCH_OPEN, .mode = MODE_DAYONLY, .verdict = ROBOT_HUMAN, .who = *who, .when = day * DAY_MS };
 	struct profile p;
 
-	if (failed(b, fold_get_person(b->txn, who, &p)))
+	if (failed(b, fold_get_person(b->txn, &t->who, &p)))
 		return false;
-	profile_add(&p, &t);
-	return !failed(b, fold_put_person(b->txn, who, &p));
+	if (touch_is_subscription(t))
+		add_subscription(b, t);
+	profile_add(&p, t);
+	return !failed(b, fold_put_person(b->txn, &t->who, &p));
 }
 
 /* ---- one batch ---- */
@@ -298,9 +300,9 @@ fold_batch(struct store *s, struct batch *b, uint64_t before, uint64_t after)
 		fold_abort(b->txn);
 		return STORE_MOVED;
 	}
-	/* An empty state is a new one or a lost one: then the days come back first. */
+	/* An empty state is a new one or a lost one: then what stayed comes back first. */
 	if (before == 0)
-		failed(b, store_each_day(s, add_day, b));
+		failed(b, store_each_kept(s, add_kept, b));
 	if (b->result == STORE_OK)
 		add_people(b);
 	if (b->result == STORE_OK)
@@ -327,7 +329,7 @@ fold_some(struct store *s, size_t max, size_t *n)
 	if (b.n > 0)
 		after = touches[b.n - 1].seq;
 	else if (before == 0)
-		after = store_last(s); /* all touches were taken out, but days may be left */
+		after = store_last(s); /* all touches were taken out, but something may have stayed of them */
 	if (after == before) {
 		r = STORE_NONE;
 		goto out;

@@ -42,7 +42,7 @@ struct env {
 
 struct store {
 	struct env facts, state;
-	MDB_dbi touches, links, names, campaigns, streams, days, facts_meta;
+	MDB_dbi touches, links, names, campaigns, streams, kept, facts_meta;
 	MDB_dbi people, subscriptions, counters, link_counters, firsts, state_meta;
 	_Atomic uint64_t scanned; /* touches up to here hold nothing to tidy, as far as this process knows */
 };
@@ -219,7 +219,7 @@ struct table {
 static const struct table facts_tables[] = {
 	{ "touches", offsetof(struct store, touches) }, { "links", offsetof(struct store, links) },
 	{ "names", offsetof(struct store, names) }, { "campaigns", offsetof(struct store, campaigns) },
-	{ "streams", offsetof(struct store, streams) }, { "days", offsetof(struct store, days) },
+	{ "streams", offsetof(struct store, streams) }, { "kept", offsetof(struct store, kept) },
 	{ "meta", offsetof(struct store, facts_meta) }, { NULL, 0 }
 };
 #define FACTS_DBIS (2 + sizeof facts_tables / sizeof *facts_tables - 1) /* LMDB's own two come first */
@@ -787,6 +787,33 @@ subscription_key(unsigned char key[SUBSCRIPTION_KEY], const struct who *w, uint6
 	put_be(key + 16, stream, 8);
 }
 
+/* who, kind, detail, stream -> when, in milliseconds. */
+#define KEPT_KEY 26
+
+static void
+kept_key(unsigned char key[KEPT_KEY], const struct touch *t)
+{
+	memcpy(key, t->who.b, 16);
+	key[16] = t->kind;
+	key[17] = t->detail;
+	put_be(key + 18, t->stream, 8);
+}
+
+static bool
+kept_unpack(struct touch *t, struct span key, struct span value)
+{
+	const unsigned char *k = (const unsigned char *)key.p;
+
+	if (key.n != KEPT_KEY || value.n != 8)
+		return false;
+	*t = (struct touch){ .kind = k[16], .detail = k[17], .stream = get_be(k + 18, 8),
+		.when = (int64_t)get_u64((const unsigned char *)value.p),
+		.mode = k[16] == TOUCH_OPEN ? MODE_DAYONLY : MODE_IDENTIFIED,
+		.verdict = k[16] == TOUCH_OPEN ? ROBOT_HUMAN : ROBOT_NONE };
+	memcpy(t->who.b, k, 16);
+	return true;
+}
+
 static void
 firsts_key(unsigned char key[FIRSTS_KEY], uint64_t campaign, const struct who *w, uint16_t link)
 {
@@ -890,7 +917,7 @@ struct walk {
 		store_campaign_fn *campaign;
 		store_link_fn *link;
 		store_subscription_fn *subscription;
-		store_day_fn *day;
+		store_kept_fn *kept;
 	} fn;
 };
 
@@ -1044,23 +1071,22 @@ store_each_subscription_of(struct store *s, const struct who *who, store_subscri
 }
 
 static bool
-each_day(struct walk *w, struct span key, struct span value, bool *go_on)
+each_kept(struct walk *w, struct span key, struct span value, bool *go_on)
 {
-	struct who who;
+	struct touch t;
 
-	if (key.n != sizeof who || value.n != 4)
+	if (!kept_unpack(&t, key, value))
 		return false;
-	memcpy(&who, key.p, sizeof who);
-	*go_on = w->fn.day(w->fn_arg, &who, get_u32((const unsigned char *)value.p));
+	*go_on = w->fn.kept(w->fn_arg, &t);
 	return true;
 }
 
 enum store_result
-store_each_day(struct store *s, store_day_fn *fn, void *arg)
+store_each_kept(struct store *s, store_kept_fn *fn, void *arg)
 {
-	struct walk w = { .each = each_day, .fn_arg = arg, .fn.day = fn };
+	struct walk w = { .each = each_kept, .fn_arg = arg, .fn.kept = fn };
 
-	return walk(&s->facts, s->days, &w);
+	return walk(&s->facts, s->kept, &w);
 }
 
 /* ---- folding ---- */
@@ -1225,21 +1251,40 @@ is_day_only(const struct touch *t)
 	return t->kind == TOUCH_OPEN && t->mode == MODE_DAYONLY && !who_is_nobody(&t->who);
 }
 
-static int
-keep_day(struct store *s, MDB_txn *txn, const struct touch *t)
+/* Must this touch be remembered when it leaves the row?  The newest of its kind, detail and stream says all. */
+static bool
+is_kept(const struct touch *t)
 {
-	MDB_val k = val(&t->who, sizeof t->who), v;
-	uint64_t day = (uint64_t)(t->when > 0 ? t->when : 0) / 86400000;
-	unsigned char bytes[4];
-	int rc = mdb_get(txn, s->days, &k, &v);
+	switch (t->kind) {
+	case TOUCH_LEFT:
+	case TOUCH_JOINED:
+	case TOUCH_BOUNCED:
+	case TOUCH_COMPLAINED:
+	case TOUCH_CONSENT:
+	case TOUCH_HELD:
+	case TOUCH_RELEASED:
+		return !who_is_nobody(&t->who);
+	default:
+		return is_day_only(t);
+	}
+}
 
-	if (rc != 0 && rc != MDB_NOTFOUND)
+static int
+keep(struct store *s, MDB_txn *txn, const struct touch *t)
+{
+	unsigned char key[KEPT_KEY], bytes[8];
+	MDB_val k = val(key, sizeof key), v;
+	uint64_t when = t->when > 0 ? (uint64_t)t->when : 0;
+	int rc;
+
+	kept_key(key, t);
+	if ((rc = mdb_get(txn, s->kept, &k, &v)) != 0 && rc != MDB_NOTFOUND)
 		return rc;
-	if (rc == 0 && v.mv_size == 4 && get_u32(v.mv_data) >= day)
+	if (rc == 0 && v.mv_size == 8 && get_u64(v.mv_data) >= when)
 		return 0;
-	put_u32(bytes, (uint32_t)day);
+	put_u64(bytes, when);
 	v = val(bytes, sizeof bytes);
-	return mdb_put(txn, s->days, &k, &v, 0);
+	return mdb_put(txn, s->kept, &k, &v, 0);
 }
 
 /*
@@ -1269,7 +1314,7 @@ take_days(struct store *s, MDB_txn *txn, uint64_t *from, uint64_t folded, size_t
 			*found = true;
 			if (!change)
 				break;
-			if ((rc = keep_day(s, txn, &t)) != 0 || (rc = mdb_cursor_del(cursor, 0)) != 0)
+			if ((rc = keep(s, txn, &t)) != 0 || (rc = mdb_cursor_del(cursor, 0)) != 0)
 				break;
 		}
 		*from = seq;
@@ -1304,8 +1349,7 @@ take_old(struct store *s, MDB_txn *txn, uint64_t folded, int64_t before, size_t 
 		if (!change)
 			break;
 		*last = get_be(k.mv_data, 8);
-		/* take_days may not have come this far. */
-		if (touch_unpack(&t, val_span(v)) && is_day_only(&t) && (rc = keep_day(s, txn, &t)) != 0)
+		if (touch_unpack(&t, val_span(v)) && is_kept(&t) && (rc = keep(s, txn, &t)) != 0)
 			break;
 		if ((rc = mdb_cursor_del(cursor, 0)) != 0)
 			break;

@@ -140,14 +140,17 @@ enum store_result fold_put_firsts(struct fold_txn *, uint64_t campaign, const st
 /*
  * Housekeeping of facts, for touches that are summed up already:
  * - touches of mode dayonly are taken out of the row of facts, where their
- *   place would tell when they happened; only the latest day stays, per
- *   recipient, and store_days gives it back when state is rebuilt;
+ *   place would tell when they happened;
  * - touches older than `before` (ms) are removed from the head.
+ * Of what is removed, that stays which must outlive any state: the day of the
+ * last open, and the last time of each unsubscribe, complaint, bounce, hold,
+ * release and consent.  A state that is built anew gets these back first.
  * At most max touches are looked at; *more says that there are others left.
  */
 enum store_result store_tidy(struct store *, int64_t before, size_t max, bool *more);
-typedef bool store_day_fn(void *arg, const struct who *, uint32_t day);
-enum store_result store_each_day(struct store *, store_day_fn *, void *arg);
+/* What stayed: touches without campaign, link and flags, the newest of each kind, detail and stream. */
+typedef bool store_kept_fn(void *arg, const struct touch *);
+enum store_result store_each_kept(struct store *, store_kept_fn *, void *arg);
 
 /* Clears reader slots of dead processes. */
 void store_clear_stale(struct store *);

@@ -242,6 +242,75 @@ days_alone_are_enough_to_rebuild(void **state)
 	temp_remove(dir);
 }
 
+/* What is pruned after keep_facts may be forgotten by a rebuilt state, but not who said no. */
+static void
+a_rebuilt_state_knows_who_said_no(void **state)
+{
+	struct touch t[] = {
+		{ .kind = TOUCH_CLICK, .verdict = ROBOT_HUMAN, .mode = MODE_IDENTIFIED, .who = person(1), .when = T0 },
+		{ .kind = TOUCH_LEFT, .who = person(1), .stream = 3, .campaign = 5, .when = T0 },
+		{ .kind = TOUCH_LEFT, .who = person(2), .when = T0 },
+		{ .kind = TOUCH_COMPLAINED, .who = person(3), .when = T0 },
+		{ .kind = TOUCH_BOUNCED, .who = person(4), .when = T0 },
+		{ .kind = TOUCH_HELD, .who = person(5), .when = T0 },
+		{ .kind = TOUCH_RELEASED, .who = person(5), .when = T0 + 5000 },
+		{ .kind = TOUCH_CONSENT, .detail = AXIS_LINKS << 4 | CONSENT_GRANTED, .who = person(6), .when = T0 },
+		{ .kind = TOUCH_CONSENT, .detail = AXIS_LINKS << 4 | CONSENT_DENIED, .who = person(6), .when = T0 + 5000 },
+		{ .kind = TOUCH_LEFT, .who = person(7), .stream = 3, .when = T0 },
+		{ .kind = TOUCH_JOINED, .who = person(7), .stream = 3, .when = T0 + 5000 },
+	};
+	const uint32_t then = T0 / 1000;
+	char *dir = temp_make(), path[600];
+	struct store *s = open_store(dir);
+	struct subscription sub;
+	struct numbered left;
+	struct profile p;
+	struct who w;
+	bool more;
+	size_t n;
+
+	(void)state;
+	append(s, t, COUNT(t));
+	assert_int_equal(fold_all(s), STORE_OK);
+	assert_int_equal(store_tidy(s, INT64_MAX, 1000, &more), STORE_OK);
+	assert_int_equal(store_touches(s, 0, &left, 1, &n), STORE_OK);
+	assert_int_equal(n, 0);
+	store_close(s);
+	snprintf(path, sizeof path, "%s/state.mdb", dir);
+	assert_int_equal(unlink(path), 0);
+	s = open_store(dir);
+	assert_int_equal(fold_all(s), STORE_OK);
+
+	w = person(1);
+	assert_int_equal(store_subscription(s, &w, 3, &sub), STORE_OK);
+	assert_int_equal(sub.left, then);
+	assert_int_equal(store_profile(s, &w, &p), STORE_OK);
+	assert_int_equal(p.left, 0);
+	assert_int_equal(p.clicks, 0);
+	w = person(2);
+	assert_int_equal(store_profile(s, &w, &p), STORE_OK);
+	assert_int_equal(p.left, then);
+	w = person(3);
+	assert_int_equal(store_profile(s, &w, &p), STORE_OK);
+	assert_int_equal(p.complained, then);
+	w = person(4);
+	assert_int_equal(store_profile(s, &w, &p), STORE_OK);
+	assert_int_equal(p.bounced, then);
+	w = person(5);
+	assert_int_equal(store_profile(s, &w, &p), STORE_OK);
+	assert_int_equal(p.held, then);
+	assert_int_equal(p.released, then + 5);
+	w = person(6);
+	assert_int_equal(store_profile(s, &w, &p), STORE_OK);
+	assert_int_equal(profile_consent(&p, AXIS_LINKS), CONSENT_DENIED);
+	w = person(7);
+	assert_int_equal(store_subscription(s, &w, 3, &sub), STORE_OK);
+	assert_int_equal(sub.left, then);
+	assert_int_equal(sub.joined, then + 5);
+	store_close(s);
+	temp_remove(dir);
+}
+
 static struct touch
 hit(enum touch_kind kind, unsigned n, uint16_t link, enum robot verdict, int64_t when)
 {
@@ -447,6 +516,7 @@ main(void)
 		cmocka_unit_test(any_order_and_any_batches_give_the_same_bytes),
 		cmocka_unit_test(a_lost_state_is_rebuilt_to_the_same_bytes),
 		cmocka_unit_test(days_alone_are_enough_to_rebuild),
+		cmocka_unit_test(a_rebuilt_state_knows_who_said_no),
 		cmocka_unit_test(campaigns_count_hits_and_recipients),
 		cmocka_unit_test(several_folders_count_each_touch_once),
 		cmocka_unit_test(killed_in_the_middle_again_and_again),

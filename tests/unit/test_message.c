@@ -242,6 +242,9 @@ static const struct message_row {
 	    "<a href=\"https://e.com/\xb9\">x</a>[PIXEL]" },
 	{ "a letter by reference in a Latin-2 URL", "Content-Type: text/html; charset=iso-8859-2\n", "<a href=\"https://e.com/&eacute;\">x</a>", NULL,
 	    "<a href=\"https://e.com/&eacute;\">x</a>[PIXEL]" },
+	{ "a letter by reference in a us-ascii query", "Content-Type: text/html; charset=us-ascii\n", "<a href=\"https://e.com/?&eacute;\">x</a>", NULL,
+	    "<a href=\"https://e.com/?&eacute;\">x</a>[PIXEL]" },
+	{ "a us-ascii page", "Content-Type: text/html; charset=us-ascii\n", LINK, NULL, TAGGED },
 	{ "an unknown charset", "Content-Type: text/html; charset=martian\n", LINK, "unknown charset", NULL },
 	{ "signed by DKIM", "DKIM-Signature: v=1\nContent-Type: text/html\n", LINK, "signed", NULL },
 	{ "sealed by ARC", "arc-seal: i=1\nContent-Type: text/html\n", LINK, "signed", NULL },
@@ -638,6 +641,63 @@ test_long_line_becomes_qp(void **state)
 	}
 }
 
+/* ---- what a hostile message may cost ---- */
+
+/* An opt-out across every soft line break: each raw line is looked at once, however many edits there are. */
+static void
+test_time_of_many_edits(void **state)
+{
+	struct buf body = BUF(4 * 1024 * 1024);
+	struct sample s;
+	struct plan p;
+	struct rig r;
+	clock_t start;
+
+	(void)state;
+	rig_init(&r);
+	buf_adds(&body, "<a data-no-=\n");
+	for (int k = 0; k < 100000; k++)
+		buf_adds(&body, "track>x<a data-no-=\n");
+	buf_adds(&body, "track>x\n");
+	sample_init(&s, "Content-Transfer-Encoding: quoted-printable\nContent-Type: text/html\n", buf_span(&body));
+	start = clock();
+	message_tag(&s.message, &r.tagging, &p);
+	assert_true((clock() - start) / CLOCKS_PER_SEC < 3);
+	assert_true(p.body_changed);
+	assert_int_equal(p.body.n, span_search(buf_span(&p.body), SPAN("data-no")));
+	plan_free(&p);
+	sample_free(&s);
+	rig_free(&r);
+	buf_free(&body);
+}
+
+static void
+test_targets_limit(void **state)
+{
+	struct buf headers = BUF(100000), readable = BUF(10000);
+	struct sample s;
+	struct plan p;
+	struct rig r;
+
+	(void)state;
+	rig_init(&r);
+	r.tagging.opens = MODE_OFF;
+	buf_adds(&headers, "Content-Type: text/html\nList-Unsubscribe: ");
+	for (int k = 1; k <= 65; k++)
+		buf_addf(&headers, "<https://e.com/%d>,\n ", k);
+	buf_adds(&headers, "<mailto:x@e.com>\n");
+	sample_init(&s, buf_cstr(&headers), SPAN("<a href=\"https://e.com/64\">x</a><a href=\"https://e.com/65\">x</a>"));
+	message_tag(&s.message, &r.tagging, &p);
+	rig_readable(&r, new_body(&s, &p), &readable);
+	assert_span("one past the edge", buf_span(&readable),
+	    SPAN("<a href=\"https://e.com/64\">x</a><a href=\"[https://e.com/65]\">x</a>"));
+	plan_free(&p);
+	sample_free(&s);
+	rig_free(&r);
+	buf_free(&headers);
+	buf_free(&readable);
+}
+
 /* ---- splitting and applying ---- */
 
 static const struct {
@@ -838,6 +898,7 @@ main(void)
 		cmocka_unit_test(test_headers), cmocka_unit_test(test_tagged_once), cmocka_unit_test(test_too_many_headers),
 		cmocka_unit_test(test_claims), cmocka_unit_test(test_same_destination), cmocka_unit_test(test_many_links),
 		cmocka_unit_test(test_long_destinations), cmocka_unit_test(test_long_line_becomes_qp),
+		cmocka_unit_test(test_time_of_many_edits), cmocka_unit_test(test_targets_limit),
 		cmocka_unit_test(test_split), cmocka_unit_test(test_split_limit), cmocka_unit_test(test_apply), cmocka_unit_test(test_files),
 		cmocka_unit_test(test_nothing_to_do),
 	};

@@ -122,6 +122,18 @@ static const struct row rows[] = {
 	{ "and before it, it can", "[stream news]\nmatch_login = news\n[stream other]\nmatch_header = X-Other\n",
 	    { .login = "news" }, "X-Other: 1\n", "news", "none", true },
 
+	{ "where the stream header alone names an exempt stream the envelope cannot say",
+	    "[stream news]\nmatch_login = shop\nenforce = on\n[stream receipts]\ntransactional = yes\n", { .login = "shop" },
+	    "X-Stream: receipts\n", "receipts", "none", false },
+	{ "and the same when it only observes",
+	    "[stream news]\nmatch_login = shop\nenforce = on\n[stream trial]\nenforce = observe\n", { .login = "shop" }, "", "news", "none",
+	    false },
+	{ "a stream that is not exempt does not matter",
+	    "[stream news]\nmatch_login = shop\nenforce = on\n[stream offers]\nenforce = on\n", { .login = "shop" }, "", "news", "none", true },
+	{ "nor does an exempt one with rules of its own",
+	    "[stream news]\nmatch_login = shop\nenforce = on\n[stream receipts]\nmatch_daemon = R\ntransactional = yes\n", { .login = "shop" },
+	    "", "news", "none", true },
+
 	{ "a template with a date", "[stream a]\nmatch_login = l\ncampaign = weekly-{date}\n", { .login = "l" }, "",
 	    "a", "weekly-2026-01-31", true },
 	{ "with two dates", "[stream a]\nmatch_login = l\ncampaign = {date}/{date}x\n", { .login = "l" }, "", "a",
