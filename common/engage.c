@@ -464,7 +464,7 @@ engage_explain(
 	}
 	if (f->opaque)
 		buf_adds(b, "; the last opens are all privacy opens, so clicks count, for twice the time");
-	if (f->loyal)
+	if (f->loyal && !f->at_risk)
 		buf_adds(b, "; loyal");
 	if (f->at_risk)
 		buf_adds(b, "; at risk: was loyal");

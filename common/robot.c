@@ -26,7 +26,8 @@ static const struct name *const names[26] = {
 		{ "asynchttpclient", ROBOT_SCANNER }, { "ahrefsbot", ROBOT_SCANNER }, { "amazonbot", ROBOT_SCANNER },
 		{ "applebot", ROBOT_SCANNER }, END },
 	LETTER('b') {
-		{ "barracuda", ROBOT_SCANNER }, { "bingpreview", ROBOT_PREVIEW }, { "bingbot", ROBOT_SCANNER },
+		{ "barracuda", ROBOT_SCANNER }, { "barracudacentral", ROBOT_SCANNER }, { "bingpreview", ROBOT_PREVIEW },
+		{ "bingbot", ROBOT_SCANNER },
 		{ "baiduspider", ROBOT_SCANNER }, { "bytespider", ROBOT_SCANNER }, END },
 	LETTER('c') {
 		{ "curl/", ROBOT_SCANNER }, { "ccbot", ROBOT_SCANNER }, { "claudebot", ROBOT_SCANNER },

@@ -100,6 +100,7 @@ static const struct {
 	{ "Apache's client", "Apache-HttpClient/4.5.14 (Java/17.0.9)", ROBOT_SCANNER, ROBOT_SCANNER },
 	{ "headless Chrome", "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) HeadlessChrome/120.0.0.0 Safari/537.36", ROBOT_SCANNER, ROBOT_SCANNER },
 	{ "PhantomJS", "Mozilla/5.0 (Unknown; Linux x86_64) AppleWebKit/538.1 (KHTML, like Gecko) PhantomJS/2.1.1 Safari/538.1", ROBOT_SCANNER, ROBOT_SCANNER },
+	{ "Barracuda Central", "Mozilla/5.0 (compatible; BarracudaCentral/1.0)", ROBOT_SCANNER, ROBOT_SCANNER },
 	{ "Barracuda", "Mozilla/5.0 (compatible; Barracuda Sentinel (EE); +https://www.barracuda.com)", ROBOT_SCANNER, ROBOT_SCANNER },
 	{ "Mimecast", "Mozilla/5.0 Mimecast", ROBOT_SCANNER, ROBOT_SCANNER },
 	{ "Proofpoint", "Proofpoint/1.0", ROBOT_SCANNER, ROBOT_SCANNER },
