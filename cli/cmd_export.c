@@ -154,15 +154,17 @@ wanted(const struct export *x, const struct touch *t)
 	return t->when >= x->since && (!x->only || x->only == t->kind);
 }
 
-/* In mode dayonly the latest day is all that is kept of a recipient's opens; it stands apart from the row of facts. */
+/*
+ * What outlives the row of facts: the day of the last open, which is all that
+ * mode dayonly keeps, and what recipients said before the oldest fact.
+ */
 static bool
-export_day(void *arg, const struct who *who, uint32_t day)
+export_kept(void *arg, const struct touch *t)
 {
 	struct export *x = arg;
-	struct touch t = { .kind = TOUCH_OPEN, .mode = MODE_DAYONLY, .who = *who, .when = day * DAY_MS };
 
-	if (wanted(x, &t))
-		emit_touch(x, &t);
+	if (wanted(x, t))
+		emit_touch(x, t);
 	return !ferror(stdout);
 }
 
@@ -181,7 +183,7 @@ export_all(struct export *x)
 		after = some[n - 1].seq;
 	}
 	free(some);
-	return r <= STORE_NONE && store_each_day(x->c->store, export_day, x) <= STORE_NONE;
+	return r <= STORE_NONE && store_each_kept(x->c->store, export_kept, x) <= STORE_NONE;
 }
 
 int

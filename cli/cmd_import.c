@@ -424,6 +424,19 @@ keep(struct import *im, const struct record *r)
 	batch_add(im->batch, r);
 }
 
+/* The stream whose ceilings hold: by name, or by the id that an export has when nobody knows the name. */
+static const struct stream *
+stream_of(const struct import *im, const struct record *r)
+{
+	const struct conf *conf = im->c->setup->conf;
+	const struct stream *named = r->stream.n ? conf_stream(conf, r->stream) : NULL;
+
+	for (size_t i = 0; named == NULL && r->touch.stream != 0 && i < conf->nstreams; i++)
+		if (stream_id(&im->c->setup->keys, span_of(conf->stream[i].name)) == r->touch.stream)
+			named = &conf->stream[i];
+	return named ? named : &conf->stream[0];
+}
+
 /*
  * History is no way around the recipient's choice: an open or a click is kept
  * as it would be if it came in now.  What the tracker does with a hit is done
@@ -433,13 +446,12 @@ static void
 keep_hit(struct import *im, struct record *r)
 {
 	const struct conf *conf = im->c->setup->conf;
-	const struct stream *stream = r->stream.n ? conf_stream(conf, r->stream) : NULL;
 	enum axis axis = r->touch.kind == TOUCH_OPEN ? AXIS_OPENS : AXIS_LINKS;
 	struct touch *t = &r->touch;
 	enum mode mode = (enum mode)t->mode;
 	struct record day;
 
-	mode = mode_min(mode, conf_mode(conf, stream ? stream : &conf->stream[0], axis,
+	mode = mode_min(mode, conf_mode(conf, stream_of(im, r), axis,
 	    who_is_nobody(&t->who) ? CONSENT_UNKNOWN : consent_of(im, &t->who, axis)));
 	if (mode == MODE_DAYONLY && t->kind == TOUCH_OPEN && robot_is_human(t->verdict)) {
 		day = (struct record){ .touch = { .kind = TOUCH_OPEN, .mode = MODE_DAYONLY, .flags = TOUCH_IMPORTED,

@@ -808,8 +808,7 @@ kept_unpack(struct touch *t, struct span key, struct span value)
 		return false;
 	*t = (struct touch){ .kind = k[16], .detail = k[17], .stream = get_be(k + 18, 8),
 		.when = (int64_t)get_u64((const unsigned char *)value.p),
-		.mode = k[16] == TOUCH_OPEN ? MODE_DAYONLY : MODE_IDENTIFIED,
-		.verdict = k[16] == TOUCH_OPEN ? ROBOT_HUMAN : ROBOT_NONE };
+		.mode = k[16] == TOUCH_OPEN ? MODE_DAYONLY : MODE_IDENTIFIED };
 	memcpy(t->who.b, k, 16);
 	return true;
 }

@@ -11,6 +11,7 @@
 
 #define VISIBLE_MAX 2000   /* link text that is looked at to see whether it is a URL */
 #define TARGETS_MAX 16384  /* List-Unsubscribe targets, all together */
+#define TARGET_COUNT_MAX 64 /* of them; every link is compared with each */
 
 static const char mark_name[] = "X-Rekindle-Id";
 
@@ -740,13 +741,14 @@ static void
 collect_targets(struct work *w)
 {
 	const struct message *m = w->message;
+	size_t n = 0;
 
 	for (size_t i = 0; i < m->nheaders; i++) {
 		struct span s = m->header[i].value;
 
 		if (!span_ieq(m->header[i].name, SPAN("List-Unsubscribe")))
 			continue;
-		for (size_t open; (open = span_find(s, '<')) < s.n;) {
+		for (size_t open; (open = span_find(s, '<')) < s.n && n < TARGET_COUNT_MAX; n++) {
 			s = span_from(s, open + 1);
 			buf_addc(&w->targets, '\n');
 			for (; s.n > 0 && s.p[0] != '>'; s = span_from(s, 1))

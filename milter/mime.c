@@ -301,6 +301,7 @@ encoding(const struct entity *e)
 
 /*
  * Charsets in which every byte that is markup means what it means in ASCII.
+ * us-ascii is one of them: browsers take it for windows-1252, in queries too.
  * The trail bytes of gbk, gb18030, big5 and shift_jis start at 0x30 or 0x40:
  * letters and digits, @ [ \ ] ^ _ ` { | } ~, but never < > " ' & / or =.
  */
@@ -312,6 +313,7 @@ is_ascii_superset(struct span name)
 		SPAN("euc-"),
 	};
 	static const struct span names[] = {
+		SPAN("us-ascii"), SPAN("ascii"),
 		SPAN("latin1"), SPAN("latin2"), SPAN("windows-874"), SPAN("tis-620"), SPAN("koi8-r"), SPAN("koi8-u"),
 		SPAN("koi8-ru"), SPAN("ibm866"), SPAN("cp866"), SPAN("macintosh"), SPAN("x-mac-cyrillic"),
 		SPAN("gb2312"), SPAN("gbk"), SPAN("cp936"), SPAN("gb18030"), SPAN("big5"), SPAN("big5-hkscs"),
@@ -331,8 +333,7 @@ is_ascii_superset(struct span name)
 static bool
 is_utf8_name(struct span name)
 {
-	return span_ieq(name, SPAN("utf-8")) || span_ieq(name, SPAN("utf8")) || span_ieq(name, SPAN("us-ascii")) ||
-	    span_ieq(name, SPAN("ascii"));
+	return span_ieq(name, SPAN("utf-8")) || span_ieq(name, SPAN("utf8"));
 }
 
 /* ---- the walk ---- */
@@ -754,13 +755,11 @@ encode_run(struct buf *out, struct span raw, const struct mime_text *t, size_t f
     const struct edit *edit, size_t n, struct span text)
 {
 	struct span eol = line_break(span_from(raw, t->line[first].raw), line_break(raw, SPAN("\r\n")));
-	size_t from = t->line[first].text, to = t->line[last + 1].text, done = 0;
+	size_t from = t->line[first].text, to = t->line[last + 1].text, done = 0, here = 0;
 	struct ending e = { 0 };
 	struct buf line = BUF(SIZE_MAX / 2);
 
 	for (size_t k = first; k <= last; k++) {
-		size_t here = done;
-
 		e = ending(raw, t, k);
 		while (here < n && edit[here].end <= e.text_end)
 			here++;

@@ -183,10 +183,28 @@ stream_at(const struct conf *c, size_t i)
 	return &c->stream[(i + 1) % c->nstreams];
 }
 
+static bool
+has_rules(const struct stream *s)
+{
+	return s->match_header.n + s->match_login.n + s->match_network.n + s->match_sender_domain.n + s->match_daemon.n > 0 ||
+	    s->match_list_unsubscribe;
+}
+
+/* Is there a stream that stops nobody, and that only the stream header leads to? */
+static bool
+may_be_exempt(const struct conf *c)
+{
+	for (size_t i = 1; i < c->nstreams; i++)
+		if (!has_rules(&c->stream[i]) && (c->stream[i].transactional || !c->stream[i].enforce))
+			return true;
+	return false;
+}
+
 /*
  * The answer at RCPT must be the one that the headers will confirm, or a
  * receipt would be refused for a newsletter's sake: a stream behind one that
- * asks for headers cannot be known yet.
+ * asks for headers cannot be known yet, and none can where the stream header
+ * may still name one that is exempt.
  */
 const struct stream *
 select_envelope(const struct conf *c, const struct envelope *e)
@@ -195,7 +213,7 @@ select_envelope(const struct conf *c, const struct envelope *e)
 		const struct stream *s = stream_at(c, i);
 
 		if (envelope_matches(s, e))
-			return s;
+			return s->enforce && !s->transactional && may_be_exempt(c) ? NULL : s;
 		if (s->match_header.n > 0 || s->match_list_unsubscribe)
 			return NULL;
 	}

@@ -19,10 +19,10 @@ trap 'exit 130' INT
 printf '%s\n' "$@" | PYTHONDONTWRITEBYTECODE=1 REKINDLE_BUILD=$build xargs -P 2 -I '{}' sh -c '
 	if python3 "$2" >"$1/$2" 2>&1; then :; else echo "$2: exit status $?" >>"$1/$2"; fi' sh "$out" '{}'
 
-passed=0 failed=0
+# What went well is one line each; what did not is told whole, at the end, where a reader looks first.
+passed=0 failed=0 told=$out/.failed
+: >"$told"
 for test in "$@"; do
-	echo "== $test"
-	cat "$out/$test"
 	# The rig's last line or unittest's; a test that never came to its last line is one failure.
 	counts=$(awk '
 		/^[0-9]+ passed, [0-9]+ failed$/ { good = $1; bad = $3; end = 1 }
@@ -30,9 +30,14 @@ for test in "$@"; do
 		/^FAILED \(/ { n = split($0, part, /[^0-9]+/); for (i = 1; i <= n; i++) bad += part[i]; good -= bad }
 		/: exit status [0-9]+$/ { if (!bad) bad = 1 }
 		END { print good + 0, (end ? bad : 1) + 0 }' "$out/$test")
+	echo "$test: ${counts% *} passed, ${counts#* } failed"
+	# What a test measured is worth a line too.
+	grep -E '^[0-9].* (answered|messages), ' "$out/$test" | sed 's/^/	/' || :
+	[ "${counts#* }" -eq 0 ] || { echo "== $test"; cat "$out/$test"; } >>"$told"
 	passed=$((passed + ${counts% *}))
 	failed=$((failed + ${counts#* }))
 done
+cat "$told"
 echo "== all"
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

@@ -6,6 +6,7 @@ Every test has a directory, keys and a store of its own.
 import concurrent.futures
 import csv
 import datetime
+import hmac
 import io
 import json
 import os
@@ -14,6 +15,7 @@ import pty
 import pwd
 import re
 import shutil
+import struct
 import subprocess
 import tempfile
 import unittest
@@ -892,6 +894,14 @@ class Privacy(Case):
         self.touches({"type": "consent", "axis": "links", "value": "denied", "address": "ann@example.org"})
         click = json.dumps({"type": "click", "address": "ann@example.org"})
         self.assertEqual(self.json("import", status=NOTHING, stdin=click),
+                         {"lines": 1, "imported": 0, "left_out": 1, "bad": 0})
+
+    def test_a_stream_by_its_id_has_its_ceilings_too(self):
+        self.conf.write_text(self.conf.read_text() + "\n[stream quiet]\nopens = off\n")
+        identity = re.search(r"^identity (\w+)$", (self.dir / "keys").read_text(), re.M)[1]
+        digest = hmac.digest(bytes.fromhex(identity), b"stream\0" + struct.pack("<Q", 5) + b"quiet", "sha256")
+        opened = json.dumps({"type": "open", "address": "ann@example.org", "stream_id": digest[:8][::-1].hex()})
+        self.assertEqual(self.json("import", status=NOTHING, stdin=opened),
                          {"lines": 1, "imported": 0, "left_out": 1, "bad": 0})
 
     def test_days_are_exported(self):

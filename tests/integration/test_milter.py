@@ -442,6 +442,24 @@ class Tagging(Case):
 		self.assertNotIn("watched@", rig.wait_until(would, 10))
 
 
+class NamedExempt(Case):
+	"""Only the stream header leads to the receipts, and nobody knows it at RCPT."""
+
+	streams = {"news": {"match_login": "marketing"}, "receipts": {"transactional": "yes"}}
+
+	def test_a_receipt_is_not_refused_for_a_newsletter(self):
+		self.suppress("held@example.com")
+		news, receipt = mail(campaign=None), mail(campaign=None, extra=[("X-Rekindle-Stream", "receipts")])
+
+		def stopped():
+			outcome = self.dial().message(news, rcpts=["held@example.com"], login="marketing")
+			return outcome.verdict == "reject" and outcome.stage == "eom"
+		rig.wait_until(stopped, 10, "a refusal once the headers are known")
+		outcome = self.dial().message(receipt, rcpts=["held@example.com"], login="marketing")
+		self.assertEqual(("continue", None), outcome.rcpt["held@example.com"])
+		self.tagged(outcome, receipt)
+
+
 class Enforcing(Case):
 	streams = {
 		"news": {"match_login": "marketing"},
@@ -628,7 +646,8 @@ class Life(Case):
 
 	def test_a_bad_file_keeps_the_old_settings(self):
 		self.alive()
-		good = open(self.rig.conf_file).read()
+		with open(self.rig.conf_file) as f:
+			good = f.read()
 		with open(self.rig.conf_file, "a") as f:
 			f.write("\nno_such_setting = 1\n")
 		try:
