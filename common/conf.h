@@ -52,6 +52,7 @@ struct conf {
 	char *milter_socket;  /* Postfix (unix:PATH, inet:HOST:PORT) or libmilter (inet:PORT@HOST, local:PATH, fd:N) syntax, as written */
 	struct list http_listen;   /* HOST:PORT, [V6]:PORT, *:PORT, PORT; port 0 = any free one (logged) */
 	struct list admin_listen;  /* /healthz /readyz /metrics; the same syntax; empty = none */
+	struct list trusted_networks; /* clients whose sender address and headers select mail, besides those that logged in */
 	char *campaign_header; /* names the campaign and selects the message; stripped */
 	char *stream_header;   /* names the stream; stripped */
 	int64_t answer_within;   /* ms a hit waits for its touch to be durable */

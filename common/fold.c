@@ -142,15 +142,16 @@ static void
 add_firsts(struct batch *b, struct campaign *c, struct item *item)
 {
 	const struct touch *t = &item->touch;
-	bool human = robot_is_human(t->verdict), opened;
+	bool human = robot_is_human(t->verdict), opened_all, opened_human;
 	uint32_t when = seconds(t->when);
 	struct firsts f;
 
 	if (failed(b, fold_get_firsts(b->txn, t->campaign, &t->who, 0, &f)))
 		return;
-	opened = f.opened_human != 0 || f.clicked_human != 0;
+	opened_all = f.opened_all != 0 || f.clicked_all != 0;
+	opened_human = f.opened_human != 0 || f.clicked_human != 0;
 	if (t->kind == TOUCH_OPEN) {
-		c->openers_all += first_time(&f.opened_all, when);
+		first_time(&f.opened_all, when);
 		if (human)
 			first_time(&f.opened_human, when);
 	} else if (t->kind == TOUCH_CLICK) {
@@ -160,7 +161,8 @@ add_firsts(struct batch *b, struct campaign *c, struct item *item)
 	} else
 		c->left += first_time(&f.left, when);
 	/* A click implies an open: image blocking hides the pixel, not the reader. */
-	c->openers_human += !opened && (f.opened_human != 0 || f.clicked_human != 0);
+	c->openers_all += !opened_all && (f.opened_all != 0 || f.clicked_all != 0);
+	c->openers_human += !opened_human && (f.opened_human != 0 || f.clicked_human != 0);
 	if (failed(b, fold_put_firsts(b->txn, t->campaign, &t->who, 0, &f)) || t->kind != TOUCH_CLICK || t->link == 0)
 		return;
 	if (failed(b, fold_get_firsts(b->txn, t->campaign, &t->who, t->link, &f)))

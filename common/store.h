@@ -83,7 +83,7 @@ struct campaign {
 	uint64_t tracked;                    /* SENT with TOUCH_TRACKED */
 	uint64_t opens_all, opens_human;     /* hits on the pixel */
 	uint64_t clicks_all, clicks_human;   /* hits on links */
-	uint64_t openers_all, openers_human; /* recipients; human: opened or clicked as a person */
+	uint64_t openers_all, openers_human; /* recipients who opened, or clicked and so must have */
 	uint64_t clickers_all, clickers_human;
 	uint64_t left;                       /* recipients who unsubscribed through it */
 };

@@ -28,6 +28,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/text.h"
+#include "common/verdict.h"
 #include "milter/message.h"
 #include "milter/select.h"
 
@@ -373,40 +374,39 @@ judge(struct recipient *r, const struct mail *m, const struct stream *stream, ui
 {
 	static struct log_rate rate;
 	const struct setup *setup = m->setup;
-	const struct conf *c = setup->conf;
 	struct profile profile = { 0 };
 	struct subscription subscription = { 0 };
-	bool known = false, subscribed = false;
+	bool known = false, subscribed = false, unreadable = false;
 	const struct profile *p;
 	const struct subscription *sub;
-	struct finding finding;
+	struct verdict v;
 
 	if (!addr_who(&setup->keys, span_of(r->address), &r->who))
 		r->who = (struct who){ 0 };
-	else {
-		enum store_result rc =
-		    store_person(filter->store, &r->who, stream_id, &profile, &known, &subscription, &subscribed);
-
-		if (rc != STORE_OK) {
-			if (rc != STORE_NONE)
-				log_rated(&rate, "recipients cannot be looked up; mail goes on");
-			known = subscribed = false;
-		}
+	else if (store_person(filter->store, &r->who, stream_id, &profile, &known, &subscription, &subscribed) != STORE_OK) {
+		log_rated(&rate, "recipients cannot be looked up; mail goes on, untracked");
+		known = subscribed = false;
+		unreadable = true;
 	}
 	p = known ? &profile : NULL;
 	sub = subscribed ? &subscription : NULL;
-	finding = engage_find(p, &c->policy, now);
+	v = verdict_find(setup->conf, stream, p, sub, now);
 
-	r->class = finding.class;
-	r->cause = stream->transactional ? CAUSE_NONE : engage_cause(p, sub, &finding);
-	r->would = c->policy.on[r->cause];
-	r->action = stream->enforce ? r->would : ACTION_SEND;
-	r->opens = conf_mode(c, stream, AXIS_OPENS, p != NULL ? profile_consent(p, AXIS_OPENS) : CONSENT_UNKNOWN);
-	r->links = conf_mode(c, stream, AXIS_LINKS, p != NULL ? profile_consent(p, AXIS_LINKS) : CONSENT_UNKNOWN);
+	r->class = v.finding.class;
+	r->cause = v.cause;
+	r->would = v.wanted;
+	r->action = v.action;
+	r->opens = v.opens;
+	r->links = v.links;
+	if (unreadable) {
+		/* There may be a denial that we cannot read. */
+		r->opens = mode_min(r->opens, conf_mode(setup->conf, stream, AXIS_OPENS, CONSENT_DENIED));
+		r->links = mode_min(r->links, conf_mode(setup->conf, stream, AXIS_LINKS, CONSENT_DENIED));
+	}
 	if (r->would != ACTION_SEND) {
 		struct buf why = BUF(REPLY_MAX);
 
-		cause_explain(&why, r->cause, p, sub, &finding, now);
+		verdict_explain(&why, &v, p, sub, now);
 		r->why = buf_steal(&why);
 	}
 }
@@ -626,6 +626,7 @@ rcpt_verdict(SMFICTX *ctx, struct session *s, struct recipient *r)
 	uint64_t stream_no;
 	sfsistat answer;
 
+	/* Where a stream observes, the few whom it stops all the same are stopped at the end of the message. */
 	if (stream == NULL || !stream->enforce || stream->transactional)
 		return SMFIS_CONTINUE;
 	stream_no = stream_id(&m->setup->keys, span_of(stream->name));
@@ -637,8 +638,14 @@ rcpt_verdict(SMFICTX *ctx, struct session *s, struct recipient *r)
 	}
 	atomic_fetch_add(&count.stopped, 1);
 	log_stop(id, m, stream, r, r->action == ACTION_DEFER ? "deferred" : "rejected");
+	/* The header that may name the campaign has not come yet, and for one recipient alone it never will. */
+	buf_clear(&m->campaign);
+	select_campaign(stream, now, &m->campaign);
+	m->campaign_id = campaign_id(&m->setup->keys, span_of(stream->name), buf_span(&m->campaign));
 	stopped = touch_of(m, stream, stream_no, r, now);
 	write_records(id, m, &stopped, 1, NULL);
+	buf_clear(&m->campaign);
+	m->campaign_id = 0;
 	answer = refuse(ctx, r->action, r->why);
 	recipient_drop_last(m);
 	return answer;
@@ -713,13 +720,28 @@ message_of(struct mail *m)
 	return (struct message){ .header = m->header, .nheaders = m->nfields, .body = buf_span(&m->body) };
 }
 
+/* A stream that is not in the settings is a typing error, and would go unseen. */
+static void
+warn_of_stream(const struct session *s, const struct mail *m, const struct message *message, const char *id)
+{
+	static struct log_rate rate;
+	const struct conf *c = m->setup->conf;
+	const struct header *wanted = message_header(message, span_of(c->stream_header));
+	struct span name = wanted != NULL ? span_trim(wanted->value) : SPAN("");
+
+	if (wanted != NULL && conf_stream(c, name) == NULL && (m->stream != NULL || s->mail->login[0] != '\0'))
+		log_rated(&rate, "%s: %s: there is no stream \"%.*s\"; taken as %s", id, c->stream_header,
+		    SPAN_ARG(span_cut(name, 0, 64)), m->stream != NULL ? m->stream->name : "no campaign mail");
+}
+
 static bool
-select_mail(const struct session *s, struct mail *m)
+select_mail(const struct session *s, struct mail *m, const char *id)
 {
 	struct envelope envelope = envelope_of(s);
 	struct message message = message_of(m);
 
 	m->stream = select_message(m->setup->conf, &envelope, &message, now_ms(), &m->campaign);
+	warn_of_stream(s, m, &message, id);
 	if (m->stream == NULL)
 		return false;
 	m->stream_id = stream_id(&m->setup->keys, span_of(m->stream->name));
@@ -738,7 +760,7 @@ on_end_of_header(SMFICTX *ctx)
 		return SMFIS_ACCEPT;
 	if (s->mail->odd != NULL)
 		log_rated(&rate, "%s: untouched reason=\"%s\"", queue_id(ctx), s->mail->odd);
-	else if (select_mail(s, s->mail))
+	else if (select_mail(s, s->mail, queue_id(ctx)))
 		return SMFIS_CONTINUE;
 	mail_end(s);
 	return SMFIS_ACCEPT;
@@ -843,46 +865,35 @@ log_verdicts(const char *id, const struct mail *m, enum action whole)
 			else
 				buf_adds(&verb, verbs[whole]);
 			if (r->would != (deleted(r, whole) ? ACTION_DISCARD : whole))
-				buf_addf(&verb, " instead=%s", action_name(r->would));
+				buf_addf(&verb, " wanted=%s", action_name(r->would));
 		}
 		log_stop(id, m, m->stream, r, buf_cstr(&verb));
 		buf_free(&verb);
 	}
 }
 
-/* One recipient: its own tokens.  Several share one body: everybody's token is nobody's. */
 static void
-tag(struct mail *m, int64_t now, enum action whole, bool individual, struct plan *plan)
+tag(struct mail *m, int64_t now, enum action whole, struct plan *plan)
 {
-	const struct conf *c = m->setup->conf;
 	struct message message = message_of(m);
 	struct tagging how = {
 		.sealer = m->setup->sealer,
-		.conf = c,
+		.conf = m->setup->conf,
 		.stream = m->stream,
 		.campaign = m->campaign_id,
-		.when = (uint32_t)(now / 1000),
-		.opens = m->stream->opens,
-		.links = m->stream->links,
 	};
+	struct addressee *to = xcalloc(m->nrecipients, sizeof *to);
+	size_t n = 0;
 
-	if (individual) {
-		how.who = m->recipient[0].who;
-		how.opens = m->recipient[0].opens;
-		how.links = m->recipient[0].links;
-	} else
-		for (size_t i = 0; i < m->nrecipients; i++) {
-			if (deleted(&m->recipient[i], whole))
-				continue;
-			/* Who must not be counted at all is not counted in a crowd either. */
-			how.opens = mode_min(how.opens, m->recipient[i].opens);
-			how.links = mode_min(how.links, m->recipient[i].links);
-		}
-	if (who_is_nobody(&how.who)) {
-		how.opens = mode_min(how.opens, MODE_ANONYMOUS);
-		how.links = mode_min(how.links, MODE_ANONYMOUS);
-		how.when = 0;
+	for (size_t i = 0; i < m->nrecipients; i++) {
+		const struct recipient *r = &m->recipient[i];
+
+		if (!deleted(r, whole))
+			to[n++] = (struct addressee){ r->who, r->opens, r->links };
 	}
+	/* Whoever was deleted had a part in this body all the same: it is nobody's own. */
+	tagging_address(&how, to, n, m->nrecipients > 1, (uint32_t)(now / 1000));
+	free(to);
 	message_tag(&message, &how, plan);
 }
 
@@ -1006,7 +1017,7 @@ finish(SMFICTX *ctx, struct session *s)
 	if (m->odd == NULL && !individual && m->stream->several_leave)
 		plan.untouched = "several recipients";
 	if (plan.untouched == NULL)
-		tag(m, now, whole, individual, &plan);
+		tag(m, now, whole, &plan);
 	if ((fault = plan_fault(s, &plan)) != NULL) {
 		plan_free(&plan);
 		plan = (struct plan){ .untouched = fault };

@@ -3,8 +3,12 @@
 #include <inttypes.h>
 #include <libmilter/mfapi.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "common/fold.h"
@@ -73,13 +77,28 @@ socket_path(const char *name)
 	return strncmp(name, "local:", 6) == 0 ? name + 6 : NULL;
 }
 
+/*
+ * What is left behind by an earlier process may go.  A socket that somebody
+ * answers on may not: libmilter would take its place without a word, and at
+ * our end remove it from under the other one.
+ */
 static void
 refuse_to_replace(const char *path)
 {
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };
 	struct stat st;
+	int fd;
 
-	if (lstat(path, &st) == 0 && !S_ISSOCK(st.st_mode))
+	if (lstat(path, &st) != 0)
+		return;
+	if (!S_ISSOCK(st.st_mode))
 		fatal("%s exists and is not a socket; milter_socket must be a path of its own", path);
+	snprintf(sun.sun_path, sizeof sun.sun_path, "%s", path);
+	if ((fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) < 0)
+		return;
+	if (connect(fd, (struct sockaddr *)&sun, sizeof sun) == 0)
+		fatal("%s: another program listens there; is rekindle-milter running already?", path);
+	close(fd);
 }
 
 /* Started as root, the socket goes to whom the directory belongs: Postfix may then connect as its group. */
@@ -128,6 +147,8 @@ open_store(const struct conf *c)
 
 	if (geteuid() == 0 && !store_become_owner(c->data_dir, &why))
 		fatal("%s", buf_cstr(&why));
+	if (geteuid() == 0)
+		log_warn("running as root, because %s belongs to root; give it to a user of its own", c->data_dir);
 	if ((s = store_open(&options, &why)) == NULL)
 		fatal("%s", buf_cstr(&why));
 	buf_free(&why);

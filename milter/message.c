@@ -47,6 +47,30 @@ message_header(const struct message *m, struct span name)
 	return NULL;
 }
 
+void
+tagging_address(struct tagging *t, const struct addressee *to, size_t n, bool shared, uint32_t when)
+{
+	t->opens = t->stream->opens;
+	t->links = t->stream->links;
+	for (size_t i = 0; i < n; i++) {
+		t->opens = mode_min(t->opens, to[i].opens);
+		t->links = mode_min(t->links, to[i].links);
+	}
+	if (n == 0) {
+		t->opens = conf_mode(t->conf, t->stream, AXIS_OPENS, CONSENT_UNKNOWN);
+		t->links = conf_mode(t->conf, t->stream, AXIS_LINKS, CONSENT_UNKNOWN);
+	}
+	t->who = (struct who){ 0 };
+	if (n == 1 && !shared)
+		t->who = to[0].who;
+	t->when = when;
+	if (who_is_nobody(&t->who)) {
+		t->opens = mode_min(t->opens, MODE_ANONYMOUS);
+		t->links = mode_min(t->links, MODE_ANONYMOUS);
+		t->when = 0;
+	}
+}
+
 static void
 add_edit(struct plan *p, enum header_change change, unsigned index, struct span name, struct span value)
 {

@@ -34,6 +34,19 @@ struct tagging {
 	uint32_t when;           /* seconds */
 };
 
+/* One recipient of a message: the most that may be kept of them. */
+struct addressee {
+	struct who who;
+	enum mode opens, links;
+};
+
+/*
+ * Sets who, when and the modes.  One recipient gets tokens of its own.  Those
+ * who share a body share tokens that name nobody, and nobody is counted more
+ * closely than the strictest of them allows.  With n 0 nobody is known.
+ */
+void tagging_address(struct tagging *, const struct addressee *, size_t n, bool shared, uint32_t when);
+
 enum header_change { HEADER_ADD, HEADER_DELETE, HEADER_REPLACE };
 
 /* A change of one header field; index counts the fields of that name from 1.  Deletions come highest index first. */

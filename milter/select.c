@@ -150,15 +150,45 @@ in_list(const struct list *l, struct span what)
 }
 
 static bool
+in_networks(struct span client, const struct list *l)
+{
+	for (size_t i = 0; i < l->n; i++)
+		if (in_network(client, span_of(l->item[i])))
+			return true;
+	return false;
+}
+
+/* By what the server knows for itself, and no client can make up. */
+static bool
+server_matches(const struct stream *s, const struct envelope *e)
+{
+	return in_list(&s->match_login, e->login) || in_list(&s->match_daemon, e->daemon) ||
+	    in_networks(e->client, &s->match_network);
+}
+
+/*
+ * May this client send campaigns at all?  A stranger can write any sender
+ * address and any header; were they believed, mail that comes in could be
+ * tagged, and whoever reads a mailbox here could have any link sealed.
+ */
+static bool
+is_trusted(const struct conf *c, const struct envelope *e)
+{
+	if (e->login.n > 0 || in_networks(e->client, &c->trusted_networks))
+		return true;
+	for (size_t i = 0; i < c->nstreams; i++)
+		if (server_matches(&c->stream[i], e))
+			return true;
+	return false;
+}
+
+static bool
 envelope_matches(const struct stream *s, const struct envelope *e)
 {
 	struct span domain = sender_domain(e->sender);
 
-	if (in_list(&s->match_login, e->login) || in_list(&s->match_daemon, e->daemon))
+	if (server_matches(s, e))
 		return true;
-	for (size_t i = 0; i < s->match_network.n; i++)
-		if (in_network(e->client, span_of(s->match_network.item[i])))
-			return true;
 	for (size_t i = 0; i < s->match_sender_domain.n; i++)
 		if (domain_matches(domain, span_of(s->match_sender_domain.item[i])))
 			return true;
@@ -190,12 +220,12 @@ has_rules(const struct stream *s)
 	    s->match_list_unsubscribe;
 }
 
-/* Is there a stream that stops nobody, and that only the stream header leads to? */
+/* Is there a stream that only the stream header leads to? */
 static bool
-may_be_exempt(const struct conf *c)
+header_may_name(const struct conf *c)
 {
 	for (size_t i = 1; i < c->nstreams; i++)
-		if (!has_rules(&c->stream[i]) && (c->stream[i].transactional || !c->stream[i].enforce))
+		if (!has_rules(&c->stream[i]))
 			return true;
 	return false;
 }
@@ -204,16 +234,18 @@ may_be_exempt(const struct conf *c)
  * The answer at RCPT must be the one that the headers will confirm, or a
  * receipt would be refused for a newsletter's sake: a stream behind one that
  * asks for headers cannot be known yet, and none can where the stream header
- * may still name one that is exempt.
+ * may still name another.
  */
 const struct stream *
 select_envelope(const struct conf *c, const struct envelope *e)
 {
+	if (header_may_name(c) || !is_trusted(c, e))
+		return NULL;
 	for (size_t i = 0; i < c->nstreams; i++) {
 		const struct stream *s = stream_at(c, i);
 
 		if (envelope_matches(s, e))
-			return s->enforce && !s->transactional && may_be_exempt(c) ? NULL : s;
+			return s;
 		if (s->match_header.n > 0 || s->match_list_unsubscribe)
 			return NULL;
 	}
@@ -258,8 +290,8 @@ name_from_header(struct buf *name, struct span value)
 	return name->n > from;
 }
 
-static void
-name_from_template(struct buf *name, const struct stream *s, int64_t now_ms)
+void
+select_campaign(const struct stream *s, int64_t now_ms, struct buf *name)
 {
 	struct span rest = span_of(s->campaign != NULL && s->campaign[0] != '\0' ? s->campaign : s->name);
 	size_t from = name->n, at;
@@ -281,8 +313,11 @@ select_message(const struct conf *c, const struct envelope *e, const struct mess
 {
 	const struct header *named = message_header(m, span_of(c->campaign_header));
 	const struct header *wanted = message_header(m, span_of(c->stream_header));
-	const struct stream *s = wanted != NULL ? conf_stream(c, span_trim(wanted->value)) : NULL;
+	const struct stream *s;
 
+	if (!is_trusted(c, e))
+		return NULL;
+	s = wanted != NULL ? conf_stream(c, span_trim(wanted->value)) : NULL;
 	for (size_t i = 0; s == NULL && i < c->nstreams; i++)
 		if (envelope_matches(stream_at(c, i), e) || headers_match(stream_at(c, i), m))
 			s = stream_at(c, i);
@@ -291,6 +326,6 @@ select_message(const struct conf *c, const struct envelope *e, const struct mess
 	if (s == NULL)
 		return NULL;
 	if (named == NULL || !name_from_header(campaign, named->value))
-		name_from_template(campaign, s, now_ms);
+		select_campaign(s, now_ms, campaign);
 	return s;
 }

@@ -12,6 +12,12 @@ struct envelope {
 	struct span daemon; /* {daemon_name} */
 };
 
+/*
+ * Sender address and headers count only from a client that logged in, that is
+ * in trusted_networks, or that a match_login, match_network or match_daemon
+ * rule names.
+ */
+
 /* By the envelope alone, at RCPT time.  NULL: cannot say yet. */
 const struct stream *select_envelope(const struct conf *, const struct envelope *);
 
@@ -24,5 +30,8 @@ const struct stream *select_envelope(const struct conf *, const struct envelope 
  * match_ rules in file order; the campaign header alone gives the default one.
  */
 const struct stream *select_message(const struct conf *, const struct envelope *, const struct message *, int64_t now_ms, struct buf *campaign);
+
+/* Appends the stream's own name for a campaign: its template with the date filled in, at most 200 bytes. */
+void select_campaign(const struct stream *, int64_t now_ms, struct buf *name);
 
 #endif

@@ -376,11 +376,11 @@ page_leave(struct hit *h, struct span stream)
 	buf_clear(&h->spare);
 	buf_add(&h->spare, SPAN(HTML_START("Unsubscribe")));
 	if (stream.n > 0) {
-		buf_add(&h->spare, SPAN("<p>You will get no more messages of <strong>"));
+		buf_add(&h->spare, SPAN("<p>Press the button to get no more messages of <strong>"));
 		text_add_html(&h->spare, stream);
 		buf_add(&h->spare, SPAN("</strong>.</p>\n"));
 	} else
-		buf_add(&h->spare, SPAN("<p>You will get no more messages of this kind.</p>\n"));
+		buf_add(&h->spare, SPAN("<p>Press the button to get no more messages of this kind.</p>\n"));
 	buf_add(&h->spare, SPAN("<form method=\"post\">\n<button type=\"submit\" name=\"List-Unsubscribe\" "
 	    "value=\"One-Click\">Unsubscribe</button>\n</form>\n" HTML_END));
 	answer(h, 200, SPAN(HTML_HEAD), buf_span(&h->spare));

@@ -88,7 +88,6 @@ reload(struct setup_slot *slot, struct server *server, const struct conf *starte
 		log_restart(started, s->conf);
 		setup_put(s);
 		server_reload(server);
-		log_info("settings and keys reloaded");
 	}
 	proc_notify("READY=1");
 }
@@ -127,6 +126,8 @@ main(int argc, char **argv)
 		fatal("%s", buf_cstr(&why));
 	if (!store_become_owner(first->conf->data_dir, &why))
 		fatal("%s", buf_cstr(&why));
+	if (geteuid() == 0)
+		log_warn("running as root, because %s belongs to root; give it to a user of its own", first->conf->data_dir);
 
 	struct store_options options = {
 		.dir = first->conf->data_dir, .create = true,

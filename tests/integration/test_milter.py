@@ -441,6 +441,28 @@ class Tagging(Case):
 			return [l for l in self.log_of("WOULD") if "would=reject cause=held" in l]
 		self.assertNotIn("watched@", rig.wait_until(would, 10))
 
+	def test_observing_keeps_our_own_promise(self):
+		"""Our List-Unsubscribe header said that no more mail comes: that is no verdict of the policy."""
+		for reason in ("unsubscribed", "complained"):
+			self.suppress(reason + "@example.com", "--reason", reason)
+
+			def stopped():
+				outcome = self.dial().message(mail(), rcpts=[reason + "@example.com"])
+				return outcome.verdict == "reject" and outcome
+			self.assertRegex(rig.wait_until(stopped, 10, reason).reply, r"550 5\.7\.1 recipient " + reason)
+
+	def test_strangers_select_nothing(self):
+		raw = mail(extra=[("List-Unsubscribe", "<mailto:x@letters.example>"), ("X-Rekindle-Stream", "leave")])
+		for client in ("198.51.100.7", "2001:db9::7"):
+			outcome = self.dial(client=client).message(raw, sender="news@letters.example")
+			self.assertEqual(("eoh", "accept"), (outcome.stage, outcome.verdict))
+		self.tagged(self.dial(client="198.51.100.7").message(raw, login="marketing"), raw)
+
+	def test_a_typing_error_in_the_stream_header_is_told(self):
+		raw = mail(extra=[("X-Rekindle-Stream", "lettres")])
+		self.tagged(self.dial().message(raw, queue_id="TYPO"), raw)
+		self.assertTrue([l for l in self.log_of("TYPO") if 'there is no stream "lettres"; taken as default' in l])
+
 
 class NamedExempt(Case):
 	"""Only the stream header leads to the receipts, and nobody knows it at RCPT."""
@@ -550,7 +572,7 @@ class Enforcing(Case):
 		lines = self.log_of("SOME")
 		self.assertRegex(lines[-1], "recipients=1$")
 		for cause, instead in (("held", "reject"), ("bounced", "defer"), ("complained", "hold")):
-			self.assertTrue([l for l in lines if "recipient deleted instead=%s cause=%s" % (instead, cause) in l], lines)
+			self.assertTrue([l for l in lines if "recipient deleted wanted=%s cause=%s" % (instead, cause) in l], lines)
 		self.assertFalse([l for l in lines if "@" in l and "debug" not in l])
 
 	def test_of_different_verdicts_the_mildest_wins(self):
@@ -572,12 +594,12 @@ class Enforcing(Case):
 					outcome = self.dial().message(mail(), rcpts=[rcpt + "@example.com"], login=login, local=True, queue_id="LOCAL")
 					self.assertEqual(("eom", verdict), (outcome.stage, outcome.verdict))
 					self.assertEqual(verdict == "continue", "quarantine" in outcome.kinds())
-		self.assertTrue([l for l in self.log_of("LOCAL") if "discarded instead=reject cause=held" in l])
+		self.assertTrue([l for l in self.log_of("LOCAL") if "discarded wanted=reject cause=held" in l])
 		raw = mail()
 		outcome = self.dial().message(raw, rcpts=["ann@example.com", "held@example.com"], local=True, queue_id="LOCAL2")
 		self.tagged(outcome, raw)
 		self.assertEqual(["held@example.com"], outcome.deleted)
-		self.assertTrue([l for l in self.log_of("LOCAL2") if "recipient deleted instead=reject cause=held" in l])
+		self.assertTrue([l for l in self.log_of("LOCAL2") if "recipient deleted wanted=reject cause=held" in l])
 
 	def test_a_session_may_change_from_smtp_to_stopped_and_back(self):
 		mta = self.dial()
@@ -612,6 +634,19 @@ class Enforcing(Case):
 			told = self.rig.cli("campaign", "show", "stopped", "--json")
 			return told.code == 0 and (told.json["sent"], told.json["skipped"]) == (1, 2)
 		rig.wait_until(counted, 10, "one sent and two skipped")
+
+	def test_what_was_refused_at_rcpt_is_counted(self):
+		"""The header that names the campaign has not come yet: it is the stream's own campaign then."""
+		login = [s for s in self.streams if "match_login" in self.streams[s]][0]
+		campaign = self.streams[login].get("campaign", "{date}")
+		outcome = self.dial().message(mail(campaign="other"), rcpts=["held@example.com"], login=self.streams[login]["match_login"])
+		self.assertEqual("rcpt", outcome.stage)
+
+		def counted():
+			name = campaign.replace("{date}", time.strftime("%Y-%m-%d", time.gmtime()))
+			told = self.rig.cli("campaign", "show", name, "--stream", login, "--json")
+			return told.code == 0 and told.json["skipped"] >= 1
+		rig.wait_until(counted, 10, "one that was skipped")
 
 
 class Full(Case):
@@ -794,6 +829,12 @@ class Life(Case):
 					mta.connect()
 					raw = mail()
 					self.tagged(mta.message(raw), raw)
+				second = subprocess.run([self.rig.program("rekindle-milter"), "-c", self.rig.conf_file], capture_output=True,
+					env=self.rig.env(), timeout=30, **self.rig.identity())
+				self.assertEqual(1, second.returncode)
+				self.assertIn(b"is rekindle-milter running already?", second.stderr)
+				with Milter("unix:" + self.rig.milter_socket) as mta:
+					mta.negotiate()
 				self.rig.milter.kill()
 		finally:
 			self.rig.write_conf(milter_socket=before)

@@ -227,7 +227,7 @@ def test_sendmail_is_tagged_and_never_loops():
 		r.sendmail(letter(address), [address], newsletter.SENDER)
 	r.sendmail(letter("pia@readers.example"), ["ned@readers.example", "pia@readers.example"], newsletter.SENDER)
 	assert arrived(r, "pia@readers.example").rcpts == ["pia@readers.example"]
-	rig.wait_until(lambda: re.search(r"discarded instead=reject cause=held", r.milter.log), 15, "the discarded one")
+	rig.wait_until(lambda: re.search(r"discarded wanted=reject cause=held", r.milter.log), 15, "the discarded one")
 	rig.wait_until(lambda: [m for m in r.postfix.queue() if m["queue_name"] == "hold"], 15, "what cannot be deferred to be held")
 	rig.wait_until(lambda: not os.listdir(os.path.join(r.postfix.spool, "maildrop")), 15, "an empty maildrop")
 	assert "milter configuration error" not in r.postfix.log
