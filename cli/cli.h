@@ -76,10 +76,13 @@ bool cli_options(struct cli *, const struct cli_option *, size_t n, int *status)
 void cli_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* The same with the command's usage behind it; returns EXIT_USAGE. */
 int cli_usage(const struct cli *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* Each line of why as an error of its own. */
-void cli_errors(struct buf *why);
+/* Each line of why as an error of its own, and what to do when permission is what is missing. */
+void cli_errors(const struct cli *, struct buf *why);
 
 /* ---- settings and store ---- */
+
+/* What to say of one that is missing; takes its path. */
+#define NO_DATA_DIR "data_dir %s does not exist; make it, owned by the user that the daemons run as"
 
 /* Settings and keys.  False: told why. */
 bool cli_setup(struct cli *);

@@ -96,19 +96,58 @@ called(const struct row *r, char id[17])
  * tracked; and where hits are counted but nobody is told apart (anonymous,
  * dayonly) there is no rate of people at all, rather than one of 0.
  */
+static bool
+openers_known(const struct campaign *s)
+{
+	return s->opens_all == 0 || s->openers_all > 0;
+}
+
+static bool
+clickers_known(const struct campaign *s)
+{
+	return s->clicks_all == 0 || s->clickers_all > 0;
+}
+
 static uint64_t
 open_base(const struct campaign *s)
 {
-	return s->opens_all > 0 && s->openers_all == 0 ? 0 : s->tracked;
+	return openers_known(s) ? s->tracked : 0;
 }
 
 static uint64_t
 click_base(const struct campaign *s)
 {
-	return s->clicks_all > 0 && s->clickers_all == 0 ? 0 : s->tracked;
+	return clickers_known(s) ? s->tracked : 0;
+}
+
+/* Of people who opened, raw or human, as a base for those who clicked. */
+static uint64_t
+clicked_base(const struct campaign *s, uint64_t openers)
+{
+	return openers_known(s) && clickers_known(s) ? openers : 0;
+}
+
+/* Sent without a class: imported mail, of which nobody knows any more what its recipients were. */
+static uint64_t
+sent_unknown(const struct campaign *s)
+{
+	uint64_t known = 0;
+
+	for (enum engage i = 0; i < ENGAGE_CLASSES; i++)
+		known += s->sent_class[i];
+	return s->sent > known ? s->sent - known : 0;
 }
 
 /* ---- list ---- */
+
+static void
+emit_people(struct emit *e, const char *key, uint64_t n, bool known)
+{
+	if (known)
+		emit_number(e, key, n);
+	else
+		emit_null(e, key);
+}
 
 static void
 emit_sums(struct emit *e, const struct row *r)
@@ -129,32 +168,34 @@ emit_sums(struct emit *e, const struct row *r)
 	emit_open(e, "sent_class", '{');
 	for (enum engage i = 0; i < ENGAGE_CLASSES; i++)
 		emit_number(e, engage_name(i), s->sent_class[i]);
+	if (sent_unknown(s))
+		emit_number(e, "unknown", sent_unknown(s));
 	emit_close(e, '}');
 	emit_open(e, "raw", '{');
 	emit_number(e, "opens", s->opens_all);
-	emit_number(e, "openers", s->openers_all);
+	emit_people(e, "openers", s->openers_all, openers_known(s));
 	emit_rate(e, "open_rate", s->openers_all, open_base(s));
 	emit_number(e, "clicks", s->clicks_all);
-	emit_number(e, "clickers", s->clickers_all);
+	emit_people(e, "clickers", s->clickers_all, clickers_known(s));
 	emit_rate(e, "click_rate", s->clickers_all, click_base(s));
-	emit_rate(e, "click_to_open", s->clickers_all, s->openers_all);
+	emit_rate(e, "click_to_open", s->clickers_all, clicked_base(s, s->openers_all));
 	emit_close(e, '}');
 	emit_open(e, "human", '{');
 	emit_number(e, "opens", s->opens_human);
-	emit_number(e, "openers", s->openers_human);
+	emit_people(e, "openers", s->openers_human, openers_known(s));
 	emit_rate(e, "open_rate", s->openers_human, open_base(s));
 	emit_number(e, "clicks", s->clicks_human);
-	emit_number(e, "clickers", s->clickers_human);
+	emit_people(e, "clickers", s->clickers_human, clickers_known(s));
 	emit_rate(e, "click_rate", s->clickers_human, click_base(s));
-	emit_rate(e, "click_to_open", s->clickers_human, s->openers_human);
+	emit_rate(e, "click_to_open", s->clickers_human, clicked_base(s, s->openers_human));
 	emit_close(e, '}');
 }
 
 static void
 print_list(const struct rows *r)
 {
-	static const char *const head[] = { "campaign", "stream", "first sent", "sent", "opened", "clicked" };
-	struct table t = TABLE("lllrrr");
+	static const char *const head[] = { "campaign", "stream", "first sent", "sent", "stopped", "opened", "clicked" };
+	struct table t = TABLE("lllrrrr");
 	struct buf day = BUF(64);
 	char id[17];
 
@@ -170,6 +211,7 @@ print_list(const struct rows *r)
 		table_adds(&t, r->row[i].stream);
 		table_add(&t, s->first ? buf_span(&day) : SPAN("-"));
 		table_addf(&t, "%" PRIu64, s->sent);
+		table_addf(&t, "%" PRIu64, s->skipped);
 		table_rate(&t, s->openers_human, open_base(s));
 		table_rate(&t, s->clickers_human, click_base(s));
 	}
@@ -242,14 +284,24 @@ choose(const struct rows *r, const char *name, const char *stream, int *status)
 	return found;
 }
 
+/* A count of people, or "-" where they are not told apart: a 0 would say that nobody did it. */
 static void
-figures(struct table *t, const char *label, uint64_t raw, uint64_t raw_of, uint64_t human, uint64_t human_of)
+table_people(struct table *t, uint64_t n, bool known)
+{
+	if (known)
+		table_addf(t, "%" PRIu64, n);
+	else
+		table_adds(t, "-");
+}
+
+static void
+figures(struct table *t, const char *label, uint64_t raw, uint64_t human, uint64_t of, bool known)
 {
 	table_adds(t, label);
-	table_addf(t, "%" PRIu64, raw);
-	table_rate(t, raw, raw_of);
-	table_addf(t, "%" PRIu64, human);
-	table_rate(t, human, human_of);
+	table_people(t, raw, known);
+	table_rate(t, raw, of);
+	table_people(t, human, known);
+	table_rate(t, human, of);
 }
 
 static void
@@ -291,27 +343,34 @@ print_sums(const struct row *r, int64_t now)
 	table_adds(&t, "");
 	table_adds(&t, "human");
 	table_adds(&t, "");
-	figures(&t, "people who opened", s->openers_all, open_base(s), s->openers_human, open_base(s));
-	figures(&t, "people who clicked", s->clickers_all, click_base(s), s->clickers_human, click_base(s));
+	figures(&t, "people who opened", s->openers_all, s->openers_human, open_base(s), openers_known(s));
+	figures(&t, "people who clicked", s->clickers_all, s->clickers_human, click_base(s), clickers_known(s));
 	table_adds(&t, "click-to-open rate");
 	table_adds(&t, "");
-	table_rate(&t, s->clickers_all, s->openers_all);
+	table_rate(&t, s->clickers_all, clicked_base(s, s->openers_all));
 	table_adds(&t, "");
-	table_rate(&t, s->clickers_human, s->openers_human);
+	table_rate(&t, s->clickers_human, clicked_base(s, s->openers_human));
 	hits(&t, "opens", s->opens_all, s->opens_human);
 	hits(&t, "clicks", s->clicks_all, s->clicks_human);
 	putchar('\n');
 	table_print(&t, "  ", true);
 	table_free(&t);
+	if (!openers_known(s) || !clickers_known(s))
+		printf("\n  People: - where hits are counted but nobody is told apart (modes anonymous and dayonly).\n");
 
 	t = TABLE("lrr");
 	table_adds(&t, "class when sent");
-	table_adds(&t, "people");
+	table_adds(&t, "messages");
 	table_adds(&t, "share");
 	for (enum engage i = 0; i < ENGAGE_CLASSES; i++) {
 		table_adds(&t, engage_name(i));
 		table_addf(&t, "%" PRIu64, s->sent_class[i]);
 		table_rate(&t, s->sent_class[i], s->sent);
+	}
+	if (sent_unknown(s)) {
+		table_adds(&t, "unknown");
+		table_addf(&t, "%" PRIu64, sent_unknown(s));
+		table_rate(&t, sent_unknown(s), s->sent);
 	}
 	putchar('\n');
 	table_print(&t, "  ", true);
@@ -331,6 +390,7 @@ take_link(void *arg, uint16_t link, const struct link_count *k)
 {
 	struct links *l = arg;
 	struct buf url = BUF(URL_CAP);
+	bool known = k->clicks_all == 0 || k->clickers_all > 0;
 
 	store_destination(l->c->store, l->campaign, link, &url);
 	l->n++;
@@ -340,13 +400,13 @@ take_link(void *arg, uint16_t link, const struct link_count *k)
 		emit_text(l->emit, "destination", buf_span(&url));
 		emit_number(l->emit, "clicks_raw", k->clicks_all);
 		emit_number(l->emit, "clicks_human", k->clicks_human);
-		emit_number(l->emit, "clickers_raw", k->clickers_all);
-		emit_number(l->emit, "clickers_human", k->clickers_human);
+		emit_people(l->emit, "clickers_raw", k->clickers_all, known);
+		emit_people(l->emit, "clickers_human", k->clickers_human, known);
 		emit_close(l->emit, '}');
 	} else {
 		table_addf(&l->table, "%u", link);
-		table_addf(&l->table, "%" PRIu64, k->clickers_all);
-		table_addf(&l->table, "%" PRIu64, k->clickers_human);
+		table_people(&l->table, k->clickers_all, known);
+		table_people(&l->table, k->clickers_human, known);
 		table_addf(&l->table, "%" PRIu64, k->clicks_all);
 		table_addf(&l->table, "%" PRIu64, k->clicks_human);
 		table_add(&l->table, url.n ? buf_span(&url) : SPAN("-"));

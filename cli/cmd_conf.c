@@ -1,8 +1,16 @@
 /* rekindle conf -- the settings in effect. */
+#include <errno.h>
+#include <grp.h>
+#include <libgen.h>
+#include <pwd.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/print.h"
+#include "common/mem.h"
 #include "common/text.h"
 
 #define PRINTED_MAX (64 * 1024 * 1024)
@@ -57,11 +65,111 @@ emit_settings(struct span text)
 	emit_end(&e);
 }
 
-/* Would the daemons start?  All that is wrong, not only the first fault. */
+/* ---- check ---- */
+
+/* May we look into the directory where it is? */
+static bool
+may_enter(const char *path)
+{
+	char *copy = xstrdup(path);
+	bool may = access(dirname(copy), X_OK) == 0;
+
+	free(copy);
+	return may;
+}
+
+/* Who we are by now, as it stands in messages. */
+static const char *
+user_name(char number[32])
+{
+	struct passwd *pw = getpwuid(geteuid());
+
+	snprintf(number, 32, "%lu", (unsigned long)geteuid());
+	return pw ? pw->pw_name : number;
+}
+
+/* A file that root can read and its daemons cannot: what would mend it. */
+static void
+tell_refused(const struct conf *conf, struct span fault)
+{
+	struct stat st;
+	struct group *group = stat(conf->data_dir, &st) == 0 ? getgrgid(st.st_gid) : NULL;
+	bool keys = span_starts(fault, span_of(conf->key_file));
+	char number[32];
+
+	if (keys && !may_enter(conf->key_file))
+		cli_error("%.*s for user %s; its directory is closed to that user", SPAN_ARG(fault), user_name(number));
+	else if (keys && group)
+		cli_error("%.*s for user %s; chgrp %s and chmod 0640", SPAN_ARG(fault), user_name(number), group->gr_name);
+	else
+		cli_error("%.*s for user %s", SPAN_ARG(fault), user_name(number));
+}
+
+static void
+tell_faults(const struct cli *c, const struct conf *conf, bool was_root, struct buf *why)
+{
+	struct span rest = buf_span(why), line;
+
+	if (!was_root || geteuid() == 0) {
+		cli_errors(c, why);
+		return;
+	}
+	while (span_split(&rest, '\n', &line)) {
+		if (span_ends(line, span_of(strerror(EACCES))))
+			tell_refused(conf, line);
+		else if (line.n > 0)
+			cli_error("%.*s", SPAN_ARG(line));
+	}
+}
+
+/* Becomes the user that owns the data, when root asks.  False, and a line in why: the daemons could not work there. */
+static bool
+check_data_dir(const struct conf *conf, struct buf *why)
+{
+	struct stat st;
+
+	if (stat(conf->data_dir, &st) != 0 && errno == ENOENT)
+		buf_addf(why, NO_DATA_DIR "\n", conf->data_dir);
+	else if (!store_become_owner(conf->data_dir, why))
+		buf_addc(why, '\n');
+	else if (access(conf->data_dir, R_OK | W_OK | X_OK) != 0)
+		buf_addf(why, "data_dir %s: %s\n", conf->data_dir, strerror(errno));
+	else
+		return true;
+	return false;
+}
+
+/*
+ * Could the daemons work with this?  All that is wrong, not only the first
+ * fault.  Settings and keys are read as the user that the daemons run as, for
+ * what only root can read stops them, now or at the next reload.
+ */
 static int
 check(struct cli *c)
 {
-	if (!cli_setup(c))
+	struct buf text = BUF(CONF_FILE_MAX + 1), faults = BUF(PRINTED_MAX), why = BUF(PRINTED_MAX);
+	struct conf *conf = NULL;
+	bool was_root = geteuid() == 0, good = false;
+
+	if (!file_read(c->conf_file, CONF_FILE_MAX, &text, &why)) {
+		cli_errors(c, &why);
+		goto out;
+	}
+	conf = conf_parse_anyway(buf_span(&text), c->conf_file, &faults, &good);
+	good = check_data_dir(conf, &why) && good;
+	if (!(c->setup = setup_load(c->conf_file, &why))) {
+		good = false;
+		/* Not for that user to read: then these are not among what it found. */
+		if (access(c->conf_file, R_OK) != 0)
+			buf_add(&why, buf_span(&faults));
+	}
+	tell_faults(c, conf, was_root, &why);
+out:
+	conf_free(conf);
+	buf_free(&text);
+	buf_free(&faults);
+	buf_free(&why);
+	if (!conf || !good)
 		return EXIT_CANNOT;
 	if (c->json) {
 		struct emit e = { 0 };
@@ -72,7 +180,7 @@ check(struct cli *c)
 		emit_close(&e, '}');
 		emit_end(&e);
 	} else {
-		printf("%s: settings and keys are good\n", c->conf_file);
+		printf("%s: settings, keys and data_dir are good\n", c->conf_file);
 	}
 	return EXIT_FOUND;
 }
@@ -102,7 +210,7 @@ cmd_conf(struct cli *c)
 	} else if ((conf = setup_conf(c->conf_file, &why))) {
 		conf_print(conf, &text);
 	} else {
-		cli_errors(&why);
+		cli_errors(c, &why);
 		buf_free(&why);
 		return EXIT_CANNOT;
 	}

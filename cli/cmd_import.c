@@ -23,7 +23,9 @@
 #define CAMPAIGN_MAX 200
 #define CLOCK_SLACK 60000 /* ms: two machines' clocks */
 #define PROGRESS_MS 200
+#define CLASS_UNKNOWN 0xff /* detail of a SENT that says none: counts in no class */
 #define WHY_MAX 4096
+#define STREAMS_TOLD_MAX 100
 #define FOLD_EVERY 8 /* batches: summing up costs a flush of its own */
 
 static const char *const known_fields[] = {
@@ -37,9 +39,13 @@ struct import {
 	struct lines in;
 	struct batch *batch;
 	uint64_t imported, bad, left_out;
+	uint64_t nameless; /* kept, but not for whom the line was about */
+	uint64_t doubled;  /* lines that made two touches */
 	unsigned unfolded; /* batches */
 	bool consented;    /* among what is not summed up yet */
 	bool field_told;
+	char **stream_told; /* names that no setting knows */
+	size_t nstream_told;
 	struct buf why;
 	/* Progress. */
 	bool show;
@@ -315,7 +321,7 @@ read_sent(struct import *im, const json_t *o, struct touch *t)
 	if (text.n > 0 && !engage_parse(text, &class))
 		return wrong(im, "there is no class \"%.*s\"; one of new, engaged, semi-engaged, inactive",
 		    SPAN_ARG(span_cut(text, 0, 50)));
-	t->detail = (uint8_t)class;
+	t->detail = text.n > 0 ? (uint8_t)class : CLASS_UNKNOWN;
 	t->flags |= (tracked ? TOUCH_TRACKED : 0) | (observed ? TOUCH_OBSERVED : 0);
 	return true;
 }
@@ -459,6 +465,7 @@ keep_hit(struct import *im, struct record *r)
 		keep(im, &day);
 		if (t->campaign == 0)
 			return;
+		im->doubled++;
 	}
 	if (mode == MODE_OFF || (mode < MODE_IDENTIFIED && t->campaign == 0)) {
 		im->left_out++;
@@ -466,6 +473,7 @@ keep_hit(struct import *im, struct record *r)
 	}
 	t->mode = (uint8_t)(mode == MODE_DAYONLY ? MODE_ANONYMOUS : mode);
 	if (mode < MODE_IDENTIFIED) {
+		im->nameless += !who_is_nobody(&t->who);
 		t->who = (struct who){ 0 };
 		t->sent = 0;
 		r->address = SPAN("");
@@ -480,6 +488,29 @@ keep_hit(struct import *im, struct record *r)
 /* ---- the file ---- */
 
 static void
+wipe_progress(const struct import *im)
+{
+	if (im->show)
+		fputs("\r\033[K", stderr);
+}
+
+/* Once for each name, for it may be misspelt in every line. */
+static void
+tell_unknown_stream(struct import *im, struct span name)
+{
+	if (name.n == 0 || conf_stream(im->c->setup->conf, name) || im->nstream_told == STREAMS_TOLD_MAX)
+		return;
+	for (size_t i = 0; i < im->nstream_told; i++)
+		if (span_eq(name, span_of(im->stream_told[i])))
+			return;
+	im->stream_told = xreallocarray(im->stream_told, im->nstream_told + 1, sizeof *im->stream_told);
+	im->stream_told[im->nstream_told++] = xstrndup(name.p, name.n);
+	wipe_progress(im);
+	cli_error("%s:%" PRIu64 ": stream `%.*s' is not in the settings%s", im->name, im->in.number, SPAN_ARG(name),
+	    im->nstream_told == STREAMS_TOLD_MAX ? "; other such names are not told" : "");
+}
+
+static void
 tell_unknown_field(struct import *im, const json_t *o)
 {
 	const char *name;
@@ -492,18 +523,12 @@ tell_unknown_field(struct import *im, const json_t *o)
 			known = known || strcmp(name, known_fields[i]) == 0;
 		if (known)
 			continue;
+		wipe_progress(im);
 		cli_error("%s:%" PRIu64 ": field \"%.50s\" is not known and not used (told once)", im->name, im->in.number,
 		    name);
 		im->field_told = true;
 		return;
 	}
-}
-
-static void
-wipe_progress(const struct import *im)
-{
-	if (im->show)
-		fputs("\r\033[K", stderr);
 }
 
 static void
@@ -542,6 +567,7 @@ read_line(struct import *im, struct span line)
 	} else {
 		if (!im->field_told)
 			tell_unknown_field(im, o);
+		tell_unknown_stream(im, r.stream);
 		if (is_hit(&r.touch))
 			keep_hit(im, &r);
 		else
@@ -607,16 +633,23 @@ say(const struct import *im)
 	wipe_progress(im);
 	if (!im->c->json) {
 		printf("imported %" PRIu64 " touches from %" PRIu64 " lines", im->imported, im->in.number);
-		if (im->left_out)
-			printf("; %" PRIu64 " left out, as privacy_profile demands", im->left_out);
+		if (im->doubled)
+			printf(" (%" PRIu64 " of these made two: a day for the recipient, a count for the campaign)", im->doubled);
 		if (im->bad)
 			printf("; %" PRIu64 " bad lines", im->bad);
 		putchar('\n');
+		if (im->nameless)
+			printf("%" PRIu64 " opens and clicks are counted without a name, as privacy_profile and consent demand\n",
+			    im->nameless);
+		if (im->left_out)
+			printf("%" PRIu64 " opens and clicks are left out, as privacy_profile and consent demand\n",
+			    im->left_out);
 		return;
 	}
 	emit_open(&e, NULL, '{');
 	emit_number(&e, "lines", im->in.number);
 	emit_number(&e, "imported", im->imported);
+	emit_number(&e, "nameless", im->nameless);
 	emit_number(&e, "left_out", im->left_out);
 	emit_number(&e, "bad", im->bad);
 	emit_close(&e, '}');
@@ -659,6 +692,9 @@ out:
 	if (im.in.file != stdin)
 		fclose(im.in.file);
 	free(im.batch);
+	for (size_t i = 0; i < im.nstream_told; i++)
+		free(im.stream_told[i]);
+	free(im.stream_told);
 	buf_free(&im.in.line);
 	buf_free(&im.why);
 	return status;

@@ -106,6 +106,13 @@ say_made(const struct cli *c, const char *what, const struct token_key *key, con
 	emit_end(&e);
 }
 
+/* The daemons' user may read the keys; only root may make them where they usually are. */
+static const char *
+as_root(int error)
+{
+	return error == EACCES && geteuid() != 0 ? "; run it as root" : "";
+}
+
 static int
 key_new(struct cli *c, const struct conf *conf)
 {
@@ -128,7 +135,7 @@ key_new(struct cli *c, const struct conf *conf)
 		else if (errno == ENOENT)
 			cli_error("cannot make %s: its directory does not exist; make that first", conf->key_file);
 		else
-			cli_error("cannot make %s: %s", conf->key_file, strerror(errno));
+			cli_error("cannot make %s: %s%s", conf->key_file, strerror(errno), as_root(errno));
 		goto out;
 	}
 	if (!sync_directory(conf->key_file)) {
@@ -147,7 +154,7 @@ out:
 }
 
 static bool
-read_keys(const struct conf *conf, struct keys *keys)
+read_keys(const struct cli *c, const struct conf *conf, struct keys *keys)
 {
 	/* All of the memory at once: a buffer that grows leaves copies of secrets behind. */
 	struct buf text = BUF(2 * KEY_FILE_MAX + 2), why = BUF(WHY_MAX);
@@ -156,7 +163,7 @@ read_keys(const struct conf *conf, struct keys *keys)
 	buf_room(&text, text.max);
 	if (!file_read(conf->key_file, KEY_FILE_MAX, &text, &why)) {
 		ok = false;
-		cli_errors(&why);
+		cli_errors(c, &why);
 		if (access(conf->key_file, F_OK) != 0 && errno == ENOENT)
 			cli_error("`rekindle key new` makes %s", conf->key_file);
 	} else if (!(ok = keys_parse(keys, buf_span(&text), &why))) {
@@ -186,7 +193,7 @@ key_rotate(struct cli *c, const struct conf *conf)
 
 	if (!real || stat(real, &st) != 0) {
 		cli_error("cannot rotate %s: %s%s", conf->key_file, strerror(errno),
-		    errno == ENOENT ? "; `rekindle key new` makes it" : "");
+		    errno == ENOENT ? "; `rekindle key new` makes it" : as_root(errno));
 		goto out;
 	}
 	if (asprintf(&temporary, "%s.new", real) < 0) {
@@ -197,10 +204,10 @@ key_rotate(struct cli *c, const struct conf *conf)
 		if (errno == EEXIST)
 			cli_error("%s exists: another rotation is at work, or was cut short; then remove it", temporary);
 		else
-			cli_error("cannot make %s: %s", temporary, strerror(errno));
+			cli_error("cannot make %s: %s%s", temporary, strerror(errno), as_root(errno));
 		goto out;
 	}
-	if (!read_keys(conf, &keys) || !random_bytes(bytes, sizeof bytes))
+	if (!read_keys(c, conf, &keys) || !random_bytes(bytes, sizeof bytes))
 		goto out;
 	if (!keys_rotate(&keys, bytes, c->now)) {
 		cli_error("%s has %d keys already; remove one whose links may die", real, KEYS_MAX);
@@ -249,7 +256,7 @@ key_list(struct cli *c, const struct conf *conf)
 	struct emit e = { 0 };
 	struct keys keys;
 
-	if (!read_keys(conf, &keys))
+	if (!read_keys(c, conf, &keys))
 		return EXIT_CANNOT;
 	if (c->json)
 		emit_open(&e, NULL, '[');
@@ -294,7 +301,7 @@ cmd_key(struct cli *c)
 		if (strcmp(c->word[0], verbs[i].name) != 0)
 			continue;
 		if (!(conf = setup_conf(c->conf_file, &why))) {
-			cli_errors(&why);
+			cli_errors(c, &why);
 			status = EXIT_CANNOT;
 		} else {
 			status = verbs[i].run(c, conf);

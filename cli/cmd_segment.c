@@ -191,6 +191,12 @@ csv_time(struct buf *row, uint32_t seconds)
 		text_add_time(row, (int64_t)seconds * 1000);
 }
 
+static const char *
+word(bool flag)
+{
+	return flag ? "true" : "false";
+}
+
 static void
 write_csv(struct export *x, const struct profile *p, const struct finding *f, enum cause status)
 {
@@ -203,8 +209,9 @@ write_csv(struct export *x, const struct profile *p, const struct finding *f, en
 	csv_time(row, p->last_sent);
 	csv_time(row, p->last_open);
 	csv_time(row, p->last_click);
-	buf_addf(row, ",%u,%" PRIu32 ",%u,%u.%02u\r\n", p->sends, p->tracked_sends, f->silent_sends, f->score / 100,
+	buf_addf(row, ",%" PRIu32 ",%" PRIu32 ",%u,%u.%02u", p->sends, p->tracked_sends, f->silent_sends, f->score / 100,
 	    f->score % 100);
+	buf_addf(row, ",%s,%s,%s\r\n", word(f->loyal), word(f->at_risk), word(f->opaque));
 	print_bytes(row);
 }
 
@@ -313,7 +320,7 @@ export(struct cli *c, const char *status, const char *stream, const char *format
 
 	if (x.format == FORMAT_CSV)
 		fputs("address,class,reason,status,first_seen,last_sent,last_open,last_click,sends,tracked_sends,silent_sends,"
-		      "score\r\n", stdout);
+		      "score,loyal,at_risk,opaque\r\n", stdout);
 	result = store_each_person(c->store, export_person, &x);
 	if (x.nameless)
 		cli_error("%" PRIu64 " more are known by their hash only and cannot be listed", x.nameless);

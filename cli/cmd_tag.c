@@ -223,10 +223,8 @@ print_diff(struct span old, struct span new)
 struct recipient {
 	const char *address;
 	struct who who; /* nobody: not an address */
-	enum engage class;
 	struct verdict verdict;
 	struct buf text; /* what happens */
-	enum mode opens, links;
 };
 
 struct tag {
@@ -303,7 +301,6 @@ judge(struct tag *t, struct recipient *r, const char *address, uint64_t stream)
 	bool known = false, subscribed = false;
 	const struct profile *p;
 	const struct subscription *s;
-	struct finding f;
 
 	*r = (struct recipient){ .address = address, .text = BUF(LINE_CAP) };
 	if (!addr_who(&t->c->setup->keys, span_of(address), &r->who))
@@ -313,45 +310,29 @@ judge(struct tag *t, struct recipient *r, const char *address, uint64_t stream)
 		known = subscribed = false;
 	p = known ? &profile : NULL;
 	s = subscribed ? &subscription : NULL;
-	f = engage_find(p, &conf->policy, t->c->now);
-	r->class = f.class;
-	r->verdict = verdict_of(conf, t->stream, engage_cause(p, s, &f));
-	print_verdict(&r->text, &r->verdict, t->stream, p, s, &f, t->c->now);
-	r->opens = conf_mode(conf, t->stream, AXIS_OPENS, p ? profile_consent(p, AXIS_OPENS) : CONSENT_UNKNOWN);
-	r->links = conf_mode(conf, t->stream, AXIS_LINKS, p ? profile_consent(p, AXIS_LINKS) : CONSENT_UNKNOWN);
+	r->verdict = verdict_find(conf, t->stream, p, s, t->c->now);
+	print_verdict(&r->text, &r->verdict, t->stream, p, s, t->c->now);
 }
 
-/* One recipient: its own tokens.  Several, or none that is known: everybody's token is nobody's. */
 static void
 make_plan(struct tag *t, const struct message *m)
 {
 	const struct keys *keys = &t->c->setup->keys;
-	bool individual = t->nrecipients == 1;
+	struct addressee *to = xcalloc(t->nrecipients, sizeof *to);
 	struct tagging how = {
 		.sealer = t->c->setup->sealer,
 		.conf = t->c->setup->conf,
 		.stream = t->stream,
 		.campaign = campaign_id(keys, span_of(t->stream->name), buf_span(&t->campaign)),
-		.when = (uint32_t)(t->c->now / 1000),
-		.opens = t->stream->opens,
-		.links = t->stream->links,
 	};
 
 	for (size_t i = 0; i < t->nrecipients; i++) {
-		how.opens = mode_min(how.opens, t->recipient[i].opens);
-		how.links = mode_min(how.links, t->recipient[i].links);
+		const struct recipient *r = &t->recipient[i];
+
+		to[i] = (struct addressee){ r->who, r->verdict.opens, r->verdict.links };
 	}
-	if (t->nrecipients == 0) {
-		how.opens = conf_mode(how.conf, t->stream, AXIS_OPENS, CONSENT_UNKNOWN);
-		how.links = conf_mode(how.conf, t->stream, AXIS_LINKS, CONSENT_UNKNOWN);
-	}
-	if (individual)
-		how.who = t->recipient[0].who;
-	if (who_is_nobody(&how.who)) {
-		how.opens = mode_min(how.opens, MODE_ANONYMOUS);
-		how.links = mode_min(how.links, MODE_ANONYMOUS);
-		how.when = 0;
-	}
+	tagging_address(&how, to, t->nrecipients, t->nrecipients > 1, (uint32_t)(t->c->now / 1000));
+	free(to);
 	t->opens = how.opens;
 	t->links = how.links;
 	if (t->nrecipients > 1 && t->stream->several_leave)
@@ -381,10 +362,10 @@ emit_summary(const struct tag *t)
 
 			emit_open(&e, NULL, '{');
 			emit_string(&e, "address", r->address);
-			emit_string(&e, "class", engage_name(r->class));
+			emit_string(&e, "class", engage_name(r->verdict.finding.class));
 			emit_string(&e, "cause", cause_name(r->verdict.cause));
-			emit_string(&e, "action", action_name(r->verdict.action));
-			emit_flag(&e, "carried_out", r->verdict.carried_out);
+			emit_string(&e, "action", action_name(r->verdict.wanted));
+			emit_flag(&e, "carried_out", r->verdict.action == r->verdict.wanted);
 			emit_text(&e, "text", buf_span(&r->text));
 			emit_close(&e, '}');
 		}
@@ -435,7 +416,7 @@ say(const struct tag *t)
 	cli_error("campaign \"%.*s\" of stream %s, opens %s, links %s", SPAN_ARG(buf_span(&t->campaign)), t->stream->name,
 	    mode_name(t->opens), mode_name(t->links));
 	for (size_t i = 0; i < t->nrecipients; i++)
-		cli_error("%s: %s, %.*s", t->recipient[i].address, engage_name(t->recipient[i].class),
+		cli_error("%s: %s, %.*s", t->recipient[i].address, engage_name(t->recipient[i].verdict.finding.class),
 		    SPAN_ARG(buf_span(&t->recipient[i].text)));
 	if (t->nrecipients != 1)
 		cli_error("%s: nobody is told apart; --to ADDRESS shows a message of its own",
@@ -536,7 +517,7 @@ cmd_tag(struct cli *c)
 		goto out;
 	}
 
-	work(&t, &(struct envelope){ span_of(client ? client : ""), span_of(login ? login : ""), span_of(from ? from : ""),
+	work(&t, &(struct envelope){ span_of(client ? client : "127.0.0.1"), span_of(login ? login : ""), span_of(from ? from : ""),
 	    span_of(daemon_name ? daemon_name : "") }, &to, stream, campaign);
 	t.result.max = t.raw.n + MESSAGE_GROWTH_MAX + 65536;
 	/* Even a message that is not tagged may lose its control headers. */

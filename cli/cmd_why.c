@@ -7,8 +7,10 @@
 #include "cli/print.h"
 #include "common/addr.h"
 #include "common/mem.h"
+#include "common/text.h"
 
 #define LINE_CAP 4096
+#define DAY_SECONDS 86400
 
 /* One recipient, looked up for one answer. */
 struct person {
@@ -46,9 +48,9 @@ look_ahead(struct person *p, const struct stream *stream, struct outlook *o)
 	if (store_subscription(p->c->store, &p->who, id, &s) == STORE_OK)
 		sub = &s;
 	o->stream = stream;
-	o->verdict = verdict_of(conf, stream, engage_cause(profile_of(p), sub, &p->finding));
+	o->verdict = verdict_find(conf, stream, profile_of(p), sub, p->c->now);
 	o->text = BUF(LINE_CAP);
-	print_verdict(&o->text, &o->verdict, stream, profile_of(p), sub, &p->finding, p->c->now);
+	print_verdict(&o->text, &o->verdict, stream, profile_of(p), sub, p->c->now);
 }
 
 static void
@@ -58,6 +60,23 @@ field_when(const struct person *p, const char *label, uint32_t seconds)
 
 	print_when(&text, (int64_t)seconds * 1000, p->c->now);
 	print_field(label, &text);
+	buf_free(&text);
+}
+
+/* In mode dayonly a recipient keeps the day of the last open and nothing more. */
+static void
+field_last_open(const struct person *p)
+{
+	uint32_t at = p->profile.last_open;
+	struct buf text = BUF(LINE_CAP);
+
+	if (at == 0 || at % DAY_SECONDS != 0 || days_has(&p->profile.open_days, at / DAY_SECONDS)) {
+		field_when(p, "Last open", at);
+		return;
+	}
+	text_add_day(&text, (int64_t)at * 1000);
+	buf_adds(&text, " (only the day is kept)");
+	print_field("Last open", &text);
 	buf_free(&text);
 }
 
@@ -102,7 +121,7 @@ print_evidence(struct person *p)
 	printf("\n%sEvidence%s\n", print_bold(), print_plain());
 	field_when(p, "First seen", r->first_seen);
 	field_when(p, "Last sent", r->last_sent);
-	field_when(p, "Last open", r->last_open);
+	field_last_open(p);
 	field_when(p, "Last click", r->last_click);
 	print_fieldf("Sends", "%" PRIu32 ", of which %" PRIu32 " tracked", r->sends, r->tracked_sends);
 	print_fieldf("Silent sends", "%u%s", f->silent_sends, f->silent_sends >= PROFILE_SENDS ? " or more" : "");
@@ -239,8 +258,8 @@ emit_person(struct person *p, struct outlook *o, size_t n)
 		emit_open(e, NULL, '{');
 		emit_string(e, "stream", o[i].stream->name);
 		emit_string(e, "cause", cause_name(o[i].verdict.cause));
-		emit_string(e, "action", action_name(o[i].verdict.action));
-		emit_flag(e, "carried_out", o[i].verdict.carried_out);
+		emit_string(e, "action", action_name(o[i].verdict.wanted));
+		emit_flag(e, "carried_out", o[i].verdict.action == o[i].verdict.wanted);
 		emit_flag(e, "transactional", o[i].stream->transactional);
 		emit_text(e, "text", buf_span(&o[i].text));
 		emit_close(e, '}');

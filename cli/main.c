@@ -1,11 +1,13 @@
 /* rekindle -- everything a person talks to: which command, its arguments, and what all commands share. */
 #include <errno.h>
 #include <inttypes.h>
+#include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/print.h"
@@ -51,7 +53,7 @@ static const struct command commands[] = {
 	  "  --from ADDRESS  envelope sender\n"
 	  "  --to ADDRESS    envelope recipient; with several, or none, nobody is tracked one by one\n"
 	  "  --login NAME    SASL login name\n"
-	  "  --client IP     address of the SMTP client\n"
+	  "  --client IP     address of the SMTP client (127.0.0.1)\n"
 	  "  --daemon NAME   Postfix's milter_macro_daemon_name\n"
 	  "  --stream NAME   as if the message named this stream\n"
 	  "  --campaign NAME as if the message named this campaign\n"
@@ -73,11 +75,12 @@ static const struct command commands[] = {
 	  "The fields are described in rekindle(1).\n" },
 	{ "export", cmd_export, "[--since DATE] [--type TYPE]", "write touches, one JSON object per line, for import",
 	  "  --since DATE    only what happened at or after 2026-01-31 or 2026-01-31T12:00:00Z\n"
-	  "  --type TYPE     only touches of this type\n" },
+	  "  --type TYPE     only touches of this type, as import has them (open, click ... do as well)\n" },
 	{ "conf", cmd_conf, "[--check | --sample] [--json]", "print or check the settings",
 	  "Without options: the settings in effect, as a configuration file.\n"
 	  "\n"
-	  "  --check         say whether the daemons would start with these settings and keys\n"
+	  "  --check         say whether the daemons can work with these settings, keys and\n"
+	  "                  data_dir; asked by root, as the owner of data_dir finds them\n"
 	  "  --sample        every setting with its default and one line of explanation\n" },
 };
 
@@ -127,14 +130,40 @@ cli_usage(const struct cli *c, const char *fmt, ...)
 	return EXIT_USAGE;
 }
 
+/* Whoever is refused is told who would not be. */
+static void
+tell_who_may(const struct cli *c)
+{
+	struct buf why = BUF(WHY_MAX);
+	struct conf *conf = setup_conf(c->conf_file, &why);
+	struct passwd *pw = NULL;
+	struct stat st;
+
+	if (conf && stat(conf->data_dir, &st) == 0)
+		pw = getpwuid(st.st_uid);
+	if (!pw)
+		cli_error("run it as root, or as the owner of data_dir");
+	else if (pw->pw_uid == 0 || pw->pw_uid == geteuid())
+		cli_error("run it as root");
+	else
+		cli_error("run it as root, or as the owner of data_dir (%s)", pw->pw_name);
+	conf_free(conf);
+	buf_free(&why);
+}
+
 void
-cli_errors(struct buf *why)
+cli_errors(const struct cli *c, struct buf *why)
 {
 	struct span rest = buf_span(why), line;
+	bool refused = false;
 
-	while (span_split(&rest, '\n', &line))
+	while (span_split(&rest, '\n', &line)) {
 		if (line.n > 0)
 			cli_error("%.*s", SPAN_ARG(line));
+		refused = refused || span_ends(line, span_of(strerror(EACCES)));
+	}
+	if (refused && geteuid() != 0)
+		tell_who_may(c);
 }
 
 /* ---- arguments ---- */
@@ -341,7 +370,7 @@ cli_setup(struct cli *c)
 	struct buf why = BUF(WHY_MAX);
 
 	if (!c->setup && !(c->setup = setup_load(c->conf_file, &why)))
-		cli_errors(&why);
+		cli_errors(c, &why);
 	buf_free(&why);
 	return c->setup != NULL;
 }
@@ -373,10 +402,9 @@ cli_store(struct cli *c)
 	if (!cli_setup(c))
 		return false;
 	if (stat(c->setup->conf->data_dir, &st) != 0 && errno == ENOENT)
-		cli_error("data_dir %s does not exist; make it, owned by the user that the daemons run as",
-		    c->setup->conf->data_dir);
+		cli_error(NO_DATA_DIR, c->setup->conf->data_dir);
 	else if (!(ok = open_store(c, true, &why)))
-		cli_errors(&why);
+		cli_errors(c, &why);
 	buf_free(&why);
 	return ok;
 }

@@ -18,18 +18,35 @@ print_bytes(const struct buf *b)
 		fwrite(b->p, 1, b->n, stdout);
 }
 
+/* One character of UTF-8, n bytes long. */
+static uint32_t
+code_point(struct span s, size_t n)
+{
+	static const unsigned char first[] = { 0, 0x7f, 0x1f, 0x0f, 0x07 };
+	uint32_t c = (unsigned char)s.p[0] & first[n];
+
+	for (size_t i = 1; i < n; i++)
+		c = c << 6 | ((unsigned char)s.p[i] & 0x3f);
+	return c;
+}
+
+/* Terminals obey C0 and C1; Unicode's bidirectional controls make a text look like another one. */
+static bool
+is_control(uint32_t c)
+{
+	return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x061c || c == 0x200e || c == 0x200f
+	    || (c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
+}
+
 void
 print_safe(struct buf *out, struct span s)
 {
 	while (s.n > 0) {
 		size_t n = text_utf8(s);
-		unsigned char c = (unsigned char)s.p[0];
-		/* U+0080 .. U+009F are control characters too, and terminals obey them. */
-		bool control = n == 1 ? c < 0x20 || c == 0x7f : n == 2 && c == 0xc2 && (unsigned char)s.p[1] < 0xa0;
 
 		if (n == 0)
 			n = 1;
-		else if (!control) {
+		else if (!is_control(code_point(s, n))) {
 			buf_add(out, span_cut(s, 0, n));
 			s = span_from(s, n);
 			continue;
@@ -237,19 +254,9 @@ table_print(const struct table *t, const char *indent, bool headed)
 
 /* ---- what happens to the next message ---- */
 
-struct verdict
-verdict_of(const struct conf *conf, const struct stream *stream, enum cause cause)
-{
-	struct verdict v = { .cause = stream->transactional ? CAUSE_NONE : cause };
-
-	v.action = conf->policy.on[v.cause];
-	v.carried_out = v.action == ACTION_SEND || stream->enforce;
-	return v;
-}
-
 void
 print_verdict(struct buf *out, const struct verdict *v, const struct stream *stream, const struct profile *p,
-    const struct subscription *s, const struct finding *f, int64_t now)
+    const struct subscription *s, int64_t now)
 {
 	static const char *const done[] = {
 		[ACTION_SEND] = "sent",
@@ -259,16 +266,16 @@ print_verdict(struct buf *out, const struct verdict *v, const struct stream *str
 		[ACTION_DISCARD] = "discarded",
 	};
 
-	if (v->carried_out)
+	if (v->action == v->wanted)
 		buf_addf(out, "is %s", done[v->action]);
 	else
-		buf_addf(out, "would be %s (observe only)", done[v->action]);
+		buf_addf(out, "would be %s (observe only)", done[v->wanted]);
 	if (stream->transactional)
 		buf_adds(out, " (transactional: exempt from policy)");
 	if (v->cause == CAUSE_NONE)
 		return;
 	buf_adds(out, ": ");
-	cause_explain(out, v->cause, p, s, f, now);
+	verdict_explain(out, v, p, s, now);
 }
 
 enum cause
@@ -372,6 +379,13 @@ emit_number(struct emit *e, const char *key, uint64_t n)
 }
 
 void
+emit_null(struct emit *e, const char *key)
+{
+	emit_key(e, key);
+	fputs("null", stdout);
+}
+
+void
 emit_flag(struct emit *e, const char *key, bool flag)
 {
 	emit_key(e, key);
@@ -384,23 +398,22 @@ emit_time(struct emit *e, const char *key, int64_t ms)
 	struct buf text = BUF(64);
 
 	text_add_time(&text, ms);
-	if (ms != 0) {
+	if (ms != 0)
 		emit_text(e, key, buf_span(&text));
-	} else {
-		emit_key(e, key);
-		fputs("null", stdout);
-	}
+	else
+		emit_null(e, key);
 	buf_free(&text);
 }
 
 void
 emit_rate(struct emit *e, const char *key, uint64_t part, uint64_t whole)
 {
+	if (whole == 0) {
+		emit_null(e, key);
+		return;
+	}
 	emit_key(e, key);
-	if (whole == 0)
-		fputs("null", stdout);
-	else
-		printf("%.4f", (double)part / (double)whole);
+	printf("%.4f", (double)part / (double)whole);
 }
 
 void

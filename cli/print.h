@@ -3,13 +3,17 @@
 #define REKINDLE_PRINT_H
 
 #include "common/conf.h"
-#include "common/engage.h"
+#include "common/verdict.h"
 
 /* ---- for people ---- */
 
 /* As they are, to standard output. */
 void print_bytes(const struct buf *);
-/* Text that strangers chose (addresses, URLs): control bytes and broken UTF-8 as \xNN, so that no terminal obeys. */
+/*
+ * Text that strangers chose (addresses, URLs): control and bidirectional
+ * control characters and broken UTF-8 as \xNN, so that no terminal obeys and
+ * nothing looks like something else.
+ */
 void print_safe(struct buf *, struct span);
 /* "2026-01-31 12:00:00 UTC (3 days ago)"; "never" for 0. */
 void print_when(struct buf *, int64_t ms, int64_t now);
@@ -48,15 +52,9 @@ void table_print(const struct table *, const char *indent, bool headed);
 
 /* ---- what happens to the next message ---- */
 
-struct verdict {
-	enum cause cause;
-	enum action action; /* what policy says */
-	bool carried_out;   /* false: sent all the same (observe) */
-};
-struct verdict verdict_of(const struct conf *, const struct stream *, enum cause);
 /* "is rejected: recipient unsubscribed on 2026-02-01", "would be rejected (observe only): ..." */
 void print_verdict(struct buf *, const struct verdict *, const struct stream *, const struct profile *,
-    const struct subscription *, const struct finding *, int64_t now);
+    const struct subscription *, int64_t now);
 
 /* What stands in the way whatever the class: CAUSE_NONE when only the class does. */
 enum cause status_of(const struct profile *, const struct subscription *, const struct finding *);
@@ -79,6 +77,7 @@ void emit_close(struct emit *, char bracket);                  /* } or ] */
 void emit_text(struct emit *, const char *key, struct span);
 void emit_string(struct emit *, const char *key, const char *);
 void emit_number(struct emit *, const char *key, uint64_t);
+void emit_null(struct emit *, const char *key);
 void emit_flag(struct emit *, const char *key, bool);
 void emit_time(struct emit *, const char *key, int64_t ms);    /* null for 0 */
 void emit_rate(struct emit *, const char *key, uint64_t part, uint64_t whole); /* 0.417, null of nothing */

@@ -1,6 +1,7 @@
 #include "common/proc.h"
 
 #include <errno.h>
+#include <getopt.h>
 #include <pthread.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -16,17 +17,20 @@
 static void
 usage(FILE *to, const char *program)
 {
-	fprintf(to, "usage: %s [-c FILE]\n       %s -V | -h\n", program, program);
+	fprintf(to, "usage: %s [-c FILE]\n       %s -V | --version | -h | --help\n", program, program);
 	fprintf(to, "Settings are read from %s unless -c names another file.\n", DEFAULT_CONF_FILE);
 }
 
 const char *
 proc_arguments(int argc, char **argv, const char *program)
 {
+	static const struct option words[] = {
+		{ "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' }, { NULL, 0, NULL, 0 }
+	};
 	const char *file = DEFAULT_CONF_FILE;
 	int c;
 
-	while ((c = getopt(argc, argv, "c:Vh")) != -1) {
+	while ((c = getopt_long(argc, argv, "c:Vh", words, NULL)) != -1) {
 		switch (c) {
 		case 'c':
 			file = optarg;

@@ -7,7 +7,7 @@
 
 #define DEFAULT_CONF_FILE SYSCONFDIR "/rekindle/rekindle.conf"
 
-/* -c FILE, -V (version), -h; anything else is usage, exit status 2.  Returns the configuration file. */
+/* -c FILE, -V or --version, -h or --help; anything else is usage, exit status 2.  Returns the configuration file. */
 const char *proc_arguments(int argc, char **argv, const char *program);
 
 /* Blocks these and SIGPIPE in this thread and all that it starts.  Call before any thread. */

@@ -10,7 +10,7 @@
 
 /* Numbers are on disk for ever: add at the end, never renumber. */
 enum touch_kind {
-	TOUCH_SENT = 1,       /* accepted for delivery; detail = class at that time (enum engage) */
+	TOUCH_SENT = 1,       /* accepted for delivery; detail = class at that time (enum engage), 0xff unknown */
 	TOUCH_SKIPPED = 2,    /* stopped by policy; detail = cause (enum cause) */
 	TOUCH_OPEN = 3,
 	TOUCH_CLICK = 4,

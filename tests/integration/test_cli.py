@@ -6,6 +6,7 @@ Every test has a directory, keys and a store of its own.
 import concurrent.futures
 import csv
 import datetime
+import grp
 import hmac
 import io
 import json
@@ -71,12 +72,22 @@ LINK = "https://shop.example.com/a?x=1&y=2"
 
 
 NOW = datetime.datetime.now(datetime.timezone.utc)
+NOBODY = pwd.getpwnam("nobody")
+needs_root = unittest.skipUnless(os.geteuid() == 0, "needs root")
 
 
 def ago(days=0, **more):
     """The time so long ago, as import files have it; the same one each time."""
     then = NOW - datetime.timedelta(days=days, **more)
     return then.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def days_since_start():
+    """The dates that a command which ran just now may have seen: more than one around midnight."""
+    then = NOW
+    while then.date() <= datetime.datetime.now(datetime.timezone.utc).date():
+        yield then.strftime("%Y-%m-%d")
+        then += datetime.timedelta(days=1)
 
 
 class Case(unittest.TestCase):
@@ -95,12 +106,20 @@ class Case(unittest.TestCase):
         self.conf.write_text(CONF.format(dir=self.dir, profile=profile or self.profile,
                                          general=self.general if general is None else general))
 
-    def rekindle(self, *args, stdin=b"", conf=None):
+    def rekindle(self, *args, stdin=b"", conf=None, user=None):
         env = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "TERM")}
         if isinstance(stdin, str):
             stdin = stdin.encode()
-        return subprocess.run([str(REKINDLE), "-c", str(conf or self.conf), *args], input=stdin,
+        # Another user may not get at the build directory.
+        program = self.dir / "rekindle" if user else REKINDLE
+        return subprocess.run([str(program), "-c", str(conf or self.conf), *args], input=stdin, user=user,
+                              group=user and NOBODY.pw_gid, extra_groups=user and [],
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, timeout=60)
+
+    def give_away(self):
+        """The data belongs to nobody, as it would belong to the daemons' user."""
+        os.chmod(self.dir, 0o755)
+        os.chown(self.dir / "data", NOBODY.pw_uid, NOBODY.pw_gid)
 
     def check(self, status, *args, **more):
         p = self.rekindle(*args, **more)
@@ -248,18 +267,28 @@ class Manners(Case):
     def test_control_bytes_of_strangers_reach_no_terminal(self):
         self.wrong(NOTHING, r"\\x1b\[31m", "campaign", "show", "\x1b[31mred")
 
-    @unittest.skipUnless(os.geteuid() == 0, "needs root")
+    def test_what_turns_text_around_reaches_no_terminal(self):
+        def escaped(c):
+            return "".join(f"\\x{b:02x}" for b in c.encode())
+
+        controls = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+        beside = "\u061b\u061d\u200d\u2010\u2029\u202f\u2065\u206aאب\U0001f600"
+        name = "".join(f"<{c}>" for c in controls + beside)
+        self.touches({"type": "sent", "address": "a@b.example", "campaign": name})
+        shown = "".join(f"<{escaped(c)}>" for c in controls) + "".join(f"<{c}>" for c in beside)
+        self.assertEqual(self.run_ok("campaign", "show", name).split("\n")[0], shown)
+        self.assertEqual(self.json("campaign")[0]["name"], name)
+
+    @needs_root
     def test_root_leaves_files_that_the_daemons_can_open(self):
-        nobody = pwd.getpwnam("nobody")
-        os.chmod(self.dir, 0o755)
-        os.chown(self.dir / "data", nobody.pw_uid, nobody.pw_gid)
+        self.give_away()
         source = self.dir / "private.jsonl"
         source.write_text(json.dumps({"type": "sent", "address": "ann@example.org"}) + "\n")
         os.chmod(source, 0o600)
         self.run_ok("import", str(source))
         made = list((self.dir / "data").iterdir())
         self.assertTrue(made)
-        self.assertEqual({f.stat().st_uid for f in made}, {nobody.pw_uid})
+        self.assertEqual({f.stat().st_uid for f in made}, {NOBODY.pw_uid})
 
 
 class Conf(Case):
@@ -288,10 +317,80 @@ class Conf(Case):
         (self.dir / "keys").write_text("identity 12\n")
         self.wrong(CANNOT, "keys:1: ", "conf", "--check")
 
+    def test_check_looks_for_the_data(self):
+        shutil.rmtree(self.dir / "data")
+        (self.dir / "keys").write_text("identity 12\n")
+        p = self.wrong(CANNOT, "data_dir .*/data does not exist; make it", "conf", "--check")
+        self.assertRegex(p.stderr.decode(), "keys:1: ")
+        (self.dir / "data").write_text("")
+        self.wrong(CANNOT, "data: not a directory", "conf", "--check")
+
+    @needs_root
+    def test_check_reads_as_the_daemons_do(self):
+        self.give_away()
+        keys = self.dir / "keys"
+        group = grp.getgrgid(NOBODY.pw_gid).gr_name
+        p = self.wrong(CANNOT, rf"{keys}: Permission denied for user nobody; chgrp {group} and chmod 0640$",
+                       "conf", "--check")
+        self.assertEqual(len(p.stderr.splitlines()), 1, p.stderr)
+        shutil.chown(keys, group=group)
+        self.assertIn("good", self.run_ok("conf", "--check"))
+        os.chmod(self.conf, 0o600)
+        self.wrong(CANNOT, rf"{self.conf}: Permission denied for user nobody$", "conf", "--check")
+        self.write_conf(general="answer_wihtin = 1s")
+        p = self.wrong(CANNOT, rf"{self.conf}: Permission denied for user nobody", "conf", "--check")
+        self.assertRegex(p.stderr.decode(), r"rekindle\.conf:6: .*answer_within")
+        self.write_conf()
+        os.chmod(self.conf, 0o644)
+        os.chmod(self.dir / "data", 0o500)
+        self.wrong(CANNOT, r"data_dir .*/data: Permission denied", "conf", "--check")
+        os.chmod(self.dir / "data", 0o700)
+        os.chmod(self.dir, 0o700)
+        self.wrong(CANNOT, r"Permission denied", "conf", "--check")
+
     def test_sample_is_a_file_that_only_lacks_what_is_required(self):
         sample = self.run_ok("conf", "--sample")
         for name in "data_dir", "key_file", "tracking_url", "privacy_profile", "http_listen", "milter_socket":
             self.assertRegex(sample, rf"(?m)^#? ?{name} =")
+
+
+@needs_root
+class Others(Case):
+    """Neither root nor the daemons' user."""
+
+    def setUp(self):
+        super().setUp()
+        shutil.copy(REKINDLE, self.dir / "rekindle")
+        os.chmod(self.dir, 0o755)
+        os.chmod(self.dir / "data", 0o750)
+
+    def test_who_is_refused_is_told_who_is_not(self):
+        daemon = pwd.getpwnam("daemon")
+        os.chown(self.dir / "data", daemon.pw_uid, daemon.pw_gid)
+        os.chown(self.dir / "keys", 0, daemon.pw_gid)
+        hint = r"rekindle: run it as root, or as the owner of data_dir \(daemon\)\n$"
+        for args in ["why", "a@b.example"], ["segment"], ["key", "list"], ["conf", "--check"], ["tag"]:
+            p = self.wrong(CANNOT, hint, *args, user=NOBODY.pw_uid)
+            self.assertEqual(p.stderr.count(b"run it as root"), 1, p.stderr)
+        refused = "cannot make .*: Permission denied; run it as root"
+        self.wrong(CANNOT, refused, "key", "rotate", user=NOBODY.pw_uid)
+        (self.dir / "keys").unlink()
+        self.wrong(CANNOT, refused, "key", "new", user=NOBODY.pw_uid)
+
+    def test_the_store_alone_is_closed(self):
+        os.chown(self.dir / "keys", 0, NOBODY.pw_gid)
+        self.wrong(CANNOT, r"Permission denied\nrekindle: run it as root\n$", "segment", user=NOBODY.pw_uid)
+
+    def test_settings_that_nobody_may_read(self):
+        os.chmod(self.conf, 0o600)
+        self.wrong(CANNOT, r"Permission denied\nrekindle: run it as root, or as the owner of data_dir\n$", "segment",
+                   user=NOBODY.pw_uid)
+
+    def test_the_owner_is_welcome(self):
+        self.give_away()
+        shutil.chown(self.dir / "keys", group=NOBODY.pw_gid)
+        self.check(NOTHING, "segment", user=NOBODY.pw_uid)
+        self.assertIn("good", self.check(FOUND, "conf", "--check", user=NOBODY.pw_uid).stdout.decode())
 
 
 class Keys(Case):
@@ -314,7 +413,7 @@ class Keys(Case):
         keys = self.json("key", "list")
         self.assertEqual([k["id"] for k in keys], ["A", "B"])
         self.assertEqual([k["seals"] for k in keys], [False, True])
-        self.assertEqual(keys[1]["made"], ago()[:10])
+        self.assertIn(keys[1]["made"], days_since_start())
         listed = self.run_ok("key", "list")
         self.assertRegex(listed, r"(?m)^B  \d{4}-\d\d-\d\d  seals and opens$")
         for secret in re.findall("[0-9a-f]{64}", text):
@@ -474,7 +573,25 @@ class Segments(Case):
                          {"warm@example.org", "gone@example.org", "\"odd,quo'te\"@example.org"})
         self.assertEqual({r["class"] for r in rows}, {"engaged"})
         self.assertEqual({r["status"] for r in rows}, {"ok", "unsubscribed"})
+        for r in rows:
+            self.assertRegex(r["score"], r"^4\.\d\d$")
         self.assertIn("1 of these 3 are stopped", p.stderr.decode())
+
+    def test_csv_has_what_json_has(self):
+        self.touches(*[{"type": "click", "address": "loyal@example.org", "at": ago(d)} for d in (1, 2, 3)],
+                     *[{"type": "open", "address": "=opaque@example.org", "at": ago(d), "verdict": "privacy-open"}
+                       for d in range(5)])
+        p = self.check(FOUND, "segment", "export", "all")
+        rows = {r["address"]: r for r in csv.DictReader(io.StringIO(p.stdout.decode(), newline=""), strict=True)}
+        p = self.check(FOUND, "segment", "export", "all", "--json")
+        for line in p.stdout.splitlines():
+            o = json.loads(line)
+            row = rows.pop(o["address"])
+            self.assertAlmostEqual(float(row["score"]), o.pop("score") / 100, delta=0.5)  # it may be midnight
+            for k, v in o.items():
+                self.assertEqual(row[k], "" if v is None else str(v).lower() if v is True or v is False else str(v), k)
+            self.assertEqual((o["loyal"], o["opaque"]), (o["address"][0] == "l", o["address"][0] == "="))
+        self.assertEqual(rows, {})
 
     def test_json_lines(self):
         for args in ["--format", "json"], ["--json"]:
@@ -537,7 +654,7 @@ class Campaigns(Case):
         self.assertEqual([(r["name"], r["stream"], r["sent"]) for r in rows],
                          [("Spring sale", "news", 10), ("März \N{SNOWMAN}", "offers", 10)])
         lines = self.run_ok("campaign").splitlines()
-        self.assertRegex(lines[1], rf"^Spring sale  news    {ago(3)[:10]}    10  40\.0 %   10\.0 %$")
+        self.assertRegex(lines[1], rf"^Spring sale  news    {ago(3)[:10]}    10        1  40\.0 %   10\.0 %$")
         self.assertEqual(len({len(line) for line in lines}), 1, lines)
 
     def test_show(self):
@@ -545,15 +662,17 @@ class Campaigns(Case):
         o = self.json("campaign", "show", "Spring sale")
         self.assertEqual((o["sent"], o["tracked"], o["skipped"], o["unsubscribed"]), (10, 10, 1, 1))
         raw, human = o["raw"], o["human"]
-        self.assertEqual((raw["opens"], raw["openers"], human["opens"], human["openers"]), (10, 6, 8, 4))
+        self.assertEqual((raw["opens"], raw["openers"], human["opens"], human["openers"]), (10, 7, 8, 4))
         self.assertEqual((raw["clicks"], raw["clickers"], human["clicks"], human["clickers"]), (3, 2, 1, 1))
-        self.assertEqual((raw["open_rate"], human["open_rate"], human["click_to_open"]), (0.6, 0.4, 0.25))
+        self.assertEqual((raw["open_rate"], human["open_rate"], human["click_to_open"]), (0.7, 0.4, 0.25))
         self.assertEqual(o["sent_class"], {"new": 0, "engaged": 10, "semi-engaged": 0, "inactive": 0})
         self.assertEqual([(l["link"], l["destination"], l["clickers_raw"], l["clickers_human"]) for l in o["links"]],
                          [(1, LINK, 2, 1), (2, LINK + "2", 1, 0)])
         text = self.run_ok("campaign", "show", "Spring sale")
-        self.assertRegex(text, r"people who opened +6 +60\.0 % +4 +40\.0 %")
-        self.assertRegex(text, r"click-to-open rate +33\.3 % +25\.0 %")
+        self.assertRegex(text, r"people who opened +7 +70\.0 % +4 +40\.0 %")
+        self.assertRegex(text, r"click-to-open rate +28\.6 % +25\.0 %")
+        self.assertRegex(text, r"class when sent +messages +share\n")
+        self.assertNotIn("unknown", text)
         self.assertIn(LINK, text)
         self.assertEqual(self.json("campaign", "show", o["id"])["name"], "Spring sale")
 
@@ -576,6 +695,38 @@ class Campaigns(Case):
                      {"type": "open", "mode": "anonymous", "campaign": "shy"})
         o = self.json("campaign", "show", "shy")
         self.assertEqual((o["human"]["opens"], o["human"]["open_rate"], o["human"]["click_rate"]), (1, None, 0.0))
+        self.assertEqual((o["raw"]["openers"], o["human"]["openers"], o["human"]["clickers"]), (None, None, 0))
+        self.assertEqual((o["raw"]["click_to_open"], o["human"]["click_to_open"]), (None, None))
+        self.assertEqual(self.json("campaign")[0]["human"]["openers"], None)
+        text = self.run_ok("campaign", "show", "shy")
+        self.assertRegex(text, r"people who opened +- +- +- +-\n +people who clicked +0 +0\.0 % +0 +0\.0 %\n")
+        self.assertRegex(text, r"\n  People: - where hits are counted but nobody is told apart")
+
+    def test_where_clickers_are_not_told_apart(self):
+        click = {"type": "click", "mode": "anonymous", "campaign": "shy", "link": 1, "url": LINK}
+        self.touches({"type": "sent", "address": "a@example.org", "campaign": "shy"},
+                     {"type": "open", "address": "a@example.org", "campaign": "shy"}, click)
+        o = self.json("campaign", "show", "shy")
+        self.assertEqual((o["human"]["openers"], o["human"]["clickers"], o["human"]["click_to_open"]), (1, None, None))
+        self.assertEqual([(l["clicks_human"], l["clickers_raw"], l["clickers_human"]) for l in o["links"]],
+                         [(1, None, None)])
+        text = self.run_ok("campaign", "show", "shy")
+        self.assertRegex(text, r"people who clicked +- +- +- +-\n +click-to-open rate +- +-\n")
+        self.assertRegex(text, r"\n +1 +- +- +1 +1 +https:")
+        self.assertIn("People: -", text)
+
+    def test_where_everybody_is_told_apart_nothing_is_said(self):
+        self.fill()
+        self.assertNotIn("People: -", self.run_ok("campaign", "show", "Spring sale"))
+
+    def test_a_class_that_nobody_told_is_unknown(self):
+        of = {"type": "sent", "campaign": "old", "stream": "news", "at": ago(9)}
+        self.touches({"address": "a@example.org", **of}, {"address": "b@example.org", **of},
+                     {"address": "c@example.org", "class": "new", **of})
+        classes = {"new": 1, "engaged": 0, "semi-engaged": 0, "inactive": 0, "unknown": 2}
+        self.assertEqual(self.json("campaign", "show", "old")["sent_class"], classes)
+        self.assertRegex(self.run_ok("campaign", "show", "old"),
+                         r"class when sent +messages +share\n +new +1 +33\.3 %\n(.*\n){3} +unknown +2 +66\.7 %\n")
 
 
 class Suppress(Case):
@@ -662,7 +813,8 @@ class Tag(Case):
     def test_selection_by_the_envelope(self):
         plain = MESSAGE.replace(b"X-Newsletter: yes\r\n", b"")
         o = self.json("tag", "--from", "x@offers.example.org", "--to", "ann@example.org", stdin=plain)
-        self.assertEqual((o["stream"], o["campaign"]), ("offers", ago()[:10]))
+        self.assertEqual(o["stream"], "offers")
+        self.assertIn(o["campaign"], days_since_start())
         o = self.json("tag", "--login", "shop", "--to", "ann@example.org", stdin=plain)
         self.assertEqual(o["stream"], "receipts")
 
@@ -744,7 +896,7 @@ class Tag(Case):
 
 class Tokens(Case):
     def links(self):
-        out = self.check(FOUND, "tag", "--to", "ann@example.org", stdin=MESSAGE).stdout.decode()
+        out = self.check(FOUND, "tag", "--to", "ann@example.org", "--campaign", "Spring", stdin=MESSAGE).stdout.decode()
         return [re.search(rf"https://t\.example\.org/{kind}/[\w.-]+", out).group() for kind in "cou"]
 
     def test_each_kind(self):
@@ -752,10 +904,10 @@ class Tokens(Case):
         o = self.json("token", click)
         self.assertEqual((o["kind"], o["destination"], o["link"], o["mode"]), ("click", LINK, 1, "identified"))
         self.assertNotIn("address", o)
-        self.sends("ann@example.org", [1], stream="news", campaign=ago()[:10])
+        self.sends("ann@example.org", [1], stream="news", campaign="Spring")
         o = self.json("token", pixel)
         self.assertEqual((o["kind"], o["address"]), ("open", "ann@example.org"))
-        self.assertEqual((o["campaign"], o["stream"]), (ago()[:10], "news"))
+        self.assertEqual((o["campaign"], o["stream"]), ("Spring", "news"))
         self.assertEqual(o["who"], self.json("why", "ann@example.org")["who"])
         o = self.json("token", leave)
         self.assertEqual((o["kind"], o["stream"]), ("unsubscribe", "news"))
@@ -850,10 +1002,23 @@ class Import(Case):
         self.assertEqual(len(p.stderr.splitlines()), 1)
         self.assertEqual(self.json("why", "a@b.example")["sends"], 3)
 
+    def test_unknown_streams_are_told_once_each(self):
+        sent = {"type": "sent", "address": "a@b.example"}
+        p = self.touches(*[{**sent, "stream": s} for s in ["newz", "news", "default", "offerz", "newz"]], sent,
+                         {**sent, "campaign": "x"})
+        self.assertEqual(p.stderr.decode(), "rekindle: -:1: stream `newz' is not in the settings\n"
+                         "rekindle: -:4: stream `offerz' is not in the settings\n")
+        self.assertEqual(self.json("why", "a@b.example")["sends"], 7)
+        p = self.touches(*[{**sent, "stream": f"s{i}"} for i in range(300)])
+        told = p.stderr.decode().splitlines()
+        self.assertEqual(len(told), 100)
+        self.assertTrue(told[-1].endswith("; other such names are not told"))
+
     def test_more_than_one_batch(self):
         lines = "".join(json.dumps({"type": "sent", "address": f"p{i % 50}@example.org", "at": ago(9)}) + "\n"
                         for i in range(2501))
-        self.assertEqual(self.json("import", stdin=lines), {"lines": 2501, "imported": 2501, "left_out": 0, "bad": 0})
+        self.assertEqual(self.json("import", stdin=lines),
+                         {"lines": 2501, "imported": 2501, "nameless": 0, "left_out": 0, "bad": 0})
         self.assertEqual(self.json("segment")["people"], 50)
         self.assertEqual(self.json("why", "p0@example.org")["sends"], 51)
 
@@ -873,7 +1038,28 @@ class Privacy(Case):
         self.assertEqual((o["last_open"], o["opens"], o["clicks"]), (ago(4)[:10] + "T00:00:00Z", 0, 0))
         self.assertEqual(o["class"], "engaged")
         shown = self.json("campaign", "show", "c")
-        self.assertEqual((shown["human"]["opens"], shown["human"]["openers"], shown["human"]["clicks"]), (1, 0, 1))
+        self.assertEqual((shown["human"]["opens"], shown["human"]["openers"], shown["human"]["clicks"]), (1, None, 1))
+
+    def test_what_is_kept_of_a_line_is_said(self):
+        of = {"address": "ann@example.org", "at": ago(4), "stream": "news", "campaign": "c"}
+        p = self.touches({"type": "open", **of}, {"type": "click", "link": 1, **of}, {"type": "sent", **of},
+                         {"type": "open", "address": "ann@example.org", "at": ago(5)},
+                         {"type": "click", "address": "ann@example.org"},
+                         {"type": "click", "mode": "anonymous", "campaign": "c"})
+        self.assertEqual(p.stdout.decode(),
+                         "imported 6 touches from 6 lines (1 of these made two: a day for the recipient, a count for"
+                         " the campaign)\n"
+                         "2 opens and clicks are counted without a name, as privacy_profile and consent demand\n"
+                         "1 opens and clicks are left out, as privacy_profile and consent demand\n")
+        text = self.run_ok("why", "ann@example.org")
+        self.assertRegex(text, rf"(?m)^  Last open +{ago(4)[:10]} \(only the day is kept\)$")
+        self.assertEqual(self.json("import", stdin=json.dumps({"type": "click", **of})),
+                         {"lines": 1, "imported": 1, "nameless": 1, "left_out": 0, "bad": 0})
+
+    def test_an_open_at_midnight_is_no_mere_day(self):
+        who = {"address": "ann@example.org", "at": ago(4)[:10]}
+        self.touches({"type": "consent", "axis": "opens", "value": "granted", **who}, {"type": "open", **who})
+        self.assertRegex(self.run_ok("why", "ann@example.org"), r"Last open .* 00:00:00 UTC \(\d+ days ago\)")
 
     def test_consent_in_the_same_file_counts(self):
         who = {"address": "ann@example.org", "at": ago(4)}
@@ -894,7 +1080,7 @@ class Privacy(Case):
         self.touches({"type": "consent", "axis": "links", "value": "denied", "address": "ann@example.org"})
         click = json.dumps({"type": "click", "address": "ann@example.org"})
         self.assertEqual(self.json("import", status=NOTHING, stdin=click),
-                         {"lines": 1, "imported": 0, "left_out": 1, "bad": 0})
+                         {"lines": 1, "imported": 0, "nameless": 0, "left_out": 1, "bad": 0})
 
     def test_a_stream_by_its_id_has_its_ceilings_too(self):
         self.conf.write_text(self.conf.read_text() + "\n[stream quiet]\nopens = off\n")
@@ -902,7 +1088,7 @@ class Privacy(Case):
         digest = hmac.digest(bytes.fromhex(identity), b"stream\0" + struct.pack("<Q", 5) + b"quiet", "sha256")
         opened = json.dumps({"type": "open", "address": "ann@example.org", "stream_id": digest[:8][::-1].hex()})
         self.assertEqual(self.json("import", status=NOTHING, stdin=opened),
-                         {"lines": 1, "imported": 0, "left_out": 1, "bad": 0})
+                         {"lines": 1, "imported": 0, "nameless": 0, "left_out": 1, "bad": 0})
 
     def test_days_are_exported(self):
         self.touches({"type": "open", "address": "ann@example.org", "at": ago(4)})
