@@ -14,6 +14,11 @@ static const char *const consent_names[] = {
 	[CONSENT_GRANTED] = "granted",
 };
 
+static const char *const axis_names[] = {
+	[AXIS_OPENS] = "opens",
+	[AXIS_LINKS] = "links",
+};
+
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
 const char *
@@ -50,6 +55,60 @@ consent_parse(struct span s, enum consent *c)
 		}
 	}
 	return false;
+}
+
+const char *
+axis_name(enum axis a)
+{
+	return (size_t)a < COUNT(axis_names) ? axis_names[a] : "unknown";
+}
+
+bool
+axis_parse(struct span s, enum axis *a)
+{
+	for (size_t i = 0; i < COUNT(axis_names); i++) {
+		if (span_ieq(s, span_of(axis_names[i]))) {
+			*a = (enum axis)i;
+			return true;
+		}
+	}
+	return false;
+}
+
+enum consent
+consent_min(enum consent a, enum consent b)
+{
+	if (a == CONSENT_DENIED || b == CONSENT_DENIED)
+		return CONSENT_DENIED;
+	return a == CONSENT_UNKNOWN || b == CONSENT_UNKNOWN ? CONSENT_UNKNOWN : CONSENT_GRANTED;
+}
+
+bool
+consent_parse_axes(struct span s, enum consent out[2])
+{
+	enum consent said[2] = { CONSENT_GRANTED, CONSENT_GRANTED };
+	bool named[2] = { false, false };
+	enum axis axis;
+	struct span piece;
+
+	s = span_trim(s);
+	if (consent_parse(s, &said[AXIS_OPENS])) {
+		out[AXIS_OPENS] = out[AXIS_LINKS] = said[AXIS_OPENS];
+		return true;
+	}
+	if (s.n == 0)
+		return false;
+	while (span_split(&s, ';', &piece)) {
+		size_t equals = span_find(piece, '=');
+
+		if (!axis_parse(span_trim(span_cut(piece, 0, equals)), &axis) || named[axis] ||
+		    !consent_parse(span_trim(span_from(piece, equals + 1)), &said[axis]))
+			return false;
+		named[axis] = true;
+	}
+	out[AXIS_OPENS] = said[AXIS_OPENS];
+	out[AXIS_LINKS] = said[AXIS_LINKS];
+	return true;
 }
 
 /* [profile][axis][consent].  A denial is a denial everywhere, and no profile allows nothing. */

@@ -23,8 +23,18 @@ enum axis { AXIS_OPENS, AXIS_LINKS };
 
 const char *mode_name(enum mode);
 bool mode_parse(struct span, enum mode *);
+const char *axis_name(enum axis);
+bool axis_parse(struct span, enum axis *);
 const char *consent_name(enum consent);
 bool consent_parse(struct span, enum consent *);
+/* The one that allows less: denied, then unknown, then granted. */
+enum consent consent_min(enum consent, enum consent);
+/*
+ * What a message says for its recipients: `granted`, `denied`, `unknown`, or
+ * `opens=granted; links=denied`.  By enum axis; an axis that is not named
+ * says granted, which lowers nothing.  False, and nothing changed, when malformed.
+ */
+bool consent_parse_axes(struct span, enum consent out[2]);
 
 /* What a profile allows on an axis for a recipient with this consent. */
 enum mode privacy_allows(enum privacy_profile, enum axis, enum consent);

@@ -23,6 +23,7 @@
 #define SCHEMA 1
 #define DEFAULT_SIZE ((uint64_t)64 << 30)
 #define MAX_READERS 1024 /* LMDB's 126 run out: milter threads times processes */
+#define MAX_TABLES 8     /* in one file */
 #define WALK_RENEW 1000
 #define TRY_PAGES 16                      /* room for this much is enough to go on */
 #define LOCK_BYTES (128 * 1024)           /* more than LMDB's lock file with MAX_READERS takes */
@@ -42,7 +43,7 @@ struct env {
 
 struct store {
 	struct env facts, state;
-	MDB_dbi touches, links, names, campaigns, streams, kept, facts_meta;
+	MDB_dbi touches, links, names, campaigns, streams, kept, consents, facts_meta;
 	MDB_dbi people, subscriptions, counters, link_counters, firsts, state_meta;
 	_Atomic uint64_t scanned; /* touches up to here hold nothing to tidy, as far as this process knows */
 };
@@ -204,7 +205,7 @@ env_open(struct env *e, const struct store_options *o, uint64_t size, struct buf
 	if ((rc = mdb_env_create(&e->env)) != 0)
 		return say(why, path, mdb_strerror(rc));
 	fill_lock_file(path);
-	if ((rc = mdb_env_set_maxreaders(e->env, MAX_READERS)) != 0 || (rc = mdb_env_set_maxdbs(e->env, 8)) != 0 ||
+	if ((rc = mdb_env_set_maxreaders(e->env, MAX_READERS)) != 0 || (rc = mdb_env_set_maxdbs(e->env, MAX_TABLES)) != 0 ||
 	    (rc = mdb_env_set_mapsize(e->env, size ? size : DEFAULT_SIZE)) != 0 ||
 	    (rc = mdb_env_open(e->env, path, MDB_NOSUBDIR | MDB_NOTLS, 0660)) != 0)
 		return say(why, path, mdb_strerror(rc));
@@ -220,7 +221,7 @@ static const struct table facts_tables[] = {
 	{ "touches", offsetof(struct store, touches) }, { "links", offsetof(struct store, links) },
 	{ "names", offsetof(struct store, names) }, { "campaigns", offsetof(struct store, campaigns) },
 	{ "streams", offsetof(struct store, streams) }, { "kept", offsetof(struct store, kept) },
-	{ "meta", offsetof(struct store, facts_meta) }, { NULL, 0 }
+	{ "consents", offsetof(struct store, consents) }, { "meta", offsetof(struct store, facts_meta) }, { NULL, 0 }
 };
 #define FACTS_DBIS (2 + sizeof facts_tables / sizeof *facts_tables - 1) /* LMDB's own two come first */
 static const struct table state_tables[] = {
@@ -228,6 +229,8 @@ static const struct table state_tables[] = {
 	{ "campaigns", offsetof(struct store, counters) }, { "links", offsetof(struct store, link_counters) },
 	{ "firsts", offsetof(struct store, firsts) }, { "meta", offsetof(struct store, state_meta) }, { NULL, 0 }
 };
+static_assert(sizeof facts_tables / sizeof *facts_tables - 1 <= MAX_TABLES, "every table can be opened");
+static_assert(sizeof state_tables / sizeof *state_tables - 1 <= MAX_TABLES, "every table can be opened");
 
 static int
 open_tables(struct store *s, struct env *e, const struct table *t, unsigned txn_flags, unsigned dbi_flags)
@@ -502,6 +505,63 @@ put_names(struct store *s, MDB_txn *txn, const struct record *r)
 	return rc;
 }
 
+/* who, when in milliseconds, axis -> consent, source. */
+#define CONSENT_KEY 25
+
+static void
+consent_key(unsigned char key[CONSENT_KEY], const struct touch *t)
+{
+	memcpy(key, t->who.b, 16);
+	put_be(key + 16, t->when > 0 ? (uint64_t)t->when : 0, 8);
+	key[24] = t->detail >> 4;
+}
+
+static bool
+consent_unpack(struct span value, enum consent *consent, struct span *source)
+{
+	if (value.n == 0 || (unsigned char)value.p[0] > CONSENT_GRANTED)
+		return false;
+	*consent = (enum consent)value.p[0];
+	*source = span_from(value, 1);
+	return true;
+}
+
+/* As much as may be kept, cut between characters. */
+static struct span
+cut_source(struct span s)
+{
+	size_t n = s.n;
+
+	if (n > SOURCE_MAX)
+		for (n = SOURCE_MAX; n > 0 && (s.p[n] & 0xc0) == 0x80;)
+			n--;
+	return span_cut(s, 0, n);
+}
+
+/* What was said first stays, unless the same millisecond has something stricter, which wins in the sums too (profile.c). */
+static int
+put_consent(struct store *s, MDB_txn *txn, const struct record *r)
+{
+	unsigned char key[CONSENT_KEY], value[1 + SOURCE_MAX];
+	enum consent consent = (enum consent)(r->touch.detail & 15), before;
+	struct span source = cut_source(r->source), unused;
+	MDB_val k = val(key, sizeof key), v;
+	int rc;
+
+	if (r->touch.kind != TOUCH_CONSENT || who_is_nobody(&r->touch.who) || consent > CONSENT_GRANTED)
+		return 0;
+	consent_key(key, &r->touch);
+	if ((rc = mdb_get(txn, s->consents, &k, &v)) != 0 && rc != MDB_NOTFOUND)
+		return rc;
+	if (rc == 0 && consent_unpack(val_span(v), &before, &unused) && consent_min(before, consent) == before)
+		return 0;
+	value[0] = (unsigned char)consent;
+	if (source.n)
+		memcpy(value + 1, source.p, source.n);
+	v = val(value, 1 + source.n);
+	return mdb_put(txn, s->consents, &k, &v, 0);
+}
+
 static int
 put_touch(struct store *s, MDB_txn *txn, uint64_t seq, const struct touch *t)
 {
@@ -551,7 +611,8 @@ store_append(struct store *s, const struct record *r, size_t n, uint64_t *last)
 	/* Read inside the transaction, so that numbers follow commit order and a fold misses no late-comer. */
 	rc = last_seq(s, txn, &seq);
 	for (size_t i = 0; i < n && rc == 0; i++) {
-		if ((rc = put_names(s, txn, &r[i])) == 0 && r[i].touch.kind != 0)
+		if ((rc = put_names(s, txn, &r[i])) == 0 && r[i].touch.kind != 0 &&
+		    (rc = put_consent(s, txn, &r[i])) == 0)
 			rc = put_touch(s, txn, ++seq, &r[i].touch);
 	}
 	if (rc == 0)
@@ -701,6 +762,38 @@ store_campaign_names(struct store *s, uint64_t campaign, struct buf *stream, str
 
 	put_be(key, campaign, 8);
 	return lookup(&s->facts, s->campaigns, key, sizeof key, take_names, &out);
+}
+
+struct wanted_consent {
+	enum consent consent;
+	struct buf *out;
+	bool found;
+};
+
+static bool
+take_source(void *arg, struct span v)
+{
+	struct wanted_consent *w = arg;
+	enum consent consent;
+	struct span source;
+
+	if (!consent_unpack(v, &consent, &source))
+		return false;
+	if ((w->found = consent == w->consent))
+		buf_add(w->out, source);
+	return true;
+}
+
+enum store_result
+store_consent_source(struct store *s, const struct touch *t, struct buf *out)
+{
+	struct wanted_consent w = { (enum consent)(t->detail & 15), out, false };
+	unsigned char key[CONSENT_KEY];
+	enum store_result r;
+
+	consent_key(key, t);
+	r = lookup(&s->facts, s->consents, key, sizeof key, take_source, &w);
+	return r == STORE_OK && !w.found ? STORE_NONE : r;
 }
 
 /* ---- state: records and their bytes ---- */
@@ -917,6 +1010,7 @@ struct walk {
 		store_link_fn *link;
 		store_subscription_fn *subscription;
 		store_kept_fn *kept;
+		store_consent_fn *consent;
 	} fn;
 };
 
@@ -1086,6 +1180,29 @@ store_each_kept(struct store *s, store_kept_fn *fn, void *arg)
 	struct walk w = { .each = each_kept, .fn_arg = arg, .fn.kept = fn };
 
 	return walk(&s->facts, s->kept, &w);
+}
+
+static bool
+each_consent(struct walk *w, struct span key, struct span value, bool *go_on)
+{
+	const unsigned char *k = (const unsigned char *)key.p;
+	enum consent consent;
+	struct span source;
+
+	if (key.n != CONSENT_KEY || k[24] > AXIS_LINKS || !consent_unpack(value, &consent, &source))
+		return false;
+	*go_on = w->fn.consent(w->fn_arg, (int64_t)get_be(k + 16, 8), (enum axis)k[24], consent, source);
+	return true;
+}
+
+enum store_result
+store_each_consent_of(struct store *s, const struct who *who, store_consent_fn *fn, void *arg)
+{
+	struct walk w = {
+		.each = each_consent, .prefix = span_make(who, sizeof *who), .fn_arg = arg, .fn.consent = fn
+	};
+
+	return walk(&s->facts, s->consents, &w);
 }
 
 /* ---- folding ---- */

@@ -46,6 +46,7 @@ bool store_become_owner(const char *dir, struct buf *why);
  * *last (may be NULL) is the sequence number of the last one.  Sequence
  * numbers start at 1 and follow commit order over all threads and
  * processes.  A record whose touch has kind 0 writes its names only.
+ * Names and sources that are too long are cut or left out.
  * STORE_FULL comes a little before the file's limit: store_tidy needs room.
  */
 enum store_result store_append(struct store *, const struct record *, size_t n, uint64_t *last);
@@ -66,6 +67,16 @@ enum store_result store_destination(struct store *, uint64_t campaign, uint16_t 
 enum store_result store_campaign_names(struct store *, uint64_t campaign, struct buf *stream, struct buf *name);
 /* The name of a stream from its id. */
 enum store_result store_stream_name(struct store *, uint64_t stream, struct buf *out);
+
+/*
+ * How and when consent was given: every CONSENT touch leaves a line here,
+ * which outlives the touch.  In order of time, then axis; source is good
+ * until the callback returns, which says false to stop.
+ */
+typedef bool store_consent_fn(void *arg, int64_t when, enum axis, enum consent, struct span source);
+enum store_result store_each_consent_of(struct store *, const struct who *, store_consent_fn *, void *arg);
+/* How the consent in this CONSENT touch was given. */
+enum store_result store_consent_source(struct store *, const struct touch *, struct buf *out);
 
 /* ---- state, reading ---- */
 

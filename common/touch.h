@@ -63,12 +63,14 @@ bool touch_parse(struct span, enum touch_kind *);
  * time only; a store without them still counts.  Spans are borrowed until
  * the touch is written.
  */
+#define SOURCE_MAX 255
 struct record {
 	struct touch touch;
 	struct span address;     /* as first seen; "" none */
 	struct span stream;      /* stream name */
 	struct span campaign;    /* campaign name */
 	struct span destination; /* of touch.campaign, touch.link */
+	struct span source;      /* CONSENT: how it was given, UTF-8; cut to SOURCE_MAX bytes */
 };
 
 #endif

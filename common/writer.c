@@ -240,7 +240,7 @@ vigil_done(struct deed *d, bool durable)
 static size_t
 names_size(const struct record *r)
 {
-	return r->address.n + r->stream.n + r->campaign.n + r->destination.n;
+	return r->address.n + r->stream.n + r->campaign.n + r->destination.n + r->source.n;
 }
 
 static struct span
@@ -274,6 +274,7 @@ vigil_new(const struct record *r, size_t n)
 		copy->stream = move_name(r[i].stream, &to);
 		copy->campaign = move_name(r[i].campaign, &to);
 		copy->destination = move_name(r[i].destination, &to);
+		copy->source = move_name(r[i].source, &to);
 	}
 	v->deed.n = n;
 	v->deed.done = vigil_done;

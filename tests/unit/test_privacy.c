@@ -80,6 +80,67 @@ test_names(void **state)
 	assert_string_equal(mode_name(MODE_FULL + 1), "unknown");
 }
 
+static void
+test_min(void **state)
+{
+	static const enum consent ladder[] = { CONSENT_DENIED, CONSENT_UNKNOWN, CONSENT_GRANTED };
+
+	(void)state;
+	for (size_t a = 0; a < COUNT(ladder); a++)
+		for (size_t b = 0; b < COUNT(ladder); b++)
+			assert_int_equal(consent_min(ladder[a], ladder[b]), ladder[a < b ? a : b]);
+}
+
+#define G CONSENT_GRANTED
+#define D CONSENT_DENIED
+#define U CONSENT_UNKNOWN
+static const struct {
+	const char *what, *text;
+	bool good;
+	enum consent opens, links;
+} axes_rows[] = {
+	{ "one word for both", "granted", true, G, G },
+	{ "denied", "denied", true, D, D },
+	{ "unknown", "unknown", true, U, U },
+	{ "case and space do not matter", " \tDenied\r\n ", true, D, D },
+	{ "each axis", "opens=granted; links=denied", true, G, D },
+	{ "in any order, folded, spaced", "LINKS = denied ;\r\n\topens= unknown", true, U, D },
+	{ "an axis that is not named is not lowered", "opens=denied", true, D, G },
+	{ "a semicolon at the end", "links=denied;", true, G, D },
+	{ "nothing", "", false, U, U },
+	{ "only space", " \r\n ", false, U, U },
+	{ "only a semicolon", ";", false, U, U },
+	{ "a word that is none", "yes", false, U, U },
+	{ "two words", "granted denied", false, U, U },
+	{ "a word and an axis", "granted; links=denied", false, U, U },
+	{ "an axis without a word", "opens", false, U, U },
+	{ "an axis with an empty word", "opens=", false, U, U },
+	{ "a word that is not one, second", "opens=granted; links=maybe", false, U, U },
+	{ "an axis that is none", "opens=granted; pixels=denied", false, U, U },
+	{ "an axis twice", "opens=granted; opens=denied", false, U, U },
+	{ "an empty piece", "opens=granted;; links=denied", false, U, U },
+	{ "commas", "opens=granted, links=denied", false, U, U },
+	{ "a comment", "granted (double opt-in)", false, U, U },
+};
+#undef G
+#undef D
+#undef U
+
+static void
+test_axes(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT(axes_rows); i++) {
+		enum consent said[2] = { CONSENT_UNKNOWN, CONSENT_UNKNOWN };
+
+		assert_row(axes_rows[i].what, consent_parse_axes(span_of(axes_rows[i].text), said) == axes_rows[i].good);
+		assert_row(axes_rows[i].what, said[AXIS_OPENS] == axes_rows[i].opens);
+		assert_row(axes_rows[i].what, said[AXIS_LINKS] == axes_rows[i].links);
+	}
+	assert_string_equal(axis_name(AXIS_LINKS), "links");
+	assert_string_equal(axis_name((enum axis)2), "unknown");
+}
+
 int
 main(void)
 {
@@ -87,6 +148,8 @@ main(void)
 		cmocka_unit_test(test_allows),
 		cmocka_unit_test(test_consent_never_costs),
 		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_min),
+		cmocka_unit_test(test_axes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

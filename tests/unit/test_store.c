@@ -679,6 +679,137 @@ the_lock_file_has_no_holes(void **state)
 	temp_remove(dir);
 }
 
+static struct record
+consent(unsigned n, enum axis axis, enum consent what, int64_t when, const char *source)
+{
+	return (struct record){
+		.touch = { .kind = TOUCH_CONSENT, .mode = MODE_IDENTIFIED, .detail = (uint8_t)(axis << 4 | what),
+		    .when = when, .who = person(n) },
+		.source = span_of(source),
+	};
+}
+
+/* "1000 opens granted cli: root\n" */
+static bool
+write_consent(void *arg, int64_t when, enum axis axis, enum consent what, struct span source)
+{
+	buf_addf(arg, "%lld %s %s %.*s\n", (long long)when, axis_name(axis), consent_name(what), SPAN_ARG(source));
+	return true;
+}
+
+static void
+check_consents(struct store *s, unsigned n, const char *want)
+{
+	struct buf got = BUF(10000);
+	struct who w = person(n);
+
+	assert_int_equal(store_each_consent_of(s, &w, write_consent, &got), STORE_OK);
+	assert_span("consents", buf_span(&got), span_of(want));
+	buf_free(&got);
+}
+
+static bool
+stop_at_once(void *arg, int64_t when, enum axis axis, enum consent what, struct span source)
+{
+	(void)when, (void)axis, (void)what, (void)source;
+	++*(unsigned *)arg;
+	return false;
+}
+
+static void
+how_consent_was_given_outlives_its_touch(void **state)
+{
+	char *dir = temp_make();
+	struct store *s = open_store(dir, 64 * MB);
+	struct record r[] = {
+		consent(1, AXIS_OPENS, CONSENT_GRANTED, 1000, "cli: root: double opt-in"),
+		consent(1, AXIS_LINKS, CONSENT_GRANTED, 1000, ""),
+		consent(1, AXIS_OPENS, CONSENT_DENIED, 70000, "import"),
+		consent(2, AXIS_OPENS, CONSENT_DENIED, 1000, "another's"),
+		click(1, 1500),
+	};
+	static const char all[] = "1000 opens granted cli: root: double opt-in\n1000 links granted \n70000 opens denied import\n";
+	struct numbered got[10];
+	struct buf source = BUF(1000);
+	struct who w = person(1);
+	unsigned seen = 0;
+	bool more;
+	size_t n;
+
+	(void)state;
+	r[4].source = SPAN("no consent, nothing to keep");
+	assert_int_equal(store_append(s, r, COUNT(r), NULL), STORE_OK);
+	check_consents(s, 1, all);
+	check_consents(s, 2, "1000 opens denied another's\n");
+	check_consents(s, 3, "");
+	assert_int_equal(store_each_consent_of(s, &w, stop_at_once, &seen), STORE_OK);
+	assert_int_equal(seen, 1);
+
+	set_folded(s, 5);
+	assert_int_equal(store_tidy(s, DAY_MS, 1000, &more), STORE_OK);
+	assert_int_equal(store_touches(s, 0, got, 10, &n), STORE_OK);
+	assert_int_equal(n, 0);
+	store_close(s);
+	s = open_store(dir, 64 * MB);
+	check_consents(s, 1, all);
+
+	assert_int_equal(store_consent_source(s, &r[0].touch, &source), STORE_OK);
+	assert_span("source", buf_span(&source), SPAN("cli: root: double opt-in"));
+	r[0].touch.detail = AXIS_OPENS << 4 | CONSENT_DENIED; /* at that time, but not this */
+	assert_int_equal(store_consent_source(s, &r[0].touch, &source), STORE_NONE);
+	r[0].touch.when++;
+	assert_int_equal(store_consent_source(s, &r[0].touch, &source), STORE_NONE);
+	buf_free(&source);
+	store_close(s);
+	temp_remove(dir);
+}
+
+static void
+of_one_moment_the_stricter_consent_is_kept_and_the_first_word(void **state)
+{
+	char *dir = temp_make();
+	struct store *s = open_store(dir, 64 * MB);
+	struct record r[] = {
+		consent(1, AXIS_OPENS, CONSENT_GRANTED, 5000, "first"),
+		consent(1, AXIS_OPENS, CONSENT_GRANTED, 5000, "second"),
+		consent(1, AXIS_LINKS, CONSENT_GRANTED, 5000, "granted"),
+		consent(1, AXIS_LINKS, CONSENT_DENIED, 5000, "denied"),
+		consent(1, AXIS_LINKS, CONSENT_UNKNOWN, 5000, "unknown"),
+		consent(1, AXIS_LINKS, CONSENT_DENIED, -1, "before all time"),
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(r); i++)
+		assert_int_equal(store_append(s, &r[i], 1, NULL), STORE_OK);
+	check_consents(s, 1, "0 links denied before all time\n5000 opens granted first\n5000 links denied denied\n");
+	store_close(s);
+	temp_remove(dir);
+}
+
+static void
+a_source_is_cut_between_characters(void **state)
+{
+	char *dir = temp_make(), text[SOURCE_MAX + 2], want[400];
+	struct store *s = open_store(dir, 64 * MB);
+	struct record r;
+
+	(void)state;
+	memset(text, 'x', sizeof text);
+	text[SOURCE_MAX] = '\0';
+	r = consent(1, AXIS_OPENS, CONSENT_GRANTED, 1, text);
+	assert_int_equal(store_append(s, &r, 1, NULL), STORE_OK);
+	snprintf(want, sizeof want, "1 opens granted %s\n", text);
+	check_consents(s, 1, want); /* just fits */
+	memcpy(text + SOURCE_MAX - 1, "\xc3\xbc", 2);
+	text[SOURCE_MAX + 1] = '\0';
+	r = consent(2, AXIS_OPENS, CONSENT_GRANTED, 1, text);
+	assert_int_equal(store_append(s, &r, 1, NULL), STORE_OK);
+	snprintf(want, sizeof want, "1 opens granted %.*s\n", SOURCE_MAX - 1, text);
+	check_consents(s, 2, want); /* one too many, in the middle of a character */
+	store_close(s);
+	temp_remove(dir);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -700,6 +831,9 @@ main(int argc, char **argv)
 		cmocka_unit_test(facts_that_were_lost_do_not_take_new_ones_along),
 		cmocka_unit_test(no_database_is_standard_error),
 		cmocka_unit_test(the_lock_file_has_no_holes),
+		cmocka_unit_test(how_consent_was_given_outlives_its_touch),
+		cmocka_unit_test(of_one_moment_the_stricter_consent_is_kept_and_the_first_word),
+		cmocka_unit_test(a_source_is_cut_between_characters),
 	};
 
 	if (argc == 3 && strcmp(argv[1], "grow") == 0)
