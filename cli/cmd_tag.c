@@ -314,6 +314,19 @@ judge(struct tag *t, struct recipient *r, const char *address, uint64_t stream)
 	print_verdict(&r->text, &r->verdict, t->stream, p, s, t->c->now);
 }
 
+/* The message's own word about consent. */
+static void
+lower(const struct tag *t, const struct message *m, struct tagging *how)
+{
+	const struct conf *conf = t->c->setup->conf;
+	enum consent said[2];
+
+	if (!select_consent(conf, m, said))
+		cli_error("%s is malformed, taken as denied; write granted, denied, unknown or opens=granted; links=denied",
+		    conf->consent_header);
+	select_lower(conf, t->stream, said, &how->opens, &how->links);
+}
+
 static void
 make_plan(struct tag *t, const struct message *m)
 {
@@ -333,6 +346,7 @@ make_plan(struct tag *t, const struct message *m)
 	}
 	tagging_address(&how, to, t->nrecipients, t->nrecipients > 1, (uint32_t)(t->c->now / 1000));
 	free(to);
+	lower(t, m, &how);
 	t->opens = how.opens;
 	t->links = how.links;
 	if (t->nrecipients > 1 && t->stream->several_leave)

@@ -499,6 +499,9 @@ static const struct setting settings[] = {
 	{ "stream_header", IN(GENERAL), TEXT, OF_CONF(stream_header), .value = "X-Rekindle-Stream",
 	    .check = check_field_name,
 	    .help = "Header that names the stream; removed before delivery." },
+	{ "consent_header", IN(GENERAL), TEXT, OF_CONF(consent_header), .value = "X-Rekindle-Consent",
+	    .check = check_field_name,
+	    .help = "Header that lowers what may be kept of this message; removed before delivery." },
 	{ "answer_within", IN(GENERAL), DURATION, OF_CONF(answer_within), .value = "250ms", .max = MINUTE_MS,
 	    .help = "How long a hit waits for the disk at most before it is answered." },
 	{ "record_within", IN(GENERAL), DURATION, OF_CONF(record_within), .value = "1s", .max = MINUTE_MS,
@@ -1408,6 +1411,15 @@ later_line(const struct parser *p, enum section section, const char *a, const ch
 	return x > y ? x : y > 0 ? y : p->line;
 }
 
+/* Two settings that name headers. */
+static void
+check_apart(struct parser *p, const char *a, const char *name_a, const char *b, const char *name_b)
+{
+	if (span_ieq(span_of(name_a), span_of(name_b)))
+		fault(p, later_line(p, GENERAL, a, b), "%s and %s are both `%.*s'; they must differ", a, b,
+		    SHOWN(span_of(name_b)));
+}
+
 /* What two settings say together. */
 static void
 check_together(struct parser *p)
@@ -1420,10 +1432,9 @@ check_together(struct parser *p)
 	if (q->new_max_days < q->new_days && !is_bad(p, "new_max_days") && !is_bad(p, "new_days"))
 		fault(p, later_line(p, POLICY, "new_max_days", "new_days"),
 		    "new_max_days (%u) must be at least new_days (%u)", q->new_max_days, q->new_days);
-	if (span_ieq(span_of(p->conf->campaign_header), span_of(p->conf->stream_header)))
-		fault(p, later_line(p, GENERAL, "campaign_header", "stream_header"),
-		    "campaign_header and stream_header are both `%.*s'; they must differ",
-		    SHOWN(span_of(p->conf->stream_header)));
+	check_apart(p, "campaign_header", p->conf->campaign_header, "stream_header", p->conf->stream_header);
+	check_apart(p, "campaign_header", p->conf->campaign_header, "consent_header", p->conf->consent_header);
+	check_apart(p, "stream_header", p->conf->stream_header, "consent_header", p->conf->consent_header);
 }
 
 static void

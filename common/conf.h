@@ -55,6 +55,7 @@ struct conf {
 	struct list trusted_networks; /* clients whose sender address and headers select mail, besides those that logged in */
 	char *campaign_header; /* names the campaign and selects the message; stripped */
 	char *stream_header;   /* names the stream; stripped */
+	char *consent_header;  /* lowers what may be kept of this message; stripped */
 	int64_t answer_within;   /* ms a hit waits for its touch to be durable */
 	int64_t record_within;   /* ms a message waits for its SENT touch to be durable */
 	int64_t request_within;  /* ms for one whole HTTP request */

@@ -993,6 +993,22 @@ why_stopped(const struct mail *m, enum action whole)
 	return NULL;
 }
 
+/* The message's own word about consent, for this message only. */
+static void
+lower(struct mail *m, const char *id)
+{
+	static struct log_rate rate;
+	const struct conf *c = m->setup->conf;
+	struct message message = message_of(m);
+	enum consent said[2];
+
+	if (!select_consent(c, &message, said))
+		log_rated(&rate, "%s: %s is malformed, taken as denied; write granted, denied, unknown or"
+		    " opens=granted; links=denied", id, c->consent_header);
+	for (size_t i = 0; i < m->nrecipients; i++)
+		select_lower(c, m->stream, said, &m->recipient[i].opens, &m->recipient[i].links);
+}
+
 static sfsistat
 finish(SMFICTX *ctx, struct session *s)
 {
@@ -1007,6 +1023,7 @@ finish(SMFICTX *ctx, struct session *s)
 	atomic_fetch_add(&count.messages, 1);
 	for (size_t i = 0; i < m->nrecipients; i++)
 		judge(&m->recipient[i], m, m->stream, m->stream_id, now);
+	lower(m, id);
 	whole = settle(s, m);
 	log_verdicts(id, m, whole);
 	if (whole == ACTION_REJECT || whole == ACTION_DEFER || whole == ACTION_DISCARD) {

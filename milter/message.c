@@ -107,7 +107,8 @@ is_control(const struct conf *conf, struct span name)
 {
 	return span_istarts(name, SPAN("X-Rekindle-")) ||
 	    (conf->campaign_header != NULL && span_ieq(name, span_of(conf->campaign_header))) ||
-	    (conf->stream_header != NULL && span_ieq(name, span_of(conf->stream_header)));
+	    (conf->stream_header != NULL && span_ieq(name, span_of(conf->stream_header))) ||
+	    (conf->consent_header != NULL && span_ieq(name, span_of(conf->consent_header)));
 }
 
 static void

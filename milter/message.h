@@ -80,7 +80,7 @@ struct plan {
 /*
  * Fills in the plan; whatever is odd about the message, the plan is a good
  * one: in any doubt it leaves the part or the message as it is and says why.
- * Control headers (conf->campaign_header, conf->stream_header, X-Rekindle-*)
+ * Control headers (conf->campaign_header, stream_header, consent_header, X-Rekindle-*)
  * are deleted even when nothing is tagged, except in a message that bears
  * our own valid mark (untouched "already tagged", no edits at all).
  * The last header edit is always the mark (X-Rekindle-Id), so that a body

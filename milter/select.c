@@ -329,3 +329,31 @@ select_message(const struct conf *c, const struct envelope *e, const struct mess
 		select_campaign(s, now_ms, campaign);
 	return s;
 }
+
+/* ---- consent for this message ---- */
+
+bool
+select_consent(const struct conf *c, const struct message *m, enum consent out[2])
+{
+	bool good = true;
+
+	out[AXIS_OPENS] = out[AXIS_LINKS] = CONSENT_GRANTED;
+	for (size_t i = 0; i < m->nheaders; i++) {
+		enum consent said[2] = { CONSENT_DENIED, CONSENT_DENIED };
+
+		if (!span_ieq(m->header[i].name, span_of(c->consent_header)))
+			continue;
+		if (!consent_parse_axes(m->header[i].value, said))
+			good = false;
+		out[AXIS_OPENS] = consent_min(out[AXIS_OPENS], said[AXIS_OPENS]);
+		out[AXIS_LINKS] = consent_min(out[AXIS_LINKS], said[AXIS_LINKS]);
+	}
+	return good;
+}
+
+void
+select_lower(const struct conf *c, const struct stream *s, const enum consent said[2], enum mode *opens, enum mode *links)
+{
+	*opens = mode_min(*opens, conf_mode(c, s, AXIS_OPENS, said[AXIS_OPENS]));
+	*links = mode_min(*links, conf_mode(c, s, AXIS_LINKS, said[AXIS_LINKS]));
+}

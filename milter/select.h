@@ -31,6 +31,16 @@ const struct stream *select_envelope(const struct conf *, const struct envelope 
  */
 const struct stream *select_message(const struct conf *, const struct envelope *, const struct message *, int64_t now_ms, struct buf *campaign);
 
+/*
+ * What the message's consent headers say, by enum axis; the strictest of
+ * several.  Granted when there is none: it may only lower.  False when one is
+ * malformed, which counts as denied.
+ */
+bool select_consent(const struct conf *, const struct message *, enum consent out[2]);
+
+/* How much may be kept of a recipient when the message says so: lowers opens and links, by enum axis, never raises. */
+void select_lower(const struct conf *, const struct stream *, const enum consent said[2], enum mode *opens, enum mode *links);
+
 /* Appends the stream's own name for a campaign: its template with the date filled in, at most 200 bytes. */
 void select_campaign(const struct stream *, int64_t now_ms, struct buf *name);
 

@@ -27,14 +27,16 @@ struct rig {
 static inline void
 rig_init(struct rig *r)
 {
-	static char stream[] = "weekly", campaign[] = "X-Campaign", stream_header[] = "X-Stream", url[] = TRACKING;
+	static char stream[] = "weekly", campaign[] = "X-Campaign", stream_header[] = "X-Stream",
+		    consent[] = "X-Consent", url[] = TRACKING;
 
 	*r = (struct rig){ .sealer = sealer_new(&tagging_keys) };
 	r->stream = (struct stream){
 		.name = stream, .opens = MODE_FULL, .links = MODE_FULL, .list_unsubscribe = UNSUBSCRIBE_OFF,
 		.untracked_domains = { tagging_domains, 1 },
 	};
-	r->conf = (struct conf){ .tracking_url = url, .campaign_header = campaign, .stream_header = stream_header };
+	r->conf = (struct conf){ .tracking_url = url, .campaign_header = campaign, .stream_header = stream_header,
+		.consent_header = consent };
 	r->tagging = (struct tagging){
 		.sealer = r->sealer, .conf = &r->conf, .stream = &r->stream, .campaign = 0x1122334455667788,
 		.who = { { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16 } },

@@ -148,6 +148,10 @@ each_fault_has_its_line_and_says_what_would_be_right(void **state)
 		    "t:3: campaign_header: `X-A:' is not a header name" },
 		{ "one header for both", REQUIRED "stream_header = x-rekindle-campaign\n",
 		    "t:3: campaign_header and stream_header are both" },
+		{ "one header for consent and campaign", REQUIRED "consent_header = x-rekindle-campaign\n",
+		    "t:3: campaign_header and consent_header are both" },
+		{ "one header for consent and stream", REQUIRED "consent_header = x-rekindle-stream\n",
+		    "t:3: stream_header and consent_header are both" },
 		{ "an unknown brace", REQUIRED "campaign = a {month}\n",
 		    "t:3: campaign: `{month}' is not known here; the only" },
 		{ "a subdomain with a dot", REQUIRED "untracked_domains = .a.example\n",
@@ -414,6 +418,7 @@ defaults(void **state)
 	assert_int_equal(c->admin_listen.n, 0);
 	assert_string_equal(c->campaign_header, "X-Rekindle-Campaign");
 	assert_string_equal(c->stream_header, "X-Rekindle-Stream");
+	assert_string_equal(c->consent_header, "X-Rekindle-Consent");
 	assert_int_equal(c->answer_within, 250);
 	assert_int_equal(c->record_within, 1000);
 	assert_int_equal(c->request_within, 10000);

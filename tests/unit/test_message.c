@@ -353,6 +353,8 @@ static const struct header_row {
 	    "-List-unsubscribe 2\n-List-Unsubscribe 1\n-List-Unsubscribe-Post 1\n" UNSUBSCRIBE MARK },
 	{ "control headers go, the last one first", "X-Campaign: a\nx-rekindle-class: b\nX-CAMPAIGN: c\nX-Stream: d\n", UNSUBSCRIBE_OFF, false, false, false,
 	    "-X-Stream 1\n-X-CAMPAIGN 2\n-x-rekindle-class 1\n-X-Campaign 1\n" MARK },
+	{ "the consent header too, every one of them", "X-Consent: granted\nX-Y: z\nx-consent: denied\n", UNSUBSCRIBE_OFF, false, false, false,
+	    "-x-consent 2\n-X-Consent 1\n" MARK },
 	{ "control headers go when nothing is tagged, and no mark comes", "X-Campaign: a\n", UNSUBSCRIBE_OFF, false, true, false, "-X-Campaign 1\n" },
 	{ "and from a message that must not be tagged", "X-Campaign: a\nDKIM-Signature: x\n", UNSUBSCRIBE_ADD, false, false, false, "-X-Campaign 1\n" },
 	{ "a forged mark goes", "X-Rekindle-Id: Kforged\n", UNSUBSCRIBE_OFF, false, false, false, "-X-Rekindle-Id 1\n" MARK },

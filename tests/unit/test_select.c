@@ -305,6 +305,50 @@ test_name_is_cut(void **state)
 	conf_free(c);
 }
 
+/* What is left of full opens and links when a message says this; the profile is classic, the ceilings are full. */
+static const struct {
+	const char *sentence, *headers;
+	bool good;
+	enum mode opens, links;
+} consent_rows[] = {
+	{ "no header lowers nothing", "Subject: x\n", true, MODE_FULL, MODE_FULL },
+	{ "granted lowers nothing", "X-Rekindle-Consent: granted\n", true, MODE_FULL, MODE_FULL },
+	{ "denied turns all off", "x-rekindle-consent: denied\n", true, MODE_OFF, MODE_OFF },
+	{ "unknown is as if nobody had asked", "X-Rekindle-Consent: unknown\n", true, MODE_IDENTIFIED, MODE_IDENTIFIED },
+	{ "each axis has its own", "X-Rekindle-Consent: opens=granted;\n links=denied\n", true, MODE_FULL, MODE_OFF },
+	{ "of several the strictest", "X-Rekindle-Consent: opens=unknown\nX-Rekindle-Consent: links=denied\nX-Rekindle-Consent: granted\n",
+	    true, MODE_IDENTIFIED, MODE_OFF },
+	{ "malformed is denied", "X-Rekindle-Consent: yes please\n", false, MODE_OFF, MODE_OFF },
+	{ "empty is malformed", "X-Rekindle-Consent:\n", false, MODE_OFF, MODE_OFF },
+	{ "one good one does not mend it", "X-Rekindle-Consent: opens\nX-Rekindle-Consent: granted\n", false, MODE_OFF, MODE_OFF },
+	{ "a header that begins alike is another one", "X-Rekindle-Consents: denied\n", true, MODE_FULL, MODE_FULL },
+};
+
+static void
+test_consent(void **state)
+{
+	struct conf *c = conf_of("opens = full\nlinks = full\n");
+
+	(void)state;
+	for (size_t i = 0; i < sizeof consent_rows / sizeof *consent_rows; i++) {
+		struct header header[10];
+		struct message m = { .header = header, .nheaders = headers_of(consent_rows[i].headers, header) };
+		enum mode opens = MODE_FULL, links = MODE_FULL, low_opens = MODE_OFF, low_links = MODE_ANONYMOUS;
+		enum consent said[2];
+
+		if (select_consent(c, &m, said) != consent_rows[i].good)
+			fail_msg("%s", consent_rows[i].sentence);
+		select_lower(c, &c->stream[0], said, &opens, &links);
+		if (opens != consent_rows[i].opens || links != consent_rows[i].links)
+			fail_msg("%s: %s %s", consent_rows[i].sentence, mode_name(opens), mode_name(links));
+		/* Whatever it says, nothing is raised. */
+		select_lower(c, &c->stream[0], said, &low_opens, &low_links);
+		if (low_opens != MODE_OFF || low_links > MODE_ANONYMOUS)
+			fail_msg("%s: raised", consent_rows[i].sentence);
+	}
+	conf_free(c);
+}
+
 int
 main(void)
 {
@@ -313,6 +357,7 @@ main(void)
 		cmocka_unit_test(test_network),
 		cmocka_unit_test(test_bad_network_matches_nobody),
 		cmocka_unit_test(test_name_is_cut),
+		cmocka_unit_test(test_consent),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
