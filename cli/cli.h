@@ -39,6 +39,7 @@ struct command {
 
 int cmd_campaign(struct cli *);
 int cmd_conf(struct cli *);
+int cmd_consent(struct cli *);
 int cmd_export(struct cli *);
 int cmd_import(struct cli *);
 int cmd_key(struct cli *);
@@ -101,6 +102,16 @@ bool cli_stream(struct cli *, const char *name, uint64_t *id);
 void cli_stream_name(struct cli *, uint64_t id, struct buf *out);
 /* An address as an argument.  False: told why. */
 bool cli_who(struct cli *, const char *address, struct who *);
+
+/*
+ * Hands over the words from `first` on: each is an address, and - reads them
+ * from standard input, one per line.  where is "" or "-:LINE".  The callback
+ * returns false to stop.  False: it did, or told why.
+ */
+typedef bool cli_address_fn(void *arg, struct span address, const char *where);
+bool cli_addresses(struct cli *, size_t first, cli_address_fn *, void *arg);
+/* The same address as a recipient.  False: told where and why. */
+bool cli_who_at(struct cli *, struct span address, const char *where, struct who *);
 
 /* ---- writing touches ---- */
 

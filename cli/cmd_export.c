@@ -136,8 +136,11 @@ emit_touch(struct export *x, const struct touch *t)
 		emit_hit(x, &e, t);
 		break;
 	case TOUCH_CONSENT:
-		emit_string(&e, "axis", t->detail >> 4 == AXIS_OPENS ? "opens" : "links");
+		emit_string(&e, "axis", axis_name((enum axis)(t->detail >> 4)));
 		emit_string(&e, "value", consent_name((enum consent)(t->detail & 15)));
+		buf_clear(&x->scratch);
+		if (store_consent_source(x->c->store, t, &x->scratch) == STORE_OK && x->scratch.n > 0)
+			emit_text(&e, "source", buf_span(&x->scratch));
 		break;
 	}
 	emit_string(&e, "mode", mode_name((enum mode)t->mode));

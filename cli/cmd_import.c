@@ -26,11 +26,12 @@
 #define CLASS_UNKNOWN 0xff /* detail of a SENT that says none: counts in no class */
 #define WHY_MAX 4096
 #define STREAMS_TOLD_MAX 100
+#define SOURCE_TEXT_MAX (SOURCE_MAX - (sizeof "import: " - 1))
 #define FOLD_EVERY 8 /* batches: summing up costs a flush of its own */
 
 static const char *const known_fields[] = {
 	"type", "address", "who", "at", "stream", "stream_id", "campaign", "campaign_id", "link", "url", "verdict", "class",
-	"cause", "tracked", "observed", "axis", "value", "mode", "sent", "agent", "net", "imported",
+	"cause", "tracked", "observed", "axis", "value", "source", "mode", "sent", "agent", "net", "imported",
 };
 
 struct import {
@@ -47,6 +48,7 @@ struct import {
 	char **stream_told; /* names that no setting knows */
 	size_t nstream_told;
 	struct buf why;
+	struct buf source;  /* of the consent in this line */
 	/* Progress. */
 	bool show;
 	uint64_t size; /* 0: not known */
@@ -341,19 +343,43 @@ read_skipped(struct import *im, const json_t *o, struct touch *t)
 	return text.n == 0 || wrong(im, "there is no cause \"%.*s\"", SPAN_ARG(span_cut(text, 0, 50)));
 }
 
+/*
+ * How the consent was given.  That it came in a file stays with it: no file
+ * can say that it was said to us.  What an export says of that is not said
+ * again.
+ */
 static bool
-read_consent(struct import *im, const json_t *o, struct touch *t)
+read_source(struct import *im, const json_t *o, struct span *source)
+{
+	struct span text;
+	bool again;
+
+	if (!get_text(im, o, "source", &text))
+		return false;
+	again = span_eq(text, SPAN("import")) || span_starts(text, SPAN("import: "));
+	if (text.n > (again ? SOURCE_MAX : SOURCE_TEXT_MAX) || has_control(text))
+		return wrong(im, "source must be at most %zu bytes, without control characters", SOURCE_TEXT_MAX);
+	buf_clear(&im->source);
+	if (!again)
+		buf_adds(&im->source, text.n > 0 ? "import: " : "import");
+	buf_add(&im->source, text);
+	*source = buf_span(&im->source);
+	return true;
+}
+
+static bool
+read_consent(struct import *im, const json_t *o, struct record *r)
 {
 	struct span axis, value;
 	enum consent consent;
 
-	if (!get_text(im, o, "axis", &axis) || !get_text(im, o, "value", &value))
+	if (!get_text(im, o, "axis", &axis) || !get_text(im, o, "value", &value) || !read_source(im, o, &r->source))
 		return false;
 	if (!span_eq(axis, SPAN("opens")) && !span_eq(axis, SPAN("links")))
 		return wrong(im, "axis must be \"opens\" or \"links\"");
 	if (!consent_parse(value, &consent))
 		return wrong(im, "value must be \"granted\", \"denied\" or \"unknown\"");
-	t->detail = (uint8_t)((span_eq(axis, SPAN("opens")) ? AXIS_OPENS : AXIS_LINKS) << 4 | consent);
+	r->touch.detail = (uint8_t)((span_eq(axis, SPAN("opens")) ? AXIS_OPENS : AXIS_LINKS) << 4 | consent);
 	return true;
 }
 
@@ -397,7 +423,7 @@ read_touch(struct import *im, const json_t *o, struct record *r)
 	case TOUCH_CLICK:
 		return read_hit(im, o, r);
 	case TOUCH_CONSENT:
-		return read_consent(im, o, t);
+		return read_consent(im, o, r);
 	default:
 		return true;
 	}
@@ -659,7 +685,7 @@ say(const struct import *im)
 int
 cmd_import(struct cli *c)
 {
-	struct import im = { .c = c, .name = "-", .in.file = stdin, .why = BUF(WHY_MAX) };
+	struct import im = { .c = c, .name = "-", .in.file = stdin, .why = BUF(WHY_MAX), .source = BUF(WHY_MAX) };
 	struct stat st;
 	int status;
 
@@ -697,5 +723,6 @@ out:
 	free(im.stream_told);
 	buf_free(&im.in.line);
 	buf_free(&im.why);
+	buf_free(&im.source);
 	return status;
 }

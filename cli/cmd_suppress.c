@@ -1,5 +1,4 @@
 /* rekindle suppress -- stop and release recipients by hand. */
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -81,8 +80,9 @@ note_left(void *arg, const struct who *who, uint64_t stream, const struct subscr
 
 /* One address.  False: cannot go on, told why. */
 static bool
-one(struct suppress *s, struct span address, const char *where)
+one(void *arg, struct span address, const char *where)
 {
+	struct suppress *s = arg;
 	struct cli *c = s->c;
 	struct record r = { .address = address };
 	struct profile p;
@@ -90,9 +90,7 @@ one(struct suppress *s, struct span address, const char *where)
 	bool known, subscribed;
 	enum store_result result;
 
-	if (!addr_who(&c->setup->keys, address, &r.touch.who)) {
-		cli_error("%s%s\"%.*s\" is not an address; write it as name@example.org", where, *where ? ": " : "",
-		    SPAN_ARG(span_cut(address, 0, 200)));
+	if (!cli_who_at(c, address, where, &r.touch.who)) {
 		s->bad++;
 		return true;
 	}
@@ -117,29 +115,6 @@ one(struct suppress *s, struct span address, const char *where)
 	batch_add(s->batch, &r);
 	s->done++;
 	return s->batch->n < BATCH_MAX || batch_write(c, s->batch);
-}
-
-static bool
-from_stdin(struct suppress *s)
-{
-	struct lines in = { .file = stdin };
-	struct span line;
-	char where[64];
-	bool cut, ok = true;
-
-	while (ok && lines_next(&in, &line, &cut)) {
-		line = span_trim(line);
-		if (line.n == 0 || line.p[0] == '#')
-			continue;
-		snprintf(where, sizeof where, "-:%" PRIu64, in.number);
-		ok = one(s, line, where);
-	}
-	if (ok && ferror(stdin)) {
-		cli_error("cannot read standard input: %s", strerror(errno));
-		ok = false;
-	}
-	buf_free(&in.line);
-	return ok;
 }
 
 static void
@@ -171,7 +146,7 @@ change(struct cli *c, bool remove, const char *reason, const char *stream)
 		{ "bounced", TOUCH_BOUNCED },
 	};
 	struct suppress s = { .c = c, .remove = remove, .stream = stream };
-	bool ok = true;
+	bool ok;
 
 	if (c->nwords < 2)
 		return cli_usage(c, "suppress %s: which address? (- reads them from standard input)", c->word[0]);
@@ -192,8 +167,7 @@ change(struct cli *c, bool remove, const char *reason, const char *stream)
 		return EXIT_USAGE;
 
 	s.batch = xcalloc(1, sizeof *s.batch);
-	for (size_t i = 1; ok && i < c->nwords; i++)
-		ok = strcmp(c->word[i], "-") == 0 ? from_stdin(&s) : one(&s, span_of(c->word[i]), "");
+	ok = cli_addresses(c, 1, one, &s);
 	if (s.batch->n > 0 && !batch_write(c, s.batch))
 		ok = false;
 	free(s.batch);

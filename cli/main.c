@@ -44,6 +44,20 @@ static const struct command commands[] = {
 	  "  ADDRESS         or - to read them from standard input, one per line\n"
 	  "  --reason REASON held (default), unsubscribed (default with --stream), complained or bounced\n"
 	  "  --stream NAME   only this stream; else everything\n" },
+	{ "consent", cmd_consent,
+	  "grant|deny|reset ADDRESS... [--opens] [--links] [--at DATE] [--note TEXT] | show ADDRESS [--json]",
+	  "what recipients agreed to, since when, and how they said so",
+	  "  grant           opens and clicks may be kept, as far as privacy_profile allows\n"
+	  "  deny            nothing may be kept any more, of mail already sent either\n"
+	  "  reset           as if nobody had asked\n"
+	  "  show            what stands, and everything that was said before\n"
+	  "  ADDRESS         or - to read them from standard input, one per line\n"
+	  "  --opens         only opens\n"
+	  "  --links         only links; with neither or both of them, both\n"
+	  "  --at DATE       when it was said, as 2026-01-31 or 2026-01-31T12:00:00Z; else now\n"
+	  "  --note TEXT     how it was said; kept as evidence\n"
+	  "\n"
+	  "Many at once: `rekindle import' reads them, type \"consented\".\n" },
 	{ "tag", cmd_tag,
 	  "[FILE] [--from ADDRESS] [--to ADDRESS]... [--login NAME] [--client IP] [--daemon NAME] [--stream NAME] "
 	  "[--campaign NAME] [--diff] [--json]",
@@ -456,12 +470,52 @@ cli_stream_name(struct cli *c, uint64_t id, struct buf *out)
 }
 
 bool
+cli_who_at(struct cli *c, struct span address, const char *where, struct who *who)
+{
+	if (addr_who(&c->setup->keys, address, who))
+		return true;
+	cli_error("%s%s\"%.*s\" is not an address; write it as name@example.org", where, *where ? ": " : "",
+	    SPAN_ARG(span_cut(address, 0, 200)));
+	return false;
+}
+
+bool
 cli_who(struct cli *c, const char *address, struct who *who)
 {
-	if (addr_who(&c->setup->keys, span_of(address), who))
-		return true;
-	cli_error("\"%s\" is not an address; write it as name@example.org", address);
-	return false;
+	return cli_who_at(c, span_of(address), "", who);
+}
+
+static bool
+addresses_of_stdin(cli_address_fn *fn, void *arg)
+{
+	struct lines in = { .file = stdin };
+	struct span line;
+	char where[64];
+	bool cut, ok = true;
+
+	while (ok && lines_next(&in, &line, &cut)) {
+		line = span_trim(line);
+		if (line.n == 0 || line.p[0] == '#')
+			continue;
+		snprintf(where, sizeof where, "-:%" PRIu64, in.number);
+		ok = fn(arg, line, where);
+	}
+	if (ok && ferror(stdin)) {
+		cli_error("cannot read standard input: %s", strerror(errno));
+		ok = false;
+	}
+	buf_free(&in.line);
+	return ok;
+}
+
+bool
+cli_addresses(struct cli *c, size_t first, cli_address_fn *fn, void *arg)
+{
+	bool ok = true;
+
+	for (size_t i = first; ok && i < c->nwords; i++)
+		ok = strcmp(c->word[i], "-") == 0 ? addresses_of_stdin(fn, arg) : fn(arg, span_of(c->word[i]), "");
+	return ok;
 }
 
 /* ---- writing touches ---- */
@@ -488,6 +542,7 @@ batch_add(struct batch *b, const struct record *r)
 		.stream = copied(r->stream),
 		.campaign = copied(r->campaign),
 		.destination = copied(r->destination),
+		.source = copied(r->source),
 	};
 }
 
@@ -503,6 +558,7 @@ batch_write(struct cli *c, struct batch *b)
 		drop(b->record[i].stream);
 		drop(b->record[i].campaign);
 		drop(b->record[i].destination);
+		drop(b->record[i].source);
 	}
 	b->n = 0;
 	if (result == STORE_FULL)

@@ -26,7 +26,7 @@ BUILD = pathlib.Path(os.environ.get("REKINDLE_BUILD", ROOT))
 REKINDLE = BUILD / "rekindle"
 
 FOUND, NOTHING, USAGE, CANNOT = 0, 1, 2, 3
-COMMANDS = ["why", "segment", "campaign", "suppress", "tag", "token", "key", "import", "export", "conf"]
+COMMANDS = ["why", "segment", "campaign", "suppress", "consent", "tag", "token", "key", "import", "export", "conf"]
 
 CONF = """
 data_dir = {dir}/data
@@ -190,6 +190,18 @@ class Manners(Case):
             (("suppress", "add", "a@b.example", "--reason", "held", "--stream", "news"), "only unsubscribed"),
             (("suppress", "remove", "a@b.example", "--reason", "held"), "belongs to add"),
             (("suppress", "list", "x"), "nothing else"),
+            (("consent",), "one of grant, deny, reset, show"),
+            (("consent", "ask", "a@b.example"), "one of grant, deny, reset, show"),
+            (("consent", "deny"), "which address"),
+            (("consent", "grant", "a@b.example", "--at", "soon"), "not a date"),
+            (("consent", "grant", "a@b.example", "--at", "2999-01-01"), "in the future"),
+            (("consent", "grant", "a@b.example", "--note", "two\nlines"), "one line"),
+            (("consent", "grant", "a@b.example", "--note", b"latin \xfc"), "UTF-8"),
+            (("consent", "grant", "a@b.example", "--note", "x" * 248), "at most 247 bytes"),
+            (("consent", "show"), "one address"),
+            (("consent", "show", "a@b.example", "--opens"), "nothing else"),
+            (("consent", "show", "nonsense"), "not an address"),
+            (("consent", "import", "x"), "rekindle import"),
             (("token",), "one token"),
             (("key",), "one of new, rotate, list"),
             (("key", "destroy"), "one of new, rotate, list"),
@@ -963,6 +975,11 @@ class Import(Case):
             ('{"type":"skipped","address":"a@b.example","cause":"mood"}', "no cause"),
             ('{"type":"consent","address":"a@b.example","axis":"pixels","value":"granted"}', "axis must be"),
             ('{"type":"consent","address":"a@b.example","axis":"opens","value":"maybe"}', "value must be"),
+            ('{"type":"consent","address":"a@b.example","axis":"opens","value":"granted","source":7}', "source must be text"),
+            ('{"type":"consent","address":"a@b.example","axis":"opens","value":"granted","source":"' + "x" * 248 + '"}',
+             "source must be at most 247 bytes"),
+            ('{"type":"consent","address":"a@b.example","axis":"opens","value":"granted","source":"a\\u001bb"}',
+             "without control characters"),
             ('{"type":"open","address":"a@b.example","net":"192.0.2.1"}', "net must be"),
             ('{"type":"open","type":"open","address":"a@b.example"}', "not JSON: duplicate"),
             ('{"type":"sent","address":"a@b.example","x":"%s"}' % ("a" * 65536), "longer than 65536"),
@@ -1096,6 +1113,107 @@ class Privacy(Case):
                          [("opened", ago(4)[:10], "dayonly")])
 
 
+class Consent(Case):
+    ANN = "ann@example.org"
+    ME = "cli: " + pwd.getpwuid(os.getuid()).pw_name
+
+    def show(self, address=ANN, **more):
+        """Values and sources that stand, and the history."""
+        told = self.json("consent", "show", address, **more)
+        return ([(told[a]["value"], told[a]["source"]) for a in ("opens", "links")],
+                [(h["axis"], h["value"], h["source"]) for h in told["history"]])
+
+    def test_nobody_asked(self):
+        self.assertEqual(self.show(status=NOTHING), ([("unknown", None)] * 2, []))
+        self.assertIsNone(self.json("consent", "show", self.ANN, status=NOTHING)["opens"]["since"])
+        self.assertIn("Opens", self.check(NOTHING, "consent", "show", self.ANN).stdout.decode())
+
+    def test_granted_with_a_note_and_taken_back_at_once(self):
+        note = "double opt-in 2026-03-01, ü"
+        self.assertEqual(self.run_ok("consent", "grant", self.ANN, "--note", note), "granted 1, already granted 0\n")
+        self.assertEqual(self.show()[0], [("granted", f"{self.ME}: {note}")] * 2)
+        self.assertEqual(self.run_ok("consent", "deny", self.ANN), "denied 1, already denied 0\n")
+        now, history = self.show()
+        self.assertEqual(now, [("denied", self.ME)] * 2)
+        self.assertEqual(history, [(a, "granted", f"{self.ME}: {note}") for a in ("opens", "links")]
+                         + [(a, "denied", self.ME) for a in ("opens", "links")])
+        self.assertEqual(self.run_ok("consent", "grant", "Ann@Example.org", "--links"), "granted 1, already granted 0\n")
+        self.assertEqual(self.show()[0], [("denied", self.ME), ("granted", self.ME)])
+        self.assertEqual(self.json("why", self.ANN)["consent"], {"opens": "denied", "links": "granted"})
+        text = self.run_ok("consent", "show", self.ANN)
+        self.assertRegex(text, r"(?m)^  Opens +denied since 20.* UTC .*; " + self.ME + "$")
+        self.assertRegex(text, r"(?m)^  20\S+Z  opens  granted +" + re.escape(f"{self.ME}: {note}") + "$")
+
+    def test_what_stands_is_said_once_and_evidence_again(self):
+        self.run_ok("consent", "deny", self.ANN, "--opens")
+        self.assertEqual(self.json("consent", "deny", self.ANN, "--opens"), {"done": 0, "already": 1, "bad": 0})
+        self.assertEqual(len(self.show()[1]), 1)
+        self.assertEqual(self.json("consent", "deny", self.ANN, "--opens", "--note", "again"), {"done": 1, "already": 0, "bad": 0})
+        self.assertEqual([h[2] for h in self.show()[1]], [self.ME, f"{self.ME}: again"])
+        self.assertEqual(self.show()[0][1], ("unknown", None))
+
+    def test_reset(self):
+        self.check(NOTHING, "consent", "reset", self.ANN)
+        self.run_ok("consent", "deny", self.ANN)
+        self.assertEqual(self.run_ok("consent", "reset", self.ANN, "--links"), "reset 1, already unknown 0\n")
+        self.assertEqual(self.show()[0], [("denied", self.ME), ("unknown", self.ME)])
+
+    def test_the_latest_word_counts_not_the_last_command(self):
+        self.run_ok("consent", "deny", self.ANN, "--at", ago(5))
+        p = self.check(FOUND, "consent", "grant", self.ANN, "--at", ago(9), "--note", "form")
+        self.assertEqual(p.stderr.decode().count("still denied, which was said on " + ago(5)), 2)
+        now, history = self.show()
+        self.assertEqual(now, [("denied", self.ME)] * 2)
+        self.assertEqual(history[0], ("opens", "granted", f"{self.ME}: form"))
+        self.assertEqual(self.json("consent", "show", self.ANN)["links"]["since"], ago(5))
+        self.assertEqual(self.check(FOUND, "consent", "grant", self.ANN, "--at", ago(3)).stderr, b"")
+        self.assertEqual(self.show()[0][0][0], "granted")
+        # Of two at the same second, the stricter.
+        p = self.check(FOUND, "consent", "deny", self.ANN, "--at", ago(3))
+        self.assertEqual((p.stderr, self.show()[0]), (b"", [("denied", self.ME)] * 2))
+
+    def test_many_from_standard_input(self):
+        people = [f"p{i}@example.org" for i in range(1100)]
+        p = self.check(CANNOT, "consent", "grant", "-", self.ANN, stdin="# all\n\n" + "\n".join(people) + "\nnonsense\n")
+        self.assertIn('-:1103: "nonsense" is not an address', p.stderr.decode())
+        self.assertEqual(p.stdout, b"granted 1101, already granted 0\n")
+        self.assertEqual(self.show("p1099@example.org")[0], [("granted", self.ME)] * 2)
+
+    def test_import_says_where_it_comes_from(self):
+        self.touches({"type": "consented", "address": self.ANN, "axis": "opens", "value": "granted", "at": ago(9)},
+                     {"type": "consented", "address": self.ANN, "axis": "links", "value": "granted", "at": ago(8),
+                      "source": "cli: root"})
+        self.assertEqual(self.show()[0], [("granted", "import"), ("granted", "import: cli: root")])
+        self.assertEqual([t["source"] for t in self.export()], ["import", "import: cli: root"])
+        self.assertEqual(self.json("consent", "show", self.ANN)["opens"]["since"], ago(9))
+
+    def test_what_was_said_by_hand_is_exported_with_its_source(self):
+        self.run_ok("consent", "deny", self.ANN, "--opens", "--note", "x" * (247 - len(self.ME) - 2))
+        line = self.check(FOUND, "export").stdout
+        self.assertEqual(json.loads(line)["source"], f"{self.ME}: " + "x" * (247 - len(self.ME) - 2))
+        self.check(FOUND, "import", stdin=line)
+        self.assertEqual(self.rekindle("export").stderr, b"")
+
+    def test_a_message_may_only_lower(self):
+        def modes(*fields, to=self.ANN):
+            raw = MESSAGE.replace(b"MIME-Version", b"".join(f.encode() + b"\r\n" for f in fields) + b"MIME-Version")
+            p = self.rekindle("tag", "--to", to, "--json", stdin=raw)
+            told = json.loads(p.stdout)
+            self.assertEqual([h["change"] for h in told["headers"] if h["name"] == "X-Rekindle-Consent"],
+                             ["delete"] * len(fields))
+            return told["opens"], told["links"], p.stderr.decode()
+
+        self.assertEqual(modes()[:2], ("identified", "identified"))
+        self.assertEqual(modes("X-Rekindle-Consent: granted")[:2], ("identified", "identified"))
+        self.assertEqual(modes("X-Rekindle-Consent: opens=granted; links=denied")[:2], ("identified", "off"))
+        self.assertEqual(modes("X-Rekindle-Consent: denied", "X-Rekindle-Consent: granted")[:2], ("off", "off"))
+        opens, links, err = modes("X-Rekindle-Consent: perhaps")
+        self.assertEqual((opens, links), ("off", "off"))
+        self.assertIn("X-Rekindle-Consent is malformed, taken as denied", err)
+        self.run_ok("consent", "deny", self.ANN, "--opens")
+        self.assertEqual(modes("X-Rekindle-Consent: granted")[:2], ("off", "identified"))
+
+
 class RoundTrip(Case):
     general = "opens = full\nlinks = full"
 
@@ -1123,6 +1241,7 @@ class RoundTrip(Case):
             {"type": "held", "at": ago(15), "address": "held@example.org"},
             {"type": "released", "at": ago(14), "address": "held@example.org"},
             {"type": "consented", "at": ago(13), "axis": "links", "value": "granted", **a},
+            {"type": "consented", "at": ago(13), "axis": "opens", "value": "denied", "source": "paper form, ü" + "x" * 233, **b},
             {"type": "clicked", "at": ago(12), "who": "00112233445566778899aabbccddeeff", "campaign_id": "0123456789abcdef",
              "link": 2},
             {"type": "left", "at": ago(11), **a, "campaign_id": "0123456789abcdef"},
@@ -1153,7 +1272,7 @@ class RoundTrip(Case):
         self.touches(*self.all_kinds())
         lines = [json.loads(l) for l in self.check(FOUND, "export", "--since", ago(17, minutes=1)).stdout.splitlines()]
         self.assertEqual(lines[0]["type"], "bounced")
-        self.assertEqual(len(lines), 8)
+        self.assertEqual(len(lines), 9)
         lines = [json.loads(l) for l in self.check(FOUND, "export", "--type", "left").stdout.splitlines()]
         self.assertEqual(({t["type"] for t in lines}, len(lines)), ({"left"}, 5))
         self.check(NOTHING, "export", "--since", ago(1))

@@ -458,10 +458,107 @@ class Tagging(Case):
 			self.assertEqual(("eoh", "accept"), (outcome.stage, outcome.verdict))
 		self.tagged(self.dial(client="198.51.100.7").message(raw, login="marketing"), raw)
 
+	def test_a_message_may_lower_what_is_kept_of_it(self):
+		for value, links, pixel in (("granted", 2, True), ("unknown", 2, True), ("opens=denied", 2, False),
+				("opens=granted; links=denied", 0, True), ("opens=granted;\r\n links=granted", 2, True)):
+			with self.subTest(value):
+				raw = mail(extra=[("X-Rekindle-Consent", value)])
+				made = self.tagged(self.dial().message(raw), raw)
+				self.assertEqual((links, pixel), (len(tracked(made)), b"/o/" in body_of(made)))
+				self.assertNotIn("x-rekindle-consent", [name for name, _ in fields_of(made)])
+
+	def test_what_is_no_consent_is_a_denial(self):
+		for i, fields in enumerate((["denied"], ["granted", "denied"], ["perhaps"], [""], ["opens=granted, links=granted"])):
+			with self.subTest(fields):
+				raw = mail(extra=[("X-Rekindle-Consent", value) for value in fields])
+				outcome = self.dial().message(raw, queue_id="DENY%d" % i)
+				self.assertEqual("continue", outcome.verdict)
+				self.assertIsNone(outcome.body)
+				self.assertEqual(len(fields), len([e for e in outcome.edits if e[0] == "change" and e[2] == "X-Rekindle-Consent"]))
+		self.assertEqual([], [l for i in (0, 1) for l in self.log_of("DENY%d" % i) if "malformed" in l])
+		self.assertTrue([l for l in self.log_of("DENY2") if "X-Rekindle-Consent is malformed, taken as denied" in l])
+
+	def test_granted_in_a_message_raises_nothing(self):
+		raw = mail(extra=[("X-Rekindle-Stream", "quiet"), ("X-Rekindle-Consent", "granted")])
+		self.assertIsNone(self.dial().message(raw).body)
+		told = self.rig.cli("consent", "show", "ann@example.com")
+		self.assertEqual(1, told.code, "nothing is stored of it: %s" % told)
+
 	def test_a_typing_error_in_the_stream_header_is_told(self):
 		raw = mail(extra=[("X-Rekindle-Stream", "lettres")])
 		self.tagged(self.dial().message(raw, queue_id="TYPO"), raw)
 		self.assertTrue([l for l in self.log_of("TYPO") if 'there is no stream "lettres"; taken as default' in l])
+
+
+class Withdrawal(Case):
+	"""Consent that is taken back silences mail that was sent before."""
+
+	settings = {"privacy_profile": "eu"}
+
+	@classmethod
+	def setUpClass(cls):
+		super().setUpClass()
+		try:
+			cls.rig.start_tracker()
+		except BaseException:
+			cls.rig.close()
+			raise
+
+	def consent(self, word, who, *more):
+		told = self.rig.cli("consent", word, who, *more)
+		self.assertEqual(0, told.code, told)
+
+	def send(self, who):
+		raw = mail()
+		made = self.tagged(self.dial().message(raw, rcpts=[who]), raw)
+		return rig.pixel(body_of(made).decode()), tracked(made)[0]
+
+	def hits(self):
+		"""All opens and clicks there are."""
+		return [t for t in self.rig.cli("export").json_lines if t["type"] in ("opened", "clicked")]
+
+	def new_hits(self, *urls):
+		before = self.hits()
+		for url in urls:
+			answer = self.rig.get(url)
+			self.assertEqual(302 if "/c/" in url else 200, answer.status)
+		after = self.hits()
+		self.assertEqual(before, after[:len(before)])
+		return [(t["type"], t["mode"], t.get("address")) for t in after[len(before):]]
+
+	def test_deny(self):
+		self.consent("grant", "ann@example.com", "--note", "double opt-in")
+		pixel, link = self.send("ann@example.com")
+		who = "ann@example.com"
+		self.assertEqual([("opened", "identified", who), ("clicked", "identified", who)], self.new_hits(pixel, link))
+		self.consent("deny", who)
+		self.assertEqual([], self.new_hits(pixel, link, pixel, link))
+		raw = mail()
+		self.assertIsNone(self.dial().message(raw, rcpts=[who]).body, "and new mail is not tracked at all")
+		self.consent("grant", who)
+		self.assertEqual([("opened", "identified", who), ("clicked", "identified", who)], self.new_hits(pixel, link))
+
+	def test_deny_one_of_them(self):
+		who = "ben@example.com"
+		self.consent("grant", who)
+		pixel, link = self.send(who)
+		self.consent("deny", who, "--links")
+		self.assertEqual([("opened", "identified", who)], self.new_hits(pixel, link))
+
+	def test_reset_counts_without_a_name(self):
+		who = "cem@example.com"
+		self.consent("grant", who)
+		pixel, link = self.send(who)
+		self.consent("reset", who, "--links")
+		self.assertEqual([("clicked", "anonymous", None)], self.new_hits(link))
+
+	def test_what_the_message_lowered_stays_low(self):
+		who = "dora@example.com"
+		self.consent("grant", who)
+		raw = mail(extra=[("X-Rekindle-Consent", "links=unknown; opens=denied")])
+		made = self.tagged(self.dial().message(raw, rcpts=[who]), raw)
+		self.assertNotIn(b"/o/", body_of(made))
+		self.assertEqual([("clicked", "anonymous", None)], self.new_hits(tracked(made)[0]))
 
 
 class NamedExempt(Case):

@@ -729,6 +729,23 @@ class Life(Case):
 		self.assertEqual(len(self.touches("opened")), answered + 1)
 
 
+class Withdrawal(Case):
+	"""Under classic everybody is tracked until they say no."""
+
+	def test_deny(self):
+		pixel, link, leave = self.urls()
+		self.get(pixel)
+		who = self.touches("opened")[0]["who"]
+		self.cli("consent", "deny", "ann@reader.example")
+		self.assertEqual((self.get(pixel).status, self.get(link).status), (200, 302))
+		self.assertEqual([len(self.touches(k)) for k in ("opened", "clicked", "consented")], [1, 0, 2])
+		self.assertEqual(json.loads(self.cli("consent", "show", "ann@reader.example", "--json").stdout)["who"], who)
+		# What the recipient asks for is no tracking.
+		self.ask(request(leave, "POST", body=b"List-Unsubscribe=One-Click",
+			fields="Content-Type: application/x-www-form-urlencoded\r\n"))
+		self.assertEqual(len(self.touches("left")), 1)
+
+
 class Privacy(Case):
 	settings = {"privacy_profile": "eu"}
 
