@@ -350,7 +350,7 @@ make_plan(struct tag *t, const struct message *m)
 	t->opens = how.opens;
 	t->links = how.links;
 	if (t->nrecipients > 1 && t->stream->several_leave)
-		t->plan.untouched = "several recipients";
+		message_leave(m, how.conf, "several recipients", &t->plan);
 	else
 		message_tag(m, &how, &t->plan);
 }

@@ -1016,7 +1016,9 @@ finish(SMFICTX *ctx, struct session *s)
 	const char *id = queue_id(ctx), *fault;
 	bool individual = m->nrecipients == 1, again;
 	int64_t now = now_ms();
+	const char *leave = m->odd;
 	struct plan plan = { .untouched = m->odd };
+	struct message message;
 	sfsistat answer = SMFIS_CONTINUE;
 	enum action whole;
 
@@ -1031,10 +1033,13 @@ finish(SMFICTX *ctx, struct session *s)
 		return whole == ACTION_DISCARD ? SMFIS_DISCARD : refuse(ctx, whole, why_stopped(m, whole));
 	}
 
-	if (m->odd == NULL && !individual && m->stream->several_leave)
-		plan.untouched = "several recipients";
-	if (plan.untouched == NULL)
+	if (leave == NULL && !individual && m->stream->several_leave)
+		leave = "several recipients";
+	message = message_of(m);
+	if (leave == NULL)
 		tag(m, now, whole, &plan);
+	else
+		message_leave(&message, m->setup->conf, leave, &plan);
 	if ((fault = plan_fault(s, &plan)) != NULL) {
 		plan_free(&plan);
 		plan = (struct plan){ .untouched = fault };

@@ -927,6 +927,13 @@ tag(const struct message *m, const struct tagging *t, struct plan *p)
 }
 
 void
+message_leave(const struct message *m, const struct conf *conf, const char *why, struct plan *p)
+{
+	*p = (struct plan){ .untouched = why };
+	delete_control(m, conf, p);
+}
+
+void
 message_tag(const struct message *m, const struct tagging *t, struct plan *p)
 {
 	*p = (struct plan){

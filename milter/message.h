@@ -88,6 +88,8 @@ struct plan {
  * milter dies in between).
  */
 void message_tag(const struct message *, const struct tagging *, struct plan *);
+/* The plan of a campaign message that is left alone, for a reason of the caller's: control headers go, nothing else. */
+void message_leave(const struct message *, const struct conf *, const char *why, struct plan *);
 void plan_free(struct plan *);
 
 /*

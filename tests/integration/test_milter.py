@@ -324,7 +324,7 @@ class Tagging(Case):
 				if want == "tagged":
 					self.tagged(outcome, raw)
 				else:
-					self.untouched(outcome)
+					self.assertEqual([("change", 1, "X-Rekindle-Campaign", "")], outcome.edits)
 					self.assertRegex(self.log_of("BIG1")[-1], "untouched .*reason=oversize")
 					if steps & SKIP and not steps & NR_BODY:
 						self.assertEqual("eom", outcome.stage)
@@ -354,7 +354,9 @@ class Tagging(Case):
 
 	def test_or_are_left_alone(self):
 		raw = mail(extra=[("X-Rekindle-Stream", "leave")])
-		self.untouched(self.dial().message(raw, rcpts=["ann@example.com", "ben@example.com"], queue_id="LEAVE"))
+		outcome = self.dial().message(raw, rcpts=["ann@example.com", "ben@example.com"], queue_id="LEAVE")
+		self.assertEqual([("change", 1, "X-Rekindle-Campaign", ""), ("change", 1, "X-Rekindle-Stream", "")], sorted(outcome.edits))
+		self.assertEqual("continue", outcome.verdict)
 		self.assertRegex(self.log_of("LEAVE")[-1], 'untouched .*reason="several recipients" recipients=2$')
 		self.tagged(self.dial().message(raw, rcpts=["ann@example.com"]), raw)
 
