@@ -15,6 +15,12 @@ is_alpha(char c)
 	return c >= 'a' && c <= 'z';
 }
 
+static bool
+is_alnum(char c)
+{
+	return is_alpha(c) || (c >= '0' && c <= '9');
+}
+
 static char
 at(struct span in, size_t i)
 {
@@ -187,10 +193,13 @@ comment(struct span in, size_t start, bool *open)
 
 /* Does markup start at this "<"?  Otherwise it is text. */
 static bool
-is_markup(struct span in, size_t i)
+is_markup(const struct html *h, size_t i)
 {
+	struct span in = h->in;
 	char c = at(in, i + 1);
 
+	if (h->conditional && span_starts(span_from(in, i), SPAN("<!--")))
+		return false;
 	return is_alpha(c) || c == '!' || c == '?' || (c == '/' && i + 2 < in.n);
 }
 
@@ -312,7 +321,7 @@ html_next(struct html *h, struct html_token *t)
 	}
 	if (h->at == start) {
 		t->raw = false;
-		for (i = find(h->in, start, '<'); i < h->in.n && !is_markup(h->in, i);)
+		for (i = find(h->in, start, '<'); i < h->in.n && !is_markup(h, i);)
 			i = find(h->in, i + 1, '<');
 		if (i == start)
 			markup(h, t);
@@ -320,5 +329,43 @@ html_next(struct html *h, struct html_token *t)
 			h->at = i;
 	}
 	t->end = h->at;
+	return true;
+}
+
+/* Is one of the words of an expression such as "gte mso 9" or "(mso)|(IE)" a program that reads what is inside? */
+static bool
+names_reader(struct span expression)
+{
+	static const struct span readers[] = { SPAN("mso"), SPAN("vml"), SPAN("ie"), SPAN("outlook") };
+	size_t start, end;
+
+	for (start = 0; start < expression.n; start = end + 1) {
+		for (end = start; end < expression.n && is_alnum(expression.p[end]);)
+			end++;
+		for (size_t i = 0; i < sizeof readers / sizeof *readers; i++)
+			if (span_ieq(span_cut(expression, start, end), readers[i]))
+				return true;
+	}
+	return false;
+}
+
+bool
+html_conditional(const struct html *h, const struct html_token *t, struct html *inside)
+{
+	static const struct span opening = SPAN("<!--[if"), closing = SPAN("<![endif]-->");
+	struct span comment = span_cut(h->in, t->start, t->end), expression;
+	size_t start;
+
+	if (t->kind != HTML_COMMENT || !span_istarts(comment, opening) || !span_iends(comment, closing))
+		return false;
+	expression = span_from(comment, opening.n);
+	expression = span_cut(expression, 0, span_find(expression, ']'));
+	start = opening.n + expression.n + 1;
+	if (is_alnum(at(comment, opening.n)) || at(comment, start) != '>' || !names_reader(expression) ||
+	    span_find(expression, '<') < expression.n || span_find(expression, '>') < expression.n)
+		return false;
+	html_init(inside, span_cut(h->in, 0, t->end - closing.n));
+	inside->at = t->start + start + 1;
+	inside->conditional = true;
 	return true;
 }

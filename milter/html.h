@@ -37,11 +37,18 @@ struct html {
 	size_t at;
 	enum html_raw raw;    /* what the text at `at` is */
 	struct span raw_name; /* the element that ends it */
+	bool conditional;     /* inside a conditional comment, where no comment can start: "<!--" is text */
 };
 
 void html_init(struct html *, struct span in);
 /* False at the end of the input. */
 bool html_next(struct html *, struct html_token *);
+/*
+ * Is the token a comment that Outlook or Internet Explorer take for markup,
+ * `<!--[if mso]> ... <![endif]-->`?  Then *inside reads what is between, with
+ * offsets into the same input.  Its end cuts off what is open there.
+ */
+bool html_conditional(const struct html *, const struct html_token *, struct html *inside);
 
 struct html_attr {
 	size_t start, end;  /* name to value, quotes included */

@@ -372,19 +372,46 @@ looks_like_url(struct span s)
 	return is_host(span_cut(s, 0, i));
 }
 
-/*
- * The text from behind the start tag to "</a>", or to the next <a>, which
- * ends this one: so all links together are read at most once more.
- */
 static bool
-shows_url(struct html after)
+is_link(struct span name)
+{
+	return span_ieq(name, SPAN("a")) || span_ieq(name, SPAN("area"));
+}
+
+/* A button that only Outlook sees: `<v:roundrect href="...">` inside a conditional comment. */
+static bool
+is_shape_link(const struct html *h, const struct html_token *t)
+{
+	struct html_attr a;
+
+	if (!h->conditional || t->name.n < 3 ||
+	    (!span_istarts(t->name, SPAN("v:")) && !span_istarts(t->name, SPAN("w:"))))
+		return false;
+	for (size_t i = t->attrs; html_attr(h, &i, &a);)
+		if (span_ieq(a.name, SPAN("href")))
+			return true;
+	return false;
+}
+
+/* Each link also ends at the next of its kind, so that all of them together are read at most once more. */
+static bool
+ends_link(const struct html *h, const struct html_token *t, struct span name)
+{
+	if (t->kind == HTML_END)
+		return span_ieq(t->name, name);
+	return t->kind == HTML_START && (is_link(name) ? span_ieq(t->name, name) : is_shape_link(h, t));
+}
+
+/* Is the text from behind the start tag of this name to the end of the link a URL? */
+static bool
+shows_url(struct html after, struct span name)
 {
 	struct buf text = BUF(VISIBLE_MAX);
 	struct html_token t;
 	bool shows;
 
 	while (!text.over && html_next(&after, &t)) {
-		if ((t.kind == HTML_END || t.kind == HTML_START) && span_ieq(t.name, SPAN("a")))
+		if (ends_link(&after, &t, name))
 			break;
 		if (t.kind == HTML_TEXT && !t.raw)
 			charref_decode(&text, span_cut(after.in, t.start, t.end), false);
@@ -528,16 +555,17 @@ struct scan {
 
 /* Why a link stays as it is: true. */
 static bool
-stays(struct scan *s, struct span url, const struct url *u, bool shows_text)
+stays(struct scan *s, const struct html_token *t, struct span url, const struct url *u)
 {
 	struct work *w = s->w;
+	bool has_text = is_link(t->name) ? span_ieq(t->name, SPAN("a")) : !t->self_closing; /* shapes are XML */
 
 	if (s->head == HEAD_INSIDE || has_control(url) || has_merge_tag(url))
 		return true;
 	if (!is_ascii(url) && (!s->part->utf8 || !text_is_utf8(url)))
 		return true;
 	return is_ours(w->tagging->conf, u) || is_untracked(w->tagging->stream, u) || is_target(w, url) ||
-	    (shows_text && shows_url(s->html));
+	    (has_text && shows_url(s->html, t->name));
 }
 
 /* Opt-out attributes of ours and of other senders. */
@@ -568,7 +596,8 @@ is_html_space(char c)
 /*
  * Takes an attribute out, and the white space before it where what comes
  * after keeps its neighbours apart.  Before a "=", which would then become
- * the value of the attribute before, it stays.
+ * the value of the attribute before, it stays.  A ">" right behind a "--"
+ * would end a comment around the tag: there the white space stays.
  */
 static void
 strip(struct scan *s, const struct html_token *t, const struct html_attr *a)
@@ -580,7 +609,7 @@ strip(struct scan *s, const struct html_token *t, const struct html_attr *a)
 		after++;
 	if (in.p[after] == '=')
 		return;
-	if (after > a->end || in.p[after] == '>')
+	if (after > a->end || (in.p[after] == '>' && !s->html.conditional))
 		while (start > t->attrs && is_html_space(in.p[start - 1]))
 			start--;
 	edits_add(s->edits, start, a->end, SPAN(""));
@@ -597,16 +626,22 @@ rewrite(struct scan *s, const struct html_token *t, const struct html_attr *href
 	if (!span_istarts(url, SPAN("http://")) && !span_istarts(url, SPAN("https://")))
 		return;
 	if (opt_out || w->plan->edited_links == MESSAGE_LINKS_MAX || !url_split(url, &u) ||
-	    stays(s, url, &u, span_ieq(t->name, SPAN("a"))) ||
-	    (new = tracked(w, url)).n == 0) {
+	    stays(s, t, url, &u) || (new = tracked(w, url)).n == 0) {
 		w->plan->skipped_links++;
 		return;
+	}
+	if (s->html.conditional && href->quote == 0 && span_ends(new, SPAN("--"))) { /* the tag's ">" would end the comment */
+		buf_clear(&w->scratch);
+		buf_addc(&w->scratch, '"');
+		buf_add(&w->scratch, new);
+		buf_addc(&w->scratch, '"');
+		new = buf_span(&w->scratch);
 	}
 	edits_add(s->edits, start, start + href->value.n, new);
 	w->plan->edited_links++;
 }
 
-/* An <a> or <area>.  Of several hrefs browsers take the first. */
+/* Of several hrefs browsers take the first. */
 static void
 link_tag(struct scan *s, const struct html_token *t)
 {
@@ -648,7 +683,7 @@ start_tag(struct scan *s, const struct html_token *t)
 		s->head = HEAD_INSIDE;
 	else if (s->head == HEAD_INSIDE && ends_head(t->name))
 		s->head = HEAD_NOT_YET;
-	if (s->w->tagging->links > MODE_OFF && (span_ieq(t->name, SPAN("a")) || span_ieq(t->name, SPAN("area"))))
+	if (s->w->tagging->links > MODE_OFF && (is_link(t->name) || is_shape_link(&s->html, t)))
 		link_tag(s, t);
 }
 
@@ -666,6 +701,23 @@ end_tag(struct scan *s, const struct html_token *t)
 	}
 }
 
+/* Links inside a conditional comment.  Nothing else in there, no </body> and no end of the head, counts outside. */
+static void
+scan_conditional(const struct scan *outer, const struct html_token *comment)
+{
+	struct scan s = *outer;
+	struct html_token t;
+
+	if (!html_conditional(&outer->html, comment, &s.html))
+		return;
+	while (html_next(&s.html, &t)) {
+		if (t.kind == HTML_START)
+			start_tag(&s, &t);
+		else if (t.kind == HTML_END)
+			end_tag(&s, &t);
+	}
+}
+
 static void
 scan_html(struct scan *s)
 {
@@ -676,6 +728,8 @@ scan_html(struct scan *s)
 			start_tag(s, &t);
 		else if (t.kind == HTML_END)
 			end_tag(s, &t);
+		else if (t.kind == HTML_COMMENT)
+			scan_conditional(s, &t);
 		if (t.kind != HTML_CUT && !t.open && !t.raw && s->html.raw == HTML_DATA)
 			s->end = t.end;
 	}

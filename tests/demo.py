@@ -126,6 +126,8 @@ class Demo:
 		check(not mail.header("X-Rekindle-Campaign"), "our control header left the house")
 		tracked = list(dict.fromkeys(rig.tracked(page)))
 		check(len(tracked) == 20, "%d different tracked links" % len(tracked))
+		button = re.search(r'<v:roundrect href="([^"]*)"', page)[1]
+		check(button in tracked and page.count(button) == 2, "Outlook's button and everybody else's are not the same link")
 		check("mailto:desk@harbourbooks.example" in page, "the mailto link changed")
 		before = html.unescape(hrefs[0])
 		say("""Twenty links and one pixel; with those put back, every byte of text and markup is what the shop wrote. One link,

@@ -97,9 +97,9 @@ def page(name, issue):
 
 
 def hrefs(name, issue):
-	"""Every web link as it is written in the markup, in order; not the button that only Outlook sees."""
-	body = re.sub(r"(?s)<!--\[if mso\]>.*?<!\[endif\]-->", "", page(name, issue).split("</head>")[1])
-	return re.findall(r"""(?i)<a\s[^>]*?href\s*=\s*["'](https?:[^"']*)["']""", body)
+	"""Every web link as it is written in the markup, in order; the button that only Outlook sees comes before its twin."""
+	body = page(name, issue).split("</head>")[1]
+	return re.findall(r"""(?i)<(?:a|v:\w+)\s[^>]*?href\s*=\s*["'](https?:[^"']*)["']""", body)
 
 
 def destinations(name, issue):

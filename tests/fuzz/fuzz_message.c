@@ -2,7 +2,7 @@
  * With tracking off the body is untouched.  With it on: the same parts, the
  * same HTML outside links and pixel, as many tokens that open as links were
  * edited, one pixel where browsers see it, no line that we made too long, no
- * second tagging.
+ * second tagging.  Conditional comments are the same comments, but for links.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -37,11 +37,42 @@ attr_is_ours(const struct rig *r, const struct html *h, const struct html_token 
 	return ours;
 }
 
+static bool
+has_href(const struct html *h, const struct html_token *t)
+{
+	struct html_attr a;
+
+	for (size_t i = t->attrs; html_attr(h, &i, &a);)
+		if (span_ieq(a.name, SPAN("href")))
+			return true;
+	return false;
+}
+
+/* Inside a conditional comment links count, and a pixel is a fault like any other. */
+static void
+boil_conditional(const struct rig *r, struct html h, struct essence *e)
+{
+	struct html_token t;
+
+	while (html_next(&h, &t)) {
+		bool shape = t.kind == HTML_START && (span_istarts(t.name, SPAN("v:")) || span_istarts(t.name, SPAN("w:")));
+		bool link = t.kind == HTML_START && (span_ieq(t.name, SPAN("a")) || span_ieq(t.name, SPAN("area")));
+
+		if (link || (shape && has_href(&h, &t))) {
+			e->links += attr_is_ours(r, &h, &t, "href", 'c');
+			buf_addf(&e->rest, "<%.*s%s>", SPAN_ARG(t.name), t.self_closing ? "/" : "");
+		} else {
+			buf_add(&e->rest, span_cut(h.in, t.start, t.end));
+		}
+	}
+	buf_adds(&e->rest, "<![endif]-->");
+}
+
 static void
 boil_down(const struct rig *r, struct span html, struct essence *e)
 {
+	struct html h, inside;
 	struct html_token t;
-	struct html h;
 
 	html_init(&h, html);
 	while (html_next(&h, &t)) {
@@ -52,6 +83,9 @@ boil_down(const struct rig *r, struct span html, struct essence *e)
 		} else if (link) {
 			e->links += attr_is_ours(r, &h, &t, "href", 'c');
 			buf_adds(&e->rest, t.self_closing ? "<a/>" : "<a>");
+		} else if (html_conditional(&h, &t, &inside)) {
+			buf_add(&e->rest, span_cut(html, t.start, inside.at));
+			boil_conditional(r, inside, e);
 		} else {
 			buf_add(&e->rest, span_cut(html, t.start, t.end));
 		}

@@ -89,7 +89,7 @@ def free_port():
 
 def links(page):
 	"""The href of every <a> and <area>, as a browser would follow it."""
-	return [html.unescape(m[2]) for m in re.finditer(r"""(?is)<a(?:rea)?\s[^>]*?href\s*=\s*(["'])(.*?)\1""", page)]
+	return [html.unescape(m[2]) for m in re.finditer(r"""(?is)<(?:a|area|[vw]:\w+)\s[^>]*?href\s*=\s*(["'])(.*?)\1""", page)]
 
 
 def tracked(page):

@@ -9,22 +9,20 @@
  * a tag that is cut off; "/" for self-closing, "~" for what only the end ends.
  */
 static void
-describe(struct span in, struct buf *out)
+describe_from(struct html h, struct buf *out)
 {
-	struct html h;
 	struct html_token t;
 	struct html_attr a;
 
-	html_init(&h, in);
 	while (html_next(&h, &t)) {
-		struct span all = span_cut(in, t.start, t.end);
+		struct span all = span_cut(h.in, t.start, t.end);
 
 		buf_addc(out, t.kind == HTML_TEXT && t.raw ? 'R' : "TSECX"[t.kind]);
 		buf_adds(out, t.open ? "~(" : "(");
 		buf_add(out, t.kind == HTML_START || t.kind == HTML_END ? t.name : all);
 		for (size_t i = t.attrs; t.kind == HTML_START && html_attr(&h, &i, &a);) {
 			buf_addc(out, ' ');
-			buf_add(out, span_cut(in, a.start, a.end));
+			buf_add(out, span_cut(h.in, a.start, a.end));
 			if (a.has_value) {
 				buf_addc(out, '=');
 				buf_add(out, a.value);
@@ -32,6 +30,15 @@ describe(struct span in, struct buf *out)
 		}
 		buf_adds(out, t.self_closing ? "/)" : ")");
 	}
+}
+
+static void
+describe(struct span in, struct buf *out)
+{
+	struct html h;
+
+	html_init(&h, in);
+	describe_from(h, out);
 }
 
 static const struct row {
@@ -132,6 +139,61 @@ test_rows(void **state)
 	}
 }
 
+/* What is inside the first token; NULL: it is no conditional comment. */
+static const struct row conditionals[] = {
+	{ "for Outlook", "<!--[if mso]><a>x</a><![endif]-->y", "S(a)T(x)E(a)" },
+	{ "nothing inside", "<!--[if mso]><![endif]-->", "" },
+	{ "a comparison", "<!--[if gte mso 9]>x<![endif]-->", "T(x)" },
+	{ "alternatives without spaces", "<!--[if (mso)|(IE)]>x<![endif]-->", "T(x)" },
+	{ "in any case", "<!--[IF (GTE MSO 12)&(!VML)]>x<![EndIf]-->", "T(x)" },
+	{ "Internet Explorer", "<!--[if lt IE 9]>x<![endif]-->", "T(x)" },
+	{ "a name as a part of another", "<!--[if gte mso9]>x<![endif]-->", NULL },
+	{ "a condition about nobody", "<!--[if true]>x<![endif]-->", NULL },
+	{ "no space behind the if, but no letter", "<!--[if(mso)]>x<![endif]-->", "T(x)" },
+	{ "a letter behind the if", "<!--[ifs mso]>x<![endif]-->", NULL },
+	{ "a space before the bracket", "<!-- [if mso]>x<![endif]-->", NULL },
+	{ "a space behind the bracket", "<!--[if mso] >x<![endif]-->", NULL },
+	{ "markup in the condition", "<!--[if mso <a>]>x<![endif]-->", NULL },
+	{ "an end but no beginning", "<!--[if mso<![endif]-->", NULL },
+	{ "a beginning but no end", "<!--[if mso]>x-->", NULL },
+	{ "an end that comes too early", "<!--[if mso]>x<![endif]>y-->", NULL },
+	{ "an end that only the input ends", "<!--[if mso]>x<![endif]", NULL },
+	{ "a comment that ends in --!>", "<!--[if mso]>x<![endif]--!>", NULL },
+	{ "a revealed condition", "<![if mso]>x<![endif]-->", NULL },
+	{ "a revealed condition for all others", "<!--[if !mso]><!-->x<!--<![endif]-->", NULL },
+	{ "what looks like a comment in there", "<!--[if mso]><!-- <a><!--[if mso]><b><![endif]-->", "T(<!-- )S(a)T(<!--[if mso]>)S(b)" },
+	{ "what browsers drop in there", "<!--[if mso]><!x></><?y><![endif]-->", "C(<!x>)C(</>)C(<?y>)" },
+	{ "the first of two ends", "<!--[if mso]>x<![endif]>y<![endif]-->", "T(x)C(<![endif]>)T(y)" },
+	{ "a tag that is cut off", "<!--[if mso]>x<a b=\"<![endif]-->\">", "T(x)X(<a b=\")" },
+	{ "a raw element without an end", "<!--[if mso]><style><a><![endif]--></style>", "S(style)R~(<a>)" },
+	{ "a script in there hides no end", "<!--[if mso]><script><!--<script></script><![endif]-->", "S(script)R~(<!--<script></script>)" },
+	{ "text", "[if mso]>x<![endif]-->", NULL },
+	{ "a tag", "<a b=\"<!--[if mso]>x<![endif]-->\">", NULL },
+};
+
+static void
+test_conditionals(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT(conditionals); i++) {
+		const struct row *row = &conditionals[i];
+		struct buf out = BUF(1000);
+		struct html h, inside;
+		struct html_token t;
+		bool found;
+
+		html_init(&h, span_of(row->in));
+		assert_row(row->name, html_next(&h, &t));
+		found = html_conditional(&h, &t, &inside);
+		assert_row(row->name, found == (row->out != NULL));
+		if (found) {
+			describe_from(inside, &out);
+			assert_span(row->name, buf_span(&out), span_of(row->out));
+		}
+		buf_free(&out);
+	}
+}
+
 static void
 test_nul_is_a_byte_like_others(void **state)
 {
@@ -173,6 +235,7 @@ test_linear_time(void **state)
 	static const char *units[] = {
 		"<", "</", "<!", "<!--", "<!-- -", "-", "<a ", "<a =\"", "<a b='", "<script>", "<script><!--<script>",
 		"<title>", "</title", "<title></titl", "<a/", "&", "<a b=c\"", "<![CDATA[", "<style></styl>",
+		"<!--[if mso]><!", "<!--[if mso]>x<![endif]-->", "<!--[if ", "<!--[if mso]>-->",
 	};
 	const size_t n = 2000000;
 	char *big = malloc(n);
@@ -180,7 +243,7 @@ test_linear_time(void **state)
 	(void)state;
 	for (size_t i = 0; i < COUNT(units); i++) {
 		struct html_token t;
-		struct html h;
+		struct html h, inside;
 		clock_t start = clock();
 		size_t unit = strlen(units[i]);
 
@@ -188,7 +251,9 @@ test_linear_time(void **state)
 			big[k] = units[i][k % unit];
 		html_init(&h, span_make(big, n));
 		while (html_next(&h, &t))
-			continue;
+			if (html_conditional(&h, &t, &inside))
+				while (html_next(&inside, &t))
+					continue;
 		assert_row(units[i], (clock() - start) / CLOCKS_PER_SEC < 5);
 	}
 	free(big);
@@ -198,7 +263,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_rows), cmocka_unit_test(test_nul_is_a_byte_like_others),
+		cmocka_unit_test(test_rows), cmocka_unit_test(test_conditionals), cmocka_unit_test(test_nul_is_a_byte_like_others),
 		cmocka_unit_test(test_tokens_are_the_input), cmocka_unit_test(test_linear_time),
 	};
 

@@ -72,7 +72,7 @@ static const struct html_row {
 	{ "other elements", "<img src=\"https://e.com/\"><base href=\"https://e.com/\"><link href=\"https://e.com/\"><abbr href=\"https://e.com/\">", SAME },
 	{ "URLs that begin alike", "<a href=\"https://f.com\">1</a><a href=\"https://f.com?b=c\">2</a><a href=\"https://F.com/b\">3</a>",
 	    "<a href=\"[https://f.com]\">1</a><a href=\"[https://f.com?b=c]\">2</a><a href=\"[https://F.com/b]\">3</a>" },
-	{ "a comment and a conditional comment", "<!-- <a href=\"https://e.com/\"> --><!--[if mso]><a href=\"https://e.com/\"><![endif]-->", SAME },
+	{ "a comment", "<!-- <a href=\"https://e.com/\"> -->", SAME },
 	{ "a comment that ends at once", "<!--><a href=\"https://e.com/\">x</a>-->", "<!--><a href=\"[https://e.com/]\">x</a>-->" },
 	{ "a script and a text area", "<script>'<a href=\"https://e.com/\">'</script><textarea><a href=\"https://e.com/\"></textarea>", SAME },
 	{ "noscript", "<noscript><a href=\"https://e.com/\">x</a></noscript>", "<noscript><a href=\"[https://e.com/]\">x</a></noscript>" },
@@ -149,6 +149,66 @@ static const struct html_row {
 	    "<a href='https://e.com/'>x</a><a href='https://e.com/'>x</a><a href='https://e.com/'>x</a><a href='https://e.com/'>x</a><a href='https://e.com/'>x</a><a href='https://e.com/'>x</a>" },
 	{ "the same with a value that does not opt out", "<a clicktracking=on href='https://e.com/'>x</a><a data-msys-clicktrack=1 href='https://e.com/'>x</a>",
 	    "<a clicktracking=on href='[https://e.com/]'>x</a><a data-msys-clicktrack=1 href='[https://e.com/]'>x</a>" },
+
+	/* conditional comments */
+	{ "a link for Outlook", "<!--[if mso]><a href=\"https://e.com/\">x</a><![endif]-->",
+	    "<!--[if mso]><a href=\"[https://e.com/]\">x</a><![endif]-->" },
+	{ "a button for Outlook", "<!--[if mso]><v:roundrect href=\"https://e.com/\" arcsize=\"10%\"><w:anchorlock/><center>Go</center></v:roundrect><![endif]-->",
+	    "<!--[if mso]><v:roundrect href=\"[https://e.com/]\" arcsize=\"10%\"><w:anchorlock/><center>Go</center></v:roundrect><![endif]-->" },
+	{ "an area, and shapes of all kinds", "<!--[if mso]><area href='https://e.com/'/>\n<v:rect href='https://e.com/'/>\n<v:shape href='https://e.com/'/>\n<V:Group href='https://e.com/'/>\n<v:oval href='https://e.com/'/>\n<v:line href='https://e.com/'/>\n<v:image href='https://e.com/'/>\n<w:x href='https://e.com/'/>\n<![endif]-->",
+	    "<!--[if mso]><area href='[https://e.com/]'/>\n<v:rect href='[https://e.com/]'/>\n<v:shape href='[https://e.com/]'/>\n<V:Group href='[https://e.com/]'/>\n<v:oval href='[https://e.com/]'/>\n<v:line href='[https://e.com/]'/>\n<v:image href='[https://e.com/]'/>\n<w:x href='[https://e.com/]'/>\n<![endif]-->" },
+	{ "a shape without quotes, entities decoded once", "<!--[if mso]><v:rect href=https://e.com/?a&amp;b&amp;amp;c><![endif]-->",
+	    "<!--[if mso]><v:rect href=[https://e.com/?a&b&amp;c]><![endif]-->" },
+	{ "versions and alternatives", "<!--[if gte mso 9]><a href=\"https://e.com/\">x</a><![endif]-->\n<!--[if (mso)|(IE)]><a href=\"https://e.com/\">x</a><![endif]-->\n<!--[IF MSO ]><a href=\"https://e.com/\">x</a><![endif]-->\n<!--[if (gte mso 9)|(IE)]><a href=\"https://e.com/\">x</a><![endif]-->\n<!--[if mso | IE]><a href=\"https://e.com/\">x</a><![endif]-->\n<!--[if (mso 16)]><a href=\"https://e.com/\">x</a><![endif]-->\n<!--[if gte vml 1]><a href=\"https://e.com/\">x</a><![endif]-->\n<!--[if IE]><a href=\"https://e.com/\">x</a><![endif]-->\n<!--[if lt mso 12]><a href=\"https://e.com/\">x</a><![endif]-->\n<!--[if !mso]><a href=\"https://e.com/\">x</a><![endif]-->\n<!--[if Outlook]><a href=\"https://e.com/\">x</a><![endif]-->\n<!--[if(mso)]><a href=\"https://e.com/\">x</a><![endif]-->",
+	    "<!--[if gte mso 9]><a href=\"[https://e.com/]\">x</a><![endif]-->\n<!--[if (mso)|(IE)]><a href=\"[https://e.com/]\">x</a><![endif]-->\n<!--[IF MSO ]><a href=\"[https://e.com/]\">x</a><![endif]-->\n<!--[if (gte mso 9)|(IE)]><a href=\"[https://e.com/]\">x</a><![endif]-->\n<!--[if mso | IE]><a href=\"[https://e.com/]\">x</a><![endif]-->\n<!--[if (mso 16)]><a href=\"[https://e.com/]\">x</a><![endif]-->\n<!--[if gte vml 1]><a href=\"[https://e.com/]\">x</a><![endif]-->\n<!--[if IE]><a href=\"[https://e.com/]\">x</a><![endif]-->\n<!--[if lt mso 12]><a href=\"[https://e.com/]\">x</a><![endif]-->\n<!--[if !mso]><a href=\"[https://e.com/]\">x</a><![endif]-->\n<!--[if Outlook]><a href=\"[https://e.com/]\">x</a><![endif]-->\n<!--[if(mso)]><a href=\"[https://e.com/]\">x</a><![endif]-->" },
+	{ "conditions that are none, or not for Outlook", "<!--[if false]><a href=\"https://e.com/\">x</a><![endif]-->\n<!--[if msoffice]><a href=\"https://e.com/\">x</a><![endif]-->\n<!--[ifmso]><a href=\"https://e.com/\">x</a><![endif]-->\n<!--[ if mso]><a href=\"https://e.com/\">x</a><![endif]-->\n<!-- [if mso]><a href=\"https://e.com/\">x</a><![endif]-->\n<!--[if mso><a href=\"https://e.com/\">x</a><![endif]-->\n<!--[if mso] ><a href=\"https://e.com/\">x</a><![endif]-->\n<!--[if]><a href=\"https://e.com/\">x</a><![endif]-->\n<!--[if mso[0]]><a href=\"https://e.com/\">x</a><![endif]-->\n<!--[if <a> mso]><a href=\"https://e.com/\">x</a><![endif]-->\n<!--[if lte pie 9]><a href=\"https://e.com/\">x</a><![endif]-->\n<!--[endif mso]><a href=\"https://e.com/\">x</a><![endif]-->\n<!--(if mso)><a href=\"https://e.com/\">x</a><![endif]-->", SAME },
+	{ "[if mso] not at the start of a comment", "<!-- see [if mso]><a href=\"https://e.com/\">x</a><![endif]-->", SAME },
+	{ "a conditional comment that has no end of its own", "<!--[if mso]><a href=\"https://e.com/\">x</a>-->", SAME },
+	{ "one that ends like other comments do", "<!--[if mso]><a href=\"https://e.com/\">x</a><![endif]--!><!--[if mso]><a href=\"https://e.com/\">x</a><![endif] -->", SAME },
+	{ "one that never ends", "<!--[if mso]><a href=\"https://e.com/\">x</a><![endif]>", SAME },
+	{ "one that ends inside of a tag", "<!--[if mso]><a href=\"https://e.com/<![endif]--><a href=\"https://e.com/\">x</a>\">",
+	    "<!--[if mso]><a href=\"https://e.com/<![endif]--><a href=\"[https://e.com/]\">x</a>\">" },
+	{ "--> in a value ends it all the same", "<!--[if mso]><a title=\"-->\" href=\"https://e.com/\"><![endif]-->", SAME },
+	{ "a comment cannot start in there", "<!--[if mso]><!-- <a href=\"https://e.com/\">x</a><![endif]-->",
+	    "<!--[if mso]><!-- <a href=\"[https://e.com/]\">x</a><![endif]-->" },
+	{ "nor another condition", "<!--[if mso]><!--[if gte mso 9]><a href=\"https://e.com/\">x</a><![endif]-->",
+	    "<!--[if mso]><!--[if gte mso 9]><a href=\"[https://e.com/]\">x</a><![endif]-->" },
+	{ "a revealed condition in there", "<!--[if mso]><![if gte mso 9]><a href=\"https://e.com/\">x</a><![endif]><a href=\"https://e.com/\">x</a><![endif]-->",
+	    "<!--[if mso]><![if gte mso 9]><a href=\"[https://e.com/]\">x</a><![endif]><a href=\"[https://e.com/]\">x</a><![endif]-->" },
+	{ "a style sheet in there", "<!--[if mso]><style><a href=\"https://e.com/\">x</a></style><a href=\"https://e.com/\">x</a><![endif]-->",
+	    "<!--[if mso]><style><a href=\"https://e.com/\">x</a></style><a href=\"[https://e.com/]\">x</a><![endif]-->" },
+	{ "a style sheet that stays open in there", "<!--[if mso]><style><a href=\"https://e.com/\">x</a><![endif]--><a href=\"https://e.com/\">x</a>",
+	    "<!--[if mso]><style><a href=\"https://e.com/\">x</a><![endif]--><a href=\"[https://e.com/]\">x</a>" },
+	{ "revealed conditions", "<![if !mso]><a href=\"https://e.com/\">x</a><![endif]><!--[if !mso]><!--><a href=\"https://e.com/\">x</a><!--<![endif]--><!--[if !mso]><!-- --><a href=\"https://e.com/\">x</a><!-- <![endif]--><!--[if mso]>--><a href=\"https://e.com/\">x</a><!--<![endif]-->",
+	    "<![if !mso]><a href=\"[https://e.com/]\">x</a><![endif]><!--[if !mso]><!--><a href=\"[https://e.com/]\">x</a><!--<![endif]--><!--[if !mso]><!-- --><a href=\"[https://e.com/]\">x</a><!-- <![endif]--><!--[if mso]>--><a href=\"[https://e.com/]\">x</a><!--<![endif]-->" },
+	{ "shapes outside of conditions", "<v:rect href=\"https://e.com/\"/><![if mso]><v:rect href=\"https://e.com/\"/><![endif]>", SAME },
+	{ "other names and other attributes in there", "<!--[if mso]><v href=\"https://e.com/\"><v: href=\"https://e.com/\"><o:x href=\"https://e.com/\"><vv:x href=\"https://e.com/\"><link href=\"https://e.com/\"><v:fill src=\"https://e.com/\"/><![endif]-->", SAME },
+	{ "a button around a link", "<!--[if mso]><v:rect href=\"https://e.com/1\"/><![endif]--><a href=\"https://e.com/2\">x</a><!--[if mso]></v:rect><![endif]-->",
+	    "<!--[if mso]><v:rect href=\"[https://e.com/1]\"/><![endif]--><a href=\"[https://e.com/2]\">x</a><!--[if mso]></v:rect><![endif]-->" },
+	{ "what stays outside stays inside", "<!--[if mso]><v:rect href=\"mailto:i@e.com\"/><v:rect href=\"#x\"/><v:rect href=\"https://e.com/{{id}}\"/><v:rect href=\"https://untracked.example/\"/><v:rect href=\"https://e.com/leave?a=1&amp;b=2\"/><v:rect href=\"https://t.example.org/r/c/Kx\"/><v:rect href/><v:rect href=\"\"/><![endif]-->", SAME },
+	{ "the first of two hrefs of a shape", "<!--[if mso]><v:rect href=\"https://1.com/\" HREF=\"https://2.com/\"><![endif]-->",
+	    "<!--[if mso]><v:rect href=\"[https://1.com/]\" HREF=\"https://2.com/\"><![endif]-->" },
+	{ "a shape whose text is a URL", "<!--[if mso]><v:rect href=\"https://e.com/\"><v:fill color=red /><w:anchorlock/><center>www.e.com</center></v:rect><![endif]-->", SAME },
+	{ "a shape whose link's text is a URL", "<!--[if mso]><v:rect href=\"https://e.com/\"><a href=\"https://e.com/\">www.e.com</a></v:rect><![endif]-->", SAME },
+	{ "a URL behind a shape, or in the next one", "<!--[if mso]><v:rect href=\"https://e.com/\"></v:rect>e.com<![endif]--><!--[if mso]><v:rect href=\"https://e.com/\"/>e.com<![endif]--><!--[if mso]><v:rect href=\"https://e.com/\"><v:oval href=\"https://e.com/\">e.com<![endif]-->",
+	    "<!--[if mso]><v:rect href=\"[https://e.com/]\"></v:rect>e.com<![endif]--><!--[if mso]><v:rect href=\"[https://e.com/]\"/>e.com<![endif]--><!--[if mso]><v:rect href=\"[https://e.com/]\"><v:oval href=\"https://e.com/\">e.com<![endif]-->" },
+	{ "a URL as text, the link open in there", "<!--[if mso]><a href=\"https://e.com/\">e.com<![endif]--> now", SAME },
+	{ "a URL as text outside of a link in there", "<!--[if mso]><a href=\"https://e.com/\"><![endif]-->e.com",
+	    "<!--[if mso]><a href=\"[https://e.com/]\"><![endif]-->e.com" },
+	{ "a URL in there is not seen outside", "<a href=\"https://e.com/\"><!--[if mso]>www.e.com<![endif]-->go</a>",
+	    "<a href=\"[https://e.com/]\"><!--[if mso]>www.e.com<![endif]-->go</a>" },
+	{ "opting out in there", "<!--[if mso]><v:rect href=\"https://e.com/\" data-no-track /><a data-no-track href=\"https://e.com/\">x</a><![endif]-->",
+	    "<!--[if mso]><v:rect href=\"https://e.com/\" /><a href=\"https://e.com/\">x</a><![endif]-->" },
+	{ "opting out does not end the comment", "<!--[if mso]><a href=https://e.com/-- data-no-track>x</a><a href=https://e.com/-- data-no-track data-no-track>x</a><a -- data-no-track=1\n><![endif]-->",
+	    "<!--[if mso]><a href=https://e.com/-- >x</a><a href=https://e.com/-- >x</a><a --\n><![endif]-->" },
+	{ "a shape without href keeps its attributes", "<!--[if mso]><v:fill data-no-track/><![endif]-->", SAME },
+	{ "in the head", "<head><!--[if mso]><a href=\"https://e.com/\">x</a><![endif]--><a href=\"https://e.com/\">x</a></head>", SAME },
+	{ "a head does not end in there", "<head><!--[if mso]></head><p><a href=\"https://e.com/\">x</a><![endif]--><a href=\"https://e.com/\">x</a></head>",
+	    "<head><!--[if mso]></head><p><a href=\"[https://e.com/]\">x</a><![endif]--><a href=\"https://e.com/\">x</a></head>" },
+	{ "nor begin", "<!--[if mso]><head><a href=\"https://e.com/\">x</a><![endif]--><a href=\"https://e.com/\">x</a>",
+	    "<!--[if mso]><head><a href=\"https://e.com/\">x</a><![endif]--><a href=\"[https://e.com/]\">x</a>" },
+	{ "a link after it", "<!--[if mso]><a href=\"<![endif]--><a href=\"https://e.com/\">x</a>",
+	    "<!--[if mso]><a href=\"<![endif]--><a href=\"[https://e.com/]\">x</a>" },
 };
 
 static const struct html_row pixels[] = {
@@ -165,6 +225,9 @@ static const struct html_row pixels[] = {
 	{ "before a raw element that does not end", "x<p><style>y", "x<p>[PIXEL]<style>y" },
 	{ "before a raw element whose end tag is cut off", "x<style>y</style ", "x[PIXEL]<style>y</style " },
 	{ "before a </ that would swallow it", "x</", "x[PIXEL]</" },
+	{ "not in a conditional comment", "x<!--[if mso]></body></html><![endif]-->y", "x<!--[if mso]></body></html><![endif]-->y[PIXEL]" },
+	{ "not into one at the end", "<body>x<!--[if mso]></td><![endif]-->\r\n", "<body>x<!--[if mso]></td><![endif]-->[PIXEL]\r\n" },
+	{ "before one that does not end", "<body>x<!--[if mso]></td><![endif]>", "<body>x[PIXEL]<!--[if mso]></td><![endif]>" },
 	{ "blank", " \r\n", SAME },
 	{ "links stay", "<a href=\"https://e.com/\">x</a>", "<a href=\"https://e.com/\">x</a>[PIXEL]" },
 };
@@ -524,6 +587,71 @@ test_same_destination(void **state)
 	rig_free(&r);
 }
 
+/* A button for Outlook and the link that others see are one link. */
+static void
+test_same_destination_for_outlook(void **state)
+{
+	struct sample s;
+	struct plan p;
+	struct rig r;
+
+	(void)state;
+	rig_init(&r);
+	sample_init(&s, "Content-Type: text/html\n",
+	    SPAN("<!--[if mso]><v:rect href='https://e.com/?a&amp;b'>x</v:rect><a href='https://www.untracked.example'>x</a><![endif]-->"
+	    "<!--[if !mso]><!--><a href=\"https://e.com/?a&#38;b\">x</a><!--<![endif]-->"));
+	message_tag(&s.message, &r.tagging, &p);
+	assert_int_equal(p.nlinks, 1);
+	assert_int_equal(p.edited_links, 2);
+	assert_int_equal(p.skipped_links, 1);
+	assert_span("the only one", p.link[0].destination, SPAN("https://e.com/?a&b"));
+	plan_free(&p);
+	sample_free(&s);
+	rig_free(&r);
+}
+
+/* Some tokens end in "--", and behind one without quotes comes ">": the comment must not end there. */
+static void
+test_tokens_end_no_comment(void **state)
+{
+	static const char in[] = "<!--[if mso]><a href=https://e.com/%u>x</a><v:rect href=https://e.com/%u >x<![endif]-->";
+	unsigned quoted = 0;
+	struct rig r;
+
+	(void)state;
+	rig_init(&r);
+	r.tagging.opens = MODE_OFF;
+	for (unsigned i = 0; i < 4000 || (quoted == 0 && i < 100000); i++) {
+		struct buf body = BUF(1000), want = BUF(1000), readable = BUF(1000);
+		struct sample s;
+		struct plan p;
+		size_t end;
+
+		buf_addf(&body, in, i, i);
+		sample_init(&s, "Content-Type: text/html\n", buf_span(&body));
+		message_tag(&s.message, &r.tagging, &p);
+		end = p.body.n - strlen("<![endif]-->");
+		assert_int_equal(p.edited_links, 2);
+		assert_int_equal(span_search(buf_span(&p.body), SPAN("-->")), p.body.n - 3);
+		assert_true(span_ends(span_cut(buf_span(&p.body), 0, end), SPAN(" >x")));
+		if (span_search(buf_span(&p.body), SPAN("--\">")) < end) {
+			buf_addf(&want, "<!--[if mso]><a href=\"[https://e.com/%u]\">x</a><v:rect href=\"[https://e.com/%u]\" >x<![endif]-->", i, i);
+			quoted++;
+		} else {
+			buf_addf(&want, "<!--[if mso]><a href=[https://e.com/%u]>x</a><v:rect href=[https://e.com/%u] >x<![endif]-->", i, i);
+		}
+		rig_readable(&r, buf_span(&p.body), &readable);
+		assert_span("without quotes", buf_span(&readable), buf_span(&want));
+		plan_free(&p);
+		sample_free(&s);
+		buf_free(&body);
+		buf_free(&want);
+		buf_free(&readable);
+	}
+	assert_true(quoted > 0);
+	rig_free(&r);
+}
+
 /* Many links, all different or all the same: as many as allowed, in no time. */
 static void
 test_many_links(void **state)
@@ -671,6 +799,39 @@ test_time_of_many_edits(void **state)
 	sample_free(&s);
 	rig_free(&r);
 	buf_free(&body);
+}
+
+/* Shapes in shapes, none of which ends: the text of each is read to the next one, not to the end of the comment. */
+static void
+test_time_of_many_shapes(void **state)
+{
+	static const char *units[] = {
+		"<v:rect href=\"https://e.com/\">", "<v:rect href=\"https://e.com/\"><v:fill>", "<a href=\"https://e.com/\"><v:a href=\"https://e.com/\">",
+		"<v:rect href=\"https://www.untracked.example/\">", "<!--", "<v:rect ",
+	};
+	struct rig r;
+
+	(void)state;
+	rig_init(&r);
+	for (size_t i = 0; i < COUNT(units); i++) {
+		struct buf body = BUF(8 * 1024 * 1024);
+		clock_t start = clock();
+		struct sample s;
+		struct plan p;
+
+		buf_adds(&body, "<!--[if mso]>");
+		while (body.n < 2000000)
+			buf_addf(&body, "%s\n", units[i]);
+		buf_adds(&body, "<![endif]-->");
+		sample_init(&s, "Content-Type: text/html\n", buf_span(&body));
+		message_tag(&s.message, &r.tagging, &p);
+		assert_row(units[i], (clock() - start) / CLOCKS_PER_SEC < 3);
+		assert_row(units[i], p.edited_links == 0 || p.edited_links == MESSAGE_LINKS_MAX);
+		plan_free(&p);
+		sample_free(&s);
+		buf_free(&body);
+	}
+	rig_free(&r);
 }
 
 static void
@@ -899,8 +1060,10 @@ main(void)
 		cmocka_unit_test(test_links), cmocka_unit_test(test_pixels), cmocka_unit_test(test_messages),
 		cmocka_unit_test(test_headers), cmocka_unit_test(test_tagged_once), cmocka_unit_test(test_too_many_headers),
 		cmocka_unit_test(test_claims), cmocka_unit_test(test_same_destination), cmocka_unit_test(test_many_links),
+		cmocka_unit_test(test_same_destination_for_outlook), cmocka_unit_test(test_tokens_end_no_comment),
 		cmocka_unit_test(test_long_destinations), cmocka_unit_test(test_long_line_becomes_qp),
-		cmocka_unit_test(test_time_of_many_edits), cmocka_unit_test(test_targets_limit),
+		cmocka_unit_test(test_time_of_many_edits), cmocka_unit_test(test_time_of_many_shapes),
+		cmocka_unit_test(test_targets_limit),
 		cmocka_unit_test(test_split), cmocka_unit_test(test_split_limit), cmocka_unit_test(test_apply), cmocka_unit_test(test_files),
 		cmocka_unit_test(test_nothing_to_do),
 	};
