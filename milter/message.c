@@ -597,7 +597,8 @@ is_html_space(char c)
  * Takes an attribute out, and the white space before it where what comes
  * after keeps its neighbours apart.  Before a "=", which would then become
  * the value of the attribute before, it stays.  A ">" right behind a "--"
- * would end a comment around the tag: there the white space stays.
+ * would end a comment around the tag, and one right behind a "/" the element:
+ * there the white space stays, or the attribute where there is none.
  */
 static void
 strip(struct scan *s, const struct html_token *t, const struct html_attr *a)
@@ -612,6 +613,11 @@ strip(struct scan *s, const struct html_token *t, const struct html_attr *a)
 	if (after > a->end || (in.p[after] == '>' && !s->html.conditional))
 		while (start > t->attrs && is_html_space(in.p[start - 1]))
 			start--;
+	if (in.p[start - 1] == '/') {
+		if (start == a->start)
+			return;
+		start = a->start;
+	}
 	edits_add(s->edits, start, a->end, SPAN(""));
 }
 
