@@ -35,15 +35,6 @@ failed(struct batch *b, enum store_result r)
 	return b->result != STORE_OK;
 }
 
-/* Seconds as profiles and firsts keep them: 0 is taken for "never". */
-static uint32_t
-seconds(int64_t ms)
-{
-	int64_t s = ms / 1000;
-
-	return s < 1 ? 1 : s > UINT32_MAX ? UINT32_MAX : (uint32_t)s;
-}
-
 /* ---- people: the batch in the order of who ---- */
 
 static int
@@ -111,7 +102,7 @@ by_campaign(const void *a, const void *b)
 static void
 add_sent(struct campaign *c, const struct touch *t)
 {
-	uint32_t when = seconds(t->when);
+	uint32_t when = touch_seconds(t);
 
 	c->sent++;
 	if (t->detail < ENGAGE_CLASSES)
@@ -143,7 +134,7 @@ add_firsts(struct batch *b, struct campaign *c, struct item *item)
 {
 	const struct touch *t = &item->touch;
 	bool human = robot_is_human(t->verdict), opened_all, opened_human;
-	uint32_t when = seconds(t->when);
+	uint32_t when = touch_seconds(t);
 	struct firsts f;
 
 	if (failed(b, fold_get_firsts(b->txn, t->campaign, &t->who, 0, &f)))

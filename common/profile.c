@@ -90,15 +90,6 @@ keep_newest(uint32_t *ring, size_t k, uint32_t v)
 	}
 }
 
-/* Seconds of a touch; 0 means never and is not given out. */
-static uint32_t
-seconds(int64_t ms)
-{
-	if (ms < 1000)
-		return 1;
-	return ms / 1000 > UINT32_MAX ? UINT32_MAX : (uint32_t)(ms / 1000);
-}
-
 static uint32_t
 marked(uint32_t s, bool mark)
 {
@@ -216,7 +207,7 @@ void
 profile_add(struct profile *p, const struct touch *t)
 {
 	bool hit = t->kind == TOUCH_OPEN || t->kind == TOUCH_CLICK;
-	uint32_t s = seconds(t->when);
+	uint32_t s = touch_seconds(t);
 
 	if (hit && t->mode < MODE_IDENTIFIED) {
 		if (t->mode == MODE_DAYONLY)
@@ -341,7 +332,7 @@ subscription_add(struct subscription *s, const struct touch *t)
 {
 	if (!touch_is_subscription(t))
 		return;
-	at_most(t->kind == TOUCH_LEFT ? &s->left : &s->joined, seconds(t->when));
+	at_most(t->kind == TOUCH_LEFT ? &s->left : &s->joined, touch_seconds(t));
 }
 
 bool

@@ -81,6 +81,14 @@ touch_unpack(struct touch *t, struct span s)
 	return true;
 }
 
+uint32_t
+touch_seconds(const struct touch *t)
+{
+	int64_t s = t->when / 1000;
+
+	return s < 1 ? 1 : s > UINT32_MAX ? UINT32_MAX : (uint32_t)s;
+}
+
 const char *
 touch_name(enum touch_kind kind)
 {

@@ -55,6 +55,9 @@ void touch_pack(const struct touch *, unsigned char out[TOUCH_BYTES]);
 /* False for another version or length, or a kind that nobody defined. */
 bool touch_unpack(struct touch *, struct span);
 
+/* When it happened, in seconds as sums keep them: at least 1, since 0 means never, and at most 2106. */
+uint32_t touch_seconds(const struct touch *);
+
 const char *touch_name(enum touch_kind); /* "sent", "opened" ... as in import and export files */
 bool touch_parse(struct span, enum touch_kind *);
 
