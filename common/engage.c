@@ -44,33 +44,16 @@ static const char *const action_names[] = {
 	[ACTION_DISCARD] = "discard",
 };
 
-static const char *
-name_of(const char *const *names, size_t n, size_t i)
-{
-	return i < n ? names[i] : "unknown";
-}
-
-/* The index of a name, n when there is none. */
-static size_t
-find_name(const char *const *names, size_t n, struct span s)
-{
-	size_t i = 0;
-
-	while (i < n && !span_ieq(s, span_of(names[i])))
-		i++;
-	return i;
-}
-
 const char *
 engage_name(enum engage e)
 {
-	return name_of(engage_names, COUNT(engage_names), e);
+	return text_name(engage_names, COUNT(engage_names), e);
 }
 
 bool
 engage_parse(struct span s, enum engage *e)
 {
-	size_t i = find_name(engage_names, COUNT(engage_names), s);
+	size_t i = text_find_name(engage_names, COUNT(engage_names), s);
 
 	if (i == COUNT(engage_names))
 		return false;
@@ -81,25 +64,25 @@ engage_parse(struct span s, enum engage *e)
 const char *
 reason_name(enum reason r)
 {
-	return name_of(reason_names, COUNT(reason_names), r);
+	return text_name(reason_names, COUNT(reason_names), r);
 }
 
 const char *
 cause_name(enum cause c)
 {
-	return name_of(cause_names, COUNT(cause_names), c);
+	return text_name(cause_names, COUNT(cause_names), c);
 }
 
 const char *
 action_name(enum action a)
 {
-	return name_of(action_names, COUNT(action_names), a);
+	return text_name(action_names, COUNT(action_names), a);
 }
 
 bool
 action_parse(struct span s, enum action *a)
 {
-	size_t i = find_name(action_names, COUNT(action_names), s);
+	size_t i = text_find_name(action_names, COUNT(action_names), s);
 
 	if (i == COUNT(action_names))
 		return false;

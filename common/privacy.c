@@ -1,5 +1,7 @@
 #include "common/privacy.h"
 
+#include "common/text.h"
+
 static const char *const mode_names[] = {
 	[MODE_OFF] = "off",
 	[MODE_ANONYMOUS] = "anonymous",
@@ -24,55 +26,52 @@ static const char *const axis_names[] = {
 const char *
 mode_name(enum mode m)
 {
-	return (size_t)m < COUNT(mode_names) ? mode_names[m] : "unknown";
+	return text_name(mode_names, COUNT(mode_names), m);
 }
 
 bool
 mode_parse(struct span s, enum mode *m)
 {
-	for (size_t i = 0; i < COUNT(mode_names); i++) {
-		if (span_ieq(s, span_of(mode_names[i]))) {
-			*m = (enum mode)i;
-			return true;
-		}
-	}
-	return false;
+	size_t i = text_find_name(mode_names, COUNT(mode_names), s);
+
+	if (i == COUNT(mode_names))
+		return false;
+	*m = (enum mode)i;
+	return true;
 }
 
 const char *
 consent_name(enum consent c)
 {
-	return (size_t)c < COUNT(consent_names) ? consent_names[c] : "unknown";
+	return text_name(consent_names, COUNT(consent_names), c);
 }
 
 bool
 consent_parse(struct span s, enum consent *c)
 {
-	for (size_t i = 0; i < COUNT(consent_names); i++) {
-		if (span_ieq(s, span_of(consent_names[i]))) {
-			*c = (enum consent)i;
-			return true;
-		}
-	}
-	return false;
+	size_t i = text_find_name(consent_names, COUNT(consent_names), s);
+
+	if (i == COUNT(consent_names))
+		return false;
+	*c = (enum consent)i;
+	return true;
 }
 
 const char *
 axis_name(enum axis a)
 {
-	return (size_t)a < COUNT(axis_names) ? axis_names[a] : "unknown";
+	return text_name(axis_names, COUNT(axis_names), a);
 }
 
 bool
 axis_parse(struct span s, enum axis *a)
 {
-	for (size_t i = 0; i < COUNT(axis_names); i++) {
-		if (span_ieq(s, span_of(axis_names[i]))) {
-			*a = (enum axis)i;
-			return true;
-		}
-	}
-	return false;
+	size_t i = text_find_name(axis_names, COUNT(axis_names), s);
+
+	if (i == COUNT(axis_names))
+		return false;
+	*a = (enum axis)i;
+	return true;
 }
 
 enum consent

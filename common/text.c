@@ -256,6 +256,22 @@ text_hex(struct span s, void *out, size_t n)
 	return true;
 }
 
+const char *
+text_name(const char *const *names, size_t n, size_t i)
+{
+	return i < n ? names[i] : "unknown";
+}
+
+size_t
+text_find_name(const char *const *names, size_t n, struct span s)
+{
+	size_t i = 0;
+
+	while (i < n && !span_ieq(s, span_of(names[i])))
+		i++;
+	return i;
+}
+
 size_t
 text_utf8(struct span s)
 {

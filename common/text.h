@@ -23,6 +23,10 @@ void text_add_json(struct buf *, struct span);     /* quoted; bytes that are not
 void text_add_csv(struct buf *, struct span);      /* quoted only where needed (RFC 4180) */
 void text_add_html(struct buf *, struct span);     /* & < > " ' as character references */
 
+/* A name by its number, "unknown" past the end; and the number of a name, ASCII case ignored, n when there is none. */
+const char *text_name(const char *const *names, size_t n, size_t i);
+size_t text_find_name(const char *const *names, size_t n, struct span);
+
 /* Length in bytes of the valid UTF-8 sequence at the start of s, 0 when it is not one (RFC 3629). */
 size_t text_utf8(struct span);
 bool text_is_utf8(struct span);
