@@ -61,7 +61,7 @@ struct numbered {
 enum store_result store_touches(struct store *, uint64_t after, struct numbered *, size_t max, size_t *n);
 uint64_t store_last(struct store *); /* last sequence number given out, 0 when none or unreadable */
 
-/* Labels are appended to out. */
+/* Labels are appended to out.  Of a campaign's names either may be NULL: not wanted. */
 enum store_result store_name(struct store *, const struct who *, struct buf *out);
 enum store_result store_destination(struct store *, uint64_t campaign, uint16_t link, struct buf *out);
 enum store_result store_campaign_names(struct store *, uint64_t campaign, struct buf *stream, struct buf *name);

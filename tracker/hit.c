@@ -92,14 +92,12 @@ static const struct stream *
 stream_of(const struct conf *conf, struct store *store, uint64_t campaign, struct buf *scratch)
 {
 	const struct stream *s = NULL;
-	struct buf name = BUF(256);
 
 	if (conf->nstreams == 1 || store == NULL)
 		return &conf->stream[0];
 	buf_clear(scratch);
-	if (store_campaign_names(store, campaign, scratch, &name) == STORE_OK)
+	if (store_campaign_names(store, campaign, scratch, NULL) == STORE_OK)
 		s = conf_stream(conf, buf_span(scratch));
-	buf_free(&name);
 	return s == NULL ? &conf->stream[0] : s;
 }
 
@@ -267,17 +265,11 @@ take_click(struct hit *h, const struct scene *s, struct span token)
 	h->location = location(h, claim.text);
 }
 
-static int
-hex(char c)
-{
-	c = ascii_lower(c);
-	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* Is this what `want` looks like in a form, letter case ignored? */
 static bool
 form_says(struct span coded, struct span want)
 {
+	unsigned char byte;
 	size_t i = 0, k = 0;
 
 	for (; i < coded.n && k < want.n; i++, k++) {
@@ -285,8 +277,8 @@ form_says(struct span coded, struct span want)
 
 		if (c == '+')
 			c = ' ';
-		else if (c == '%' && coded.n - i >= 3 && hex(coded.p[i + 1]) >= 0 && hex(coded.p[i + 2]) >= 0) {
-			c = (char)(hex(coded.p[i + 1]) << 4 | hex(coded.p[i + 2]));
+		else if (c == '%' && text_hex(span_cut(coded, i + 1, i + 3), &byte, 1)) {
+			c = (char)byte;
 			i += 2;
 		}
 		if (ascii_lower(c) != ascii_lower(want.p[k]))
