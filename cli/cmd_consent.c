@@ -150,19 +150,13 @@ tell(const struct saying *s)
 	static const char *const done[] = {
 		[CONSENT_UNKNOWN] = "reset", [CONSENT_DENIED] = "denied", [CONSENT_GRANTED] = "granted",
 	};
-	struct emit e = { 0 };
 
 	if (!s->c->json) {
 		printf("%s %" PRIu64 ", already %s %" PRIu64 "\n", done[s->consent], s->done, consent_name(s->consent),
 		    s->already);
 		return;
 	}
-	emit_open(&e, NULL, '{');
-	emit_number(&e, "done", s->done);
-	emit_number(&e, "already", s->already);
-	emit_number(&e, "bad", s->bad);
-	emit_close(&e, '}');
-	emit_end(&e);
+	emit_tally(s->done, s->already, s->bad);
 }
 
 static int

@@ -120,19 +120,12 @@ one(void *arg, struct span address, const char *where)
 static void
 say(const struct suppress *s)
 {
-	struct emit e = { 0 };
-
 	if (!s->c->json) {
 		printf("%s %" PRIu64 ", %s already %" PRIu64 "\n", s->remove ? "released" : "stopped", s->done,
 		    s->remove ? "free" : "stopped", s->already);
 		return;
 	}
-	emit_open(&e, NULL, '{');
-	emit_number(&e, "done", s->done);
-	emit_number(&e, "already", s->already);
-	emit_number(&e, "bad", s->bad);
-	emit_close(&e, '}');
-	emit_end(&e);
+	emit_tally(s->done, s->already, s->bad);
 }
 
 static int

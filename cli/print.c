@@ -441,3 +441,16 @@ emit_end(struct emit *e)
 	putchar('\n');
 	e->comma = false;
 }
+
+void
+emit_tally(uint64_t done, uint64_t already, uint64_t bad)
+{
+	struct emit e = { 0 };
+
+	emit_open(&e, NULL, '{');
+	emit_number(&e, "done", done);
+	emit_number(&e, "already", already);
+	emit_number(&e, "bad", bad);
+	emit_close(&e, '}');
+	emit_end(&e);
+}

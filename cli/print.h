@@ -83,6 +83,8 @@ void emit_time(struct emit *, const char *key, int64_t ms);    /* null for 0 */
 void emit_rate(struct emit *, const char *key, uint64_t part, uint64_t whole); /* 0.417, null of nothing */
 void emit_hex(struct emit *, const char *key, const void *, size_t n);
 void emit_id(struct emit *, const char *key, uint64_t id);     /* 16 hexadecimal digits */
+/* The whole answer of a command that goes over addresses. */
+void emit_tally(uint64_t done, uint64_t already, uint64_t bad);
 void emit_end(struct emit *);                                  /* line break; the next value may follow */
 
 #endif
