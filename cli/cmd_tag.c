@@ -234,6 +234,7 @@ struct tag {
 	struct recipient *recipient;
 	size_t nrecipients;
 	enum mode opens, links; /* effective */
+	bool explain;
 	struct plan plan;
 	struct buf raw, result;
 	bool too_long;
@@ -337,6 +338,8 @@ make_plan(struct tag *t, const struct message *m)
 		.conf = t->c->setup->conf,
 		.stream = t->stream,
 		.campaign = campaign_id(keys, span_of(t->stream->name), buf_span(&t->campaign)),
+		.campaign_name = buf_span(&t->campaign),
+		.explain = t->explain,
 	};
 
 	for (size_t i = 0; i < t->nrecipients; i++) {
@@ -344,7 +347,7 @@ make_plan(struct tag *t, const struct message *m)
 
 		to[i] = (struct addressee){ r->who, r->verdict.opens, r->verdict.links };
 	}
-	tagging_address(&how, to, t->nrecipients, t->nrecipients > 1, (uint32_t)(t->c->now / 1000));
+	tagging_address(&how, to, t->nrecipients, t->nrecipients > 1, t->c->now);
 	free(to);
 	lower(t, m, &how);
 	t->opens = how.opens;
@@ -356,6 +359,104 @@ make_plan(struct tag *t, const struct message *m)
 }
 
 /* ---- what is said ---- */
+
+static const char *
+change_name(enum header_change change)
+{
+	static const char *const words[] = { [HEADER_ADD] = "add", [HEADER_DELETE] = "delete", [HEADER_REPLACE] = "replace" };
+
+	return words[change];
+}
+
+static struct span
+link_url(const struct plan *p, const struct link_note *n)
+{
+	return span_cut(buf_span(&p->note_text), n->at, n->at + n->n);
+}
+
+/* Where the tracked link leads, when that is not just the URL that stands there. */
+static void
+print_link(const struct plan *p, const struct link_note *n)
+{
+	struct span url = link_url(p, n);
+	struct buf line = BUF(8 * TOKEN_DESTINATION_MAX + LINE_CAP);
+
+	if (n->why)
+		buf_addf(&line, "  left     ");
+	else
+		buf_addf(&line, "  link %-4u", n->no);
+	print_safe(&line, span_cut(url, 0, TOKEN_DESTINATION_MAX));
+	if (n->why)
+		buf_addf(&line, "  (%s)", n->why);
+	else if (!span_eq(url, p->link[n->no - 1].destination)) {
+		buf_adds(&line, "  (leads to ");
+		print_safe(&line, p->link[n->no - 1].destination);
+		buf_addc(&line, ')');
+	}
+	printf("%s\n", buf_cstr(&line));
+	buf_free(&line);
+}
+
+/* Each part with its links, then the header: what was decided, and why. */
+static void
+print_explanation(const struct plan *p)
+{
+	size_t k = 0;
+
+	for (size_t i = 0; i < p->nparts; i++) {
+		const struct part_note *n = &p->part[i];
+
+		printf("part %zu: %s, %s, %zu bytes: %s%s\n", i + 1, n->what, n->encoding, n->end - n->start,
+		    n->why ? "left alone, " : n->pixel ? "tagged, with the pixel" : "tagged", n->why ? n->why : "");
+		for (; k < p->nseen && p->seen[k].part == i; k++)
+			if (p->seen[k].why || !p->untouched) /* in a message that is left alone after all no link leads anywhere */
+				print_link(p, &p->seen[k]);
+	}
+	for (size_t i = 0; i < p->nheaders; i++) {
+		const struct header_edit *h = &p->header[i];
+		struct buf line = BUF(LINE_CAP);
+
+		print_safe(&line, span_of(h->change == HEADER_DELETE ? "" : h->value));
+		printf("header: %s %s%s%s\n", change_name(h->change), h->name, line.n ? ": " : "", buf_cstr(&line));
+		buf_free(&line);
+	}
+	if (p->warnings & WARN_CLIP)
+		printf("warning: the HTML is over %d bytes now; Gmail hides the rest of it, the pixel too\n", CLIP_BYTES);
+	if (p->warnings & WARN_TRACK)
+		printf("warning: the track header is malformed, taken as no; write yes, no, opens or links\n");
+}
+
+static void
+emit_explanation(struct emit *e, const struct plan *p)
+{
+	size_t k = 0;
+
+	emit_open(e, "parts", '[');
+	for (size_t i = 0; i < p->nparts; i++) {
+		const struct part_note *n = &p->part[i];
+
+		emit_open(e, NULL, '{');
+		emit_string(e, "type", n->what);
+		emit_string(e, "encoding", n->encoding);
+		emit_number(e, "bytes", n->end - n->start);
+		if (n->why)
+			emit_string(e, "left", n->why);
+		emit_flag(e, "pixel", n->pixel);
+		emit_open(e, "links", '[');
+		for (; k < p->nseen && p->seen[k].part == i; k++) {
+			emit_open(e, NULL, '{');
+			emit_text(e, "url", link_url(p, &p->seen[k]));
+			if (p->seen[k].why)
+				emit_string(e, "left", p->seen[k].why);
+			else
+				emit_number(e, "link", p->seen[k].no);
+			emit_close(e, '}');
+		}
+		emit_close(e, ']');
+		emit_close(e, '}');
+	}
+	emit_close(e, ']');
+}
 
 static void
 emit_summary(const struct tag *t)
@@ -399,18 +500,19 @@ emit_summary(const struct tag *t)
 		emit_close(&e, ']');
 		emit_open(&e, "headers", '[');
 		for (size_t i = 0; i < t->plan.nheaders; i++) {
-			static const char *const words[] = {
-				[HEADER_ADD] = "add", [HEADER_DELETE] = "delete", [HEADER_REPLACE] = "replace" };
 			const struct header_edit *h = &t->plan.header[i];
 
 			emit_open(&e, NULL, '{');
-			emit_string(&e, "change", words[h->change]);
+			emit_string(&e, "change", change_name(h->change));
 			emit_string(&e, "name", h->name);
 			if (h->value)
 				emit_string(&e, "value", h->value);
 			emit_close(&e, '}');
 		}
 		emit_close(&e, ']');
+		emit_flag(&e, "over_clip_size", t->plan.warnings & WARN_CLIP);
+		if (t->explain)
+			emit_explanation(&e, &t->plan);
 	}
 	emit_number(&e, "bytes_before", t->raw.n);
 	emit_number(&e, "bytes_after", t->result.n);
@@ -492,13 +594,13 @@ cmd_tag(struct cli *c)
 {
 	const char *from = NULL, *login = NULL, *client = NULL, *daemon_name = NULL, *stream = NULL, *campaign = NULL;
 	struct words to = { 0 };
+	struct tag t = { .c = c, .campaign = BUF(NAME_CAP) };
 	bool diff = false;
 	const struct cli_option options[] = {
 		{ "from", .text = &from }, { "to", .list = &to }, { "login", .text = &login }, { "client", .text = &client },
 		{ "daemon", .text = &daemon_name }, { "stream", .text = &stream }, { "campaign", .text = &campaign },
-		{ "diff", .flag = &diff },
+		{ "diff", .flag = &diff }, { "explain", .flag = &t.explain },
 	};
-	struct tag t = { .c = c, .campaign = BUF(NAME_CAP) };
 	const char *name = "-";
 	FILE *file = stdin;
 	uint64_t id;
@@ -511,8 +613,8 @@ cmd_tag(struct cli *c)
 		cli_usage(c, "tag: one message");
 		goto out;
 	}
-	if (diff && c->json) {
-		cli_usage(c, "tag: --diff or --json, not both");
+	if (diff && (c->json || t.explain)) {
+		cli_usage(c, "tag: --diff alone, without --json and --explain");
 		goto out;
 	}
 	status = EXIT_CANNOT;
@@ -548,9 +650,11 @@ cmd_tag(struct cli *c)
 		emit_summary(&t);
 	else if (diff)
 		print_diff(buf_span(&t.raw), buf_span(&t.result));
+	else if (t.explain)
+		print_explanation(&t.plan);
 	else
 		print_bytes(&t.result);
-	if (t.too_long && !c->json && !diff)
+	if (t.too_long && !c->json && !diff && !t.explain)
 		copy_rest(file);
 	say(&t);
 	status = t.plan.untouched ? EXIT_NOTHING : EXIT_FOUND;

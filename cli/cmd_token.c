@@ -29,6 +29,8 @@ kind_name(enum token_kind kind)
 		return "unsubscribe";
 	case TOKEN_MARK:
 		return "mark";
+	case TOKEN_FEEDBACK:
+		return "feedback";
 	}
 	return "unknown";
 }
@@ -65,7 +67,7 @@ look_up(struct answer *a)
 		buf_clear(&a->stream);
 		buf_clear(&a->campaign);
 	}
-	if (k->kind == TOKEN_LEAVE || k->kind == TOKEN_MARK) {
+	if (k->kind == TOKEN_LEAVE || k->kind == TOKEN_MARK || k->kind == TOKEN_FEEDBACK) {
 		buf_clear(&a->stream);
 		buf_add(&a->stream, k->text);
 	}

@@ -60,7 +60,7 @@ static const struct command commands[] = {
 	  "Many at once: `rekindle import' reads them, type \"consented\".\n" },
 	{ "tag", cmd_tag,
 	  "[FILE] [--from ADDRESS] [--to ADDRESS]... [--login NAME] [--client IP] [--daemon NAME] [--stream NAME] "
-	  "[--campaign NAME] [--diff] [--json]",
+	  "[--campaign NAME] [--diff | --explain] [--json]",
 	  "show what the milter would do to a message, without Postfix",
 	  "Reads the message from FILE or standard input and writes the tagged message.\n"
 	  "\n"
@@ -72,6 +72,7 @@ static const struct command commands[] = {
 	  "  --stream NAME   as if the message named this stream\n"
 	  "  --campaign NAME as if the message named this campaign\n"
 	  "  --diff          write what changes, line by line, instead of the message\n"
+	  "  --explain       write what was decided, part by part and link by link, and why\n"
 	  "  --json          write a summary instead of the message\n"
 	  "\n"
 	  "Exit status 1: the message is left alone; standard error says why.\n" },

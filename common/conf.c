@@ -16,6 +16,7 @@
 #define FIELD_NAME_MAX 76
 #define TRACKING_URL_LENGTH_MAX 255
 #define CAMPAIGN_LENGTH_MAX 190 /* {date} makes it 4 longer; a message's own name is cut to 200 */
+#define FEEDBACK_ID_LENGTH_MAX 200
 #define NAME_GUESS_MAX 40       /* no "did you mean" for longer names: the distance is quadratic */
 #define SHOWN_MAX 60            /* of a value, in a message */
 
@@ -387,6 +388,88 @@ check_campaign(struct span *s, struct buf *why)
 	return true;
 }
 
+/* All braces are {campaign}, {stream} or {date}. */
+static bool
+check_placeholders(struct span s, struct buf *why)
+{
+	static const struct span known[] = { SPAN("{campaign}"), SPAN("{stream}"), SPAN("{date}") };
+	struct span rest;
+
+	for (size_t i = 0, k; (i += span_find(span_from(s, i), '{')) < s.n; i++) {
+		rest = span_from(s, i);
+		for (k = 0; k < sizeof known / sizeof *known && !span_starts(rest, known[k]);)
+			k++;
+		if (k == sizeof known / sizeof *known)
+			return WRONG(why, "`%.*s' is not known here; in braces there may be {campaign}, {stream} or {date}",
+			    SHOWN(rest));
+	}
+	return true;
+}
+
+static bool
+is_printable(struct span s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if (s.p[i] <= ' ' || s.p[i] > '~')
+			return false;
+	return s.n > 0;
+}
+
+/* A mailbox that goes into a header and a mailto: URL without quoting. */
+static bool
+check_address(struct span *s, struct buf *why)
+{
+	size_t at = span_find(*s, '@');
+	struct span local = span_cut(*s, 0, at);
+	bool good = local.n > 0 && local.n <= 64 && is_host(span_from(*s, at + 1));
+
+	for (size_t i = 0; i < local.n; i++)
+		good = good && (is_word(local.p[i]) || strchr(".+=~", local.p[i] ? local.p[i] : 'x') != NULL);
+	if (!good)
+		return WRONG(why, "`%.*s' is not an address that needs no quoting; write unsubscribe@example.org", SHOWN(*s));
+	return true;
+}
+
+/* Google's form: up to three identifiers of one's own, then the sender's. */
+static bool
+check_feedback_id(struct span *s, struct buf *why)
+{
+	struct span rest = *s, part = SPAN("");
+	size_t n = 0;
+
+	if (!is_printable(*s) || s->n > FEEDBACK_ID_LENGTH_MAX)
+		return WRONG(why, "`%.*s' is not a Feedback-ID; write {campaign}:{stream}:news:example, at most %d characters",
+		    SHOWN(*s), FEEDBACK_ID_LENGTH_MAX);
+	while (span_split(&rest, ':', &part))
+		n++;
+	if (n < 2 || n > 4 || part.n == 0 || span_find(part, '{') < part.n || span_ends(*s, SPAN(":")))
+		return WRONG(why, "`%.*s' must be two to four parts with : between them, the last one always the same",
+		    SHOWN(*s));
+	return check_placeholders(*s, why);
+}
+
+static bool
+check_pattern(struct span *s, struct buf *why)
+{
+	if (!is_printable(*s))
+		return WRONG(why, "`%.*s' is not a pattern; write example.org/account/*, non-ASCII percent-encoded", SHOWN(*s));
+	return true;
+}
+
+static bool
+check_parameter(struct span *s, struct buf *why)
+{
+	size_t eq = span_find(*s, '=');
+
+	if (eq == 0 || eq == s->n)
+		return WRONG(why, "`%.*s' is not a URL parameter; write utm_source=newsletter", SHOWN(*s));
+	for (size_t i = 0; i < eq; i++)
+		if (!is_word(s->p[i]) && s->p[i] != '.')
+			return WRONG(why, "`%.*s' has a name with other characters than letters, digits, - _ and .",
+			    SHOWN(*s));
+	return check_placeholders(span_from(*s, eq), why);
+}
+
 /* ---- the table ---- */
 
 enum section { GENERAL, STREAM, POLICY, SECTIONS, NOWHERE = SECTIONS };
@@ -434,6 +517,9 @@ static const struct word unsubscribe_words[] = {
 	{ "add", UNSUBSCRIBE_ADD, NULL }, { "replace", UNSUBSCRIBE_REPLACE, NULL }, { "off", UNSUBSCRIBE_OFF, NULL },
 	{ NULL, 0, NULL }
 };
+static const struct word track_words[] = { { "all", false, NULL }, { "asked", true, NULL }, { NULL, 0, NULL } };
+static const struct word signed_words[] = { { "leave", false, NULL }, { "tag", true, NULL }, { NULL, 0, NULL } };
+static const struct word visible_words[] = { { "skip", false, NULL }, { "track", true, NULL }, { NULL, 0, NULL } };
 static const struct word several_words[] = { { "anonymous", false, NULL }, { "leave", true, NULL }, { NULL, 0, NULL } };
 static const struct word preset_words[] = {
 	{ "daily", PRESET_DAILY, NULL }, { "weekly", PRESET_WEEKLY, NULL }, { "monthly", PRESET_MONTHLY, NULL },
@@ -449,7 +535,7 @@ struct setting {
 	unsigned in;            /* sections */
 	enum type type;
 	size_t at;              /* in struct stream when it may stand in a stream, else in struct conf */
-	const char *value;      /* default; NULL: required, or the preset's */
+	const char *value;      /* default; NULL: required, or the preset's; of a text "" if it may be empty */
 	const char *help;       /* one line */
 	const char *example;    /* of a required one */
 	check_fn *check;        /* text and items of lists */
@@ -502,6 +588,9 @@ static const struct setting settings[] = {
 	{ "consent_header", IN(GENERAL), TEXT, OF_CONF(consent_header), .value = "X-Rekindle-Consent",
 	    .check = check_field_name,
 	    .help = "Header that lowers what may be kept of this message; removed before delivery." },
+	{ "track_header", IN(GENERAL), TEXT, OF_CONF(track_header), .value = "X-Rekindle-Track",
+	    .check = check_field_name,
+	    .help = "Header that says what of this message is tracked: yes, no, opens or links; removed before delivery." },
 	{ "answer_within", IN(GENERAL), DURATION, OF_CONF(answer_within), .value = "250ms", .max = MINUTE_MS,
 	    .help = "How long a hit waits for the disk at most before it is answered." },
 	{ "record_within", IN(GENERAL), DURATION, OF_CONF(record_within), .value = "1s", .max = MINUTE_MS,
@@ -535,15 +624,45 @@ static const struct setting settings[] = {
 	    .help = "The most that is kept of an open; privacy_profile and consent lower it." },
 	{ "links", IN(GENERAL) | IN(STREAM), WORD, OF_STREAM(links), .value = "full", .words = links_words,
 	    .help = "The most that is kept of a click; privacy_profile and consent lower it." },
+	{ "track", IN(GENERAL) | IN(STREAM), BOOL, OF_STREAM(track_asked), .value = "all", .words = track_words,
+	    .help = "Whether all campaign mail is tracked, or only what the track_header asks for." },
+	{ "signed_mail", IN(GENERAL) | IN(STREAM), BOOL, OF_STREAM(tag_signed), .value = "leave",
+	    .words = signed_words,
+	    .help = "Mail that is signed already (DKIM, ARC) is left alone, or tagged, which breaks the signature." },
+	{ "top_pixel", IN(GENERAL) | IN(STREAM), BOOL, OF_STREAM(top_pixel), .value = "no", .words = no_yes,
+	    .help = "A second pixel behind <body>, for mail programs that cut long messages." },
+	{ "text_links", IN(GENERAL) | IN(STREAM), BOOL, OF_STREAM(text_links), .value = "no", .words = no_yes,
+	    .help = "Whether URLs in text/plain are tracked too, where recipients see them." },
+	{ "visible_url", IN(GENERAL) | IN(STREAM), BOOL, OF_STREAM(visible_url), .value = "skip",
+	    .words = visible_words,
+	    .help = "Links whose text is itself a URL: filters suspect those that lead elsewhere." },
 	{ "list_unsubscribe", IN(GENERAL) | IN(STREAM), WORD, OF_STREAM(list_unsubscribe), .value = "add",
 	    .words = unsubscribe_words,
 	    .help = "One-click List-Unsubscribe headers: add where absent, replace the sender's, or none." },
+	{ "unsubscribe_mailto", IN(GENERAL) | IN(STREAM), TEXT, OF_STREAM(unsubscribe_mailto), .value = "",
+	    .check = check_address,
+	    .help = "Address for unsubscribing by mail, beside the URL in List-Unsubscribe; the subject says who." },
+	{ "feedback_id", IN(GENERAL) | IN(STREAM), TEXT, OF_STREAM(feedback_id), .value = "",
+	    .check = check_feedback_id,
+	    .help = "Feedback-ID header, as in {campaign}:{stream}:news:example; the last part is always the same." },
+	{ "cfbl_address", IN(GENERAL) | IN(STREAM), TEXT, OF_STREAM(cfbl_address), .value = "",
+	    .check = check_address,
+	    .help = "Address for complaint reports (CFBL-Address, RFC 9477); the DKIM signature must cover it." },
 	{ "several_recipients", IN(GENERAL) | IN(STREAM), BOOL, OF_STREAM(several_leave), .value = "anonymous",
 	    .words = several_words,
 	    .help = "A message for several recipients gets anonymous tokens, or is left alone." },
 	{ "untracked_domains", IN(GENERAL) | IN(STREAM), LIST, OF_STREAM(untracked_domains), .value = "",
 	    .check = check_domain,
 	    .help = "Links to these domains, and below them, stay as they are." },
+	{ "untracked_urls", IN(GENERAL) | IN(STREAM), LIST, OF_STREAM(untracked_urls), .value = "",
+	    .check = check_pattern,
+	    .help = "Links that fit one of these patterns stay as they are; * is any text: example.com/account/*." },
+	{ "url_parameters", IN(GENERAL) | IN(STREAM), COMMAS, OF_STREAM(url_parameters), .value = "",
+	    .check = check_parameter,
+	    .help = "Added to tracked links that have none of this name: utm_source=news, utm_campaign={campaign}." },
+	{ "url_parameters_domains", IN(GENERAL) | IN(STREAM), LIST, OF_STREAM(url_parameters_domains), .value = "",
+	    .check = check_domain,
+	    .help = "They are added only to links to these domains, and below them; empty: to all." },
 	{ "campaign", IN(GENERAL) | IN(STREAM), TEXT, OF_STREAM(campaign), .value = "{date}", .check = check_campaign,
 	    .help = "Campaign name of messages that name none; {date} becomes 2026-01-31." },
 
@@ -705,10 +824,14 @@ add_allowed(const struct setting *s, struct buf *out)
 static void
 add_setting(const struct setting *s, const void *at, struct buf *out)
 {
+	size_t start;
+
 	buf_addf(out, "%s =", s->name);
-	if ((s->type != LIST && s->type != COMMAS) || ((const struct list *)at)->n > 0)
-		buf_addc(out, ' ');
+	start = out->n;
+	buf_addc(out, ' ');
 	add_value(s, at, out);
+	if (out->n == start + 1) /* nothing */
+		out->n--;
 	buf_addc(out, '\n');
 }
 
@@ -1037,9 +1160,9 @@ read_one(const struct setting *s, void *at, struct span value, struct buf *why)
 
 	switch (s->type) {
 	case TEXT:
-		if (value.n == 0)
+		if (value.n == 0 && (!s->value || *s->value))
 			return WRONG(why, "is empty; for the default, leave the line out");
-		if (s->check && !s->check(&value, why))
+		if (value.n > 0 && s->check && !s->check(&value, why))
 			return false;
 		*(char **)at = xstrndup(value.p, value.n);
 		return true;
@@ -1424,7 +1547,14 @@ check_apart(struct parser *p, const char *a, const char *name_a, const char *b, 
 static void
 check_together(struct parser *p)
 {
-	const struct policy *q = &p->conf->policy;
+	const struct conf *c = p->conf;
+	const struct policy *q = &c->policy;
+	const struct {
+		const char *name, *value;
+	} headers[] = {
+		{ "campaign_header", c->campaign_header }, { "stream_header", c->stream_header },
+		{ "consent_header", c->consent_header }, { "track_header", c->track_header },
+	};
 
 	if (q->semi_days <= q->engaged_days && !is_bad(p, "semi_days") && !is_bad(p, "engaged_days"))
 		fault(p, later_line(p, POLICY, "semi_days", "engaged_days"),
@@ -1432,9 +1562,9 @@ check_together(struct parser *p)
 	if (q->new_max_days < q->new_days && !is_bad(p, "new_max_days") && !is_bad(p, "new_days"))
 		fault(p, later_line(p, POLICY, "new_max_days", "new_days"),
 		    "new_max_days (%u) must be at least new_days (%u)", q->new_max_days, q->new_days);
-	check_apart(p, "campaign_header", p->conf->campaign_header, "stream_header", p->conf->stream_header);
-	check_apart(p, "campaign_header", p->conf->campaign_header, "consent_header", p->conf->consent_header);
-	check_apart(p, "stream_header", p->conf->stream_header, "consent_header", p->conf->consent_header);
+	for (size_t i = 0; i < sizeof headers / sizeof *headers; i++)
+		for (size_t j = i + 1; j < sizeof headers / sizeof *headers; j++)
+			check_apart(p, headers[i].name, headers[i].value, headers[j].name, headers[j].value);
 }
 
 static void

@@ -42,7 +42,18 @@ struct stream {
 	enum mode opens, links;          /* ceilings of this stream's campaigns */
 	enum unsubscribe_headers list_unsubscribe;
 	bool several_leave; /* several_recipients = leave; else anonymous */
+	bool track_asked;   /* only messages whose track_header says so are tracked */
+	bool tag_signed;    /* tag what bears a DKIM-Signature too, which breaks it */
+	bool top_pixel;     /* a second one behind <body> */
+	bool visible_url;   /* track links whose text is itself a URL */
+	bool text_links;    /* track URLs in text/plain */
 	struct list untracked_domains;   /* links there stay as they are, and below them */
+	struct list untracked_urls;      /* patterns with *, of whole URLs, or without scheme */
+	struct list url_parameters;      /* "name=value"; {campaign}, {stream}, {date}; added where the name is absent */
+	struct list url_parameters_domains; /* only there and below; empty: everywhere */
+	char *unsubscribe_mailto;        /* addresses and templates; "" is none */
+	char *feedback_id;
+	char *cfbl_address;
 };
 
 struct conf {
@@ -56,6 +67,7 @@ struct conf {
 	char *campaign_header; /* names the campaign and selects the message; stripped */
 	char *stream_header;   /* names the stream; stripped */
 	char *consent_header;  /* lowers what may be kept of this message; stripped */
+	char *track_header;    /* says what of this message is tracked; stripped */
 	int64_t answer_within;   /* ms a hit waits for its touch to be durable */
 	int64_t record_within;   /* ms a message waits for its SENT touch to be durable */
 	int64_t request_within;  /* ms for one whole HTTP request */

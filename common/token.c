@@ -38,7 +38,7 @@
 /* Associated data, with the kind behind it. */
 static const char purpose[] = "rekindle token ";
 
-static const enum token_kind kinds[] = { TOKEN_OPEN, TOKEN_CLICK, TOKEN_LEAVE, TOKEN_MARK };
+static const enum token_kind kinds[] = { TOKEN_OPEN, TOKEN_CLICK, TOKEN_LEAVE, TOKEN_MARK, TOKEN_FEEDBACK };
 
 /*
  * Setting a key costs four times what sealing a token does, so each key is

@@ -13,6 +13,7 @@ enum token_kind {
 	TOKEN_CLICK = 'c',
 	TOKEN_LEAVE = 'u', /* unsubscribe; always has a who */
 	TOKEN_MARK = 'm',  /* X-Rekindle-Id: this message is tagged already */
+	TOKEN_FEEDBACK = 'f', /* CFBL-Feedback-ID: whose complaint it is */
 };
 
 #define TOKEN_MAX 4096            /* characters; longer text is refused unread */
@@ -27,7 +28,7 @@ struct claim {
 	struct who who;       /* nobody when mode is anonymous */
 	uint32_t when;        /* seconds; 0 when anonymous, so that all recipients' tokens are equal */
 	uint16_t link;        /* clicks */
-	struct span text;     /* click: destination, to the byte; leave and mark: stream name; open: empty */
+	struct span text;     /* click: destination, to the byte; leave, mark and feedback: stream name; open: empty */
 };
 
 /* Keyed contexts for all keys.  Immutable after sealer_new: any number of threads may use it. */

@@ -881,6 +881,7 @@ tag(struct mail *m, int64_t now, enum action whole, struct plan *plan)
 		.conf = m->setup->conf,
 		.stream = m->stream,
 		.campaign = m->campaign_id,
+		.campaign_name = buf_span(&m->campaign),
 	};
 	struct addressee *to = xcalloc(m->nrecipients, sizeof *to);
 	size_t n = 0;
@@ -892,7 +893,7 @@ tag(struct mail *m, int64_t now, enum action whole, struct plan *plan)
 			to[n++] = (struct addressee){ r->who, r->opens, r->links };
 	}
 	/* Whoever was deleted had a part in this body all the same: it is nobody's own. */
-	tagging_address(&how, to, n, m->nrecipients > 1, (uint32_t)(now / 1000));
+	tagging_address(&how, to, n, m->nrecipients > 1, now);
 	free(to);
 	message_tag(&message, &how, plan);
 }
@@ -984,6 +985,20 @@ log_done(const char *id, const struct mail *m, const struct plan *plan, enum act
 	buf_free(&line);
 }
 
+/* What somebody should know of a message that went out all the same. */
+static void
+log_warnings(const char *id, const struct mail *m, const struct plan *plan)
+{
+	static struct log_rate track, clip;
+
+	if (plan->warnings & WARN_TRACK)
+		log_rated(&track, "%s: %s is malformed, taken as no; write yes, no, opens or links", id,
+		    m->setup->conf->track_header);
+	if (plan->warnings & WARN_CLIP)
+		log_rated(&clip, "%s: HTML of campaign=%.*s is over %d bytes now; Gmail hides the rest of it, the pixel too", id,
+		    SPAN_ARG(buf_span(&m->campaign)), CLIP_BYTES);
+}
+
 static const char *
 why_stopped(const struct mail *m, enum action whole)
 {
@@ -1050,6 +1065,7 @@ finish(SMFICTX *ctx, struct session *s)
 	if (carry_out(ctx, s, m, &plan, whole)) {
 		atomic_fetch_add(plan.untouched != NULL ? &count.untouched : &count.tagged, 1);
 		log_done(id, m, &plan, whole);
+		log_warnings(id, m, &plan);
 	} else {
 		atomic_fetch_add(&count.failed, 1);
 		log_warn("%s: the MTA did not take the changes; message deferred", id);

@@ -29,9 +29,12 @@ struct tagging {
 	const struct conf *conf;
 	const struct stream *stream;
 	uint64_t campaign;
+	struct span campaign_name;
+	int64_t now;             /* ms */
 	struct who who;          /* nobody: several recipients, or none is known */
 	enum mode opens, links;  /* effective; without a who at most MODE_ANONYMOUS */
 	uint32_t when;           /* seconds */
+	bool explain;            /* fill in the plan's notes */
 };
 
 /* One recipient of a message: the most that may be kept of them. */
@@ -41,11 +44,11 @@ struct addressee {
 };
 
 /*
- * Sets who, when and the modes.  One recipient gets tokens of its own.  Those
+ * Sets who, when, now and the modes.  One recipient gets tokens of its own.  Those
  * who share a body share tokens that name nobody, and nobody is counted more
  * closely than the strictest of them allows.  With n 0 nobody is known.
  */
-void tagging_address(struct tagging *, const struct addressee *, size_t n, bool shared, uint32_t when);
+void tagging_address(struct tagging *, const struct addressee *, size_t n, bool shared, int64_t now_ms);
 
 enum header_change { HEADER_ADD, HEADER_DELETE, HEADER_REPLACE };
 
@@ -62,6 +65,28 @@ struct tagged_link {
 	struct span destination; /* in plan->text */
 };
 
+/* What was decided, for people; only when asked for. */
+struct part_note {
+	const char *what;  /* "text/html", "text/plain" or "other" */
+	const char *encoding;
+	const char *why;   /* it stays as it is; NULL: it was edited */
+	size_t start, end; /* content, in the body */
+	bool pixel;
+};
+
+struct link_note {
+	size_t part;       /* index of its part's note */
+	const char *why;   /* it stays as it is; NULL: tracked */
+	uint16_t no;       /* of the tagged link; 0 when it stays */
+	size_t at, n;      /* URL as the message has it, decoded, in plan->note_text */
+};
+
+enum plan_warning {
+	WARN_CLIP = 1,  /* our bytes push an HTML part over CLIP_BYTES */
+	WARN_TRACK = 2, /* a track header is malformed, and taken as no */
+};
+#define CLIP_BYTES (102 * 1024) /* Gmail hides what comes behind it, the pixel too */
+
 struct plan {
 	/* Why nothing was tagged, a fixed string such as "multipart/signed"; NULL: it was. */
 	const char *untouched;
@@ -75,12 +100,18 @@ struct plan {
 	size_t skipped_links;         /* http(s) links left as they are, for any reason */
 	bool pixel;
 	struct buf text;              /* what links point into */
+	unsigned warnings;            /* enum plan_warning */
+	struct part_note *part;
+	size_t nparts;
+	struct link_note *seen;
+	size_t nseen, seen_cap;
+	struct buf note_text;
 };
 
 /*
  * Fills in the plan; whatever is odd about the message, the plan is a good
  * one: in any doubt it leaves the part or the message as it is and says why.
- * Control headers (conf->campaign_header, stream_header, consent_header, X-Rekindle-*)
+ * Control headers (conf->campaign_header, stream_header, consent_header, track_header, X-Rekindle-*)
  * are deleted even when nothing is tagged, except in a message that bears
  * our own valid mark (untouched "already tagged", no edits at all).
  * The last header edit is always the mark (X-Rekindle-Id), so that a body

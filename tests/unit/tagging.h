@@ -28,7 +28,7 @@ static inline void
 rig_init(struct rig *r)
 {
 	static char stream[] = "weekly", campaign[] = "X-Campaign", stream_header[] = "X-Stream",
-		    consent[] = "X-Consent", url[] = TRACKING;
+		    consent[] = "X-Consent", track[] = "X-Track", url[] = TRACKING;
 
 	*r = (struct rig){ .sealer = sealer_new(&tagging_keys) };
 	r->stream = (struct stream){
@@ -36,9 +36,10 @@ rig_init(struct rig *r)
 		.untracked_domains = { tagging_domains, 1 },
 	};
 	r->conf = (struct conf){ .tracking_url = url, .campaign_header = campaign, .stream_header = stream_header,
-		.consent_header = consent };
+		.consent_header = consent, .track_header = track };
 	r->tagging = (struct tagging){
 		.sealer = r->sealer, .conf = &r->conf, .stream = &r->stream, .campaign = 0x1122334455667788,
+		.campaign_name = SPAN("Spring Sale"), .now = 1764000000000,
 		.who = { { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16 } },
 		.opens = MODE_IDENTIFIED, .links = MODE_IDENTIFIED, .when = 1764000000,
 	};

@@ -156,6 +156,25 @@ each_fault_has_its_line_and_says_what_would_be_right(void **state)
 		    "t:3: campaign: `{month}' is not known here; the only" },
 		{ "a subdomain with a dot", REQUIRED "untracked_domains = .a.example\n",
 		    "`.a.example' is not a domain; write example.org" },
+		{ "one header for track and consent", REQUIRED "track_header = x-rekindle-consent\n",
+		    "t:3: consent_header and track_header are both" },
+		{ "an address without a domain", REQUIRED "cfbl_address = fbl\n", "`fbl' is not an address that needs no" },
+		{ "an address that breaks out", REQUIRED "unsubscribe_mailto = a>,<b@e.example\n", "`a>,<b@e.example' is not an address" },
+		{ "an address with a display name", REQUIRED "cfbl_address = A <a@e.example>\n", "is not an address" },
+		{ "a local part of 65", REQUIRED "cfbl_address = aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa@e.example\n",
+		    "is not an address" },
+		{ "a Feedback-ID of one part", REQUIRED "feedback_id = news\n", "`news' must be two to four parts" },
+		{ "a Feedback-ID of five", REQUIRED "feedback_id = a:b:c:d:e\n", "must be two to four parts" },
+		{ "a Feedback-ID that ends in nothing", REQUIRED "feedback_id = a:b:\n", "must be two to four parts" },
+		{ "a Feedback-ID whose end changes", REQUIRED "feedback_id = a:{campaign}\n", "must be two to four parts" },
+		{ "a Feedback-ID with an unknown brace", REQUIRED "feedback_id = {who}:a\n", "`{who}:a' is not known here" },
+		{ "a Feedback-ID with a space", REQUIRED "feedback_id = a b:c\n", "`a b:c' is not a Feedback-ID" },
+		{ "a pattern beyond ASCII", REQUIRED "untracked_urls = \xc3\xbc*\n", "is not a pattern" },
+		{ "a parameter without a value", REQUIRED "url_parameters = utm_source\n", "`utm_source' is not a URL parameter" },
+		{ "a parameter without a name", REQUIRED "url_parameters = =x\n", "`=x' is not a URL parameter" },
+		{ "a parameter with an odd name", REQUIRED "url_parameters = a&b=x\n", "`a&b=x' has a name with other" },
+		{ "a parameter with an unknown brace", REQUIRED "url_parameters = a=b, c={d}\n", "`{d}' is not known here" },
+		{ "an empty text", REQUIRED "campaign =\n", "t:3: campaign: is empty; for the default" },
 		{ "a network with host bits", REQUIRED "[stream a]\nmatch_network = 10.1.2.3/8\n",
 		    "has host bits set; write 10.0.0.0/8" },
 		{ "a v6 network with host bits", REQUIRED "[stream a]\nmatch_network = 2001:db8::1/33\n",
@@ -444,7 +463,12 @@ defaults(void **state)
 	assert_int_equal(s->links, MODE_FULL);
 	assert_int_equal(s->list_unsubscribe, UNSUBSCRIBE_ADD);
 	assert_false(s->enforce || s->transactional || s->several_leave || s->match_list_unsubscribe);
+	assert_false(s->track_asked || s->tag_signed || s->top_pixel || s->visible_url || s->text_links);
+	assert_string_equal(s->unsubscribe_mailto, "");
+	assert_string_equal(s->feedback_id, "");
+	assert_string_equal(s->cfbl_address, "");
 	assert_int_equal(s->untracked_domains.n + s->match_header.n + s->match_login.n, 0);
+	assert_int_equal(s->untracked_urls.n + s->url_parameters.n + s->url_parameters_domains.n, 0);
 	conf_free(c);
 }
 
@@ -659,6 +683,11 @@ what_is_printed_reads_back_to_the_same(void **state)
 		"[policy]\npreset = quarterly\nengaged_days = 7\non_held = discard\n"
 		"[stream a]\nuntracked_domains =\nmatch_header = A: b\tc, D\ncampaign = = #\n[stream b]\n"
 		"[stream c]\nlinks = off\ntransactional = yes\nopens = full\n",
+		REQUIRED
+		"url_parameters = utm_source=a b c, utm_campaign={campaign}-{date}, x={stream}\nfeedback_id = {campaign}:{stream}:e\n"
+		"unsubscribe_mailto = a+b.c=d~e@e.example\ncfbl_address = f@e.example\nuntracked_urls = *.pdf e.example/*\n"
+		"track = asked\nsigned_mail = tag\ntop_pixel = yes\ntext_links = yes\nvisible_url = track\n"
+		"[stream a]\nfeedback_id =\nunsubscribe_mailto =\nurl_parameters =\ntrack = all\n",
 	};
 
 	(void)state;

@@ -1,0 +1,152 @@
+#include "milter/links.h"
+
+#include <stdlib.h>
+
+#include "common/mem.h"
+
+void
+links_init(struct links *l, const struct tagging *t)
+{
+	*l = (struct links){
+		.tagging = t,
+		.text = BUF(MESSAGE_LINKS_MAX * (size_t)TOKEN_DESTINATION_MAX),
+		.urls = BUF(MESSAGE_LINKS_MAX * (size_t)TRACKED_URL_MAX),
+	};
+}
+
+void
+links_free(struct links *l)
+{
+	buf_free(&l->text);
+	buf_free(&l->urls);
+	free(l->link);
+	free(l->slot);
+}
+
+enum mode
+links_mode(const struct tagging *t, enum mode mode)
+{
+	return who_is_nobody(&t->who) ? mode_min(mode, MODE_ANONYMOUS) : mode;
+}
+
+struct claim
+links_claim(const struct tagging *t, enum token_kind kind, enum mode mode)
+{
+	struct claim c = { .kind = kind, .mode = mode, .campaign = t->campaign };
+
+	if (mode > MODE_ANONYMOUS) {
+		c.who = t->who;
+		c.when = t->when;
+	}
+	return c;
+}
+
+bool
+links_add_url(const struct tagging *t, struct buf *out, const struct claim *claim, const char *end)
+{
+	struct buf url = BUF(TRACKED_URL_MAX);
+	bool made;
+
+	buf_adds(&url, t->conf->tracking_url);
+	buf_addf(&url, "/%c/", claim->kind);
+	made = token_seal(t->sealer, claim, &url);
+	buf_adds(&url, end);
+	made = made && !url.over;
+	if (made)
+		buf_add(out, buf_span(&url));
+	buf_free(&url);
+	return made && !out->over;
+}
+
+static uint64_t
+hash(struct span s)
+{
+	uint64_t h = 14695981039346656037u;
+
+	for (size_t i = 0; i < s.n; i++)
+		h = (h ^ (unsigned char)s.p[i]) * 1099511628211u;
+	return h ^ h >> 32;
+}
+
+static struct span
+text_of(const struct links *l, const struct link *k)
+{
+	return span_cut(buf_span(&l->text), k->at, k->at + k->n);
+}
+
+struct span
+links_destination(const struct links *l, size_t no)
+{
+	return text_of(l, &l->link[no - 1]);
+}
+
+/* The slot of this destination, or the free one where it belongs. */
+static uint32_t *
+find_slot(const struct links *l, struct span dest, uint64_t h)
+{
+	for (size_t i = h & (l->nslots - 1);; i = (i + 1) & (l->nslots - 1)) {
+		uint32_t no = l->slot[i];
+
+		if (no == 0 || (l->link[no - 1].hash == h && span_eq(text_of(l, &l->link[no - 1]), dest)))
+			return &l->slot[i];
+	}
+}
+
+static void
+fill_slots(struct links *l)
+{
+	free(l->slot);
+	l->slot = xcalloc(l->nslots, sizeof *l->slot);
+	for (size_t i = 0; i < l->n; i++)
+		*find_slot(l, text_of(l, &l->link[i]), l->link[i].hash) = (uint32_t)i + 1;
+}
+
+static void
+grow(struct links *l)
+{
+	l->cap = l->cap ? l->cap * 2 : 64;
+	l->nslots = l->cap * 2;
+	l->link = xreallocarray(l->link, l->cap, sizeof *l->link);
+	fill_slots(l);
+}
+
+void
+links_cut(struct links *l, size_t n)
+{
+	if (n >= l->n)
+		return;
+	l->text.n = l->link[n].at;
+	l->urls.n = l->link[n].url_at;
+	l->n = n;
+	fill_slots(l);
+}
+
+struct span
+links_url(struct links *l, struct span dest, uint16_t *no)
+{
+	uint64_t h = hash(dest);
+	struct claim claim;
+	struct link *k;
+	uint32_t *slot;
+
+	if (l->n == l->cap)
+		grow(l);
+	slot = find_slot(l, dest, h);
+	if (*slot == 0) {
+		if (l->n == MESSAGE_LINKS_MAX)
+			return SPAN("");
+		k = &l->link[l->n];
+		*k = (struct link){ .hash = h, .at = l->text.n, .n = dest.n, .url_at = l->urls.n };
+		claim = links_claim(l->tagging, TOKEN_CLICK, links_mode(l->tagging, l->tagging->links));
+		claim.link = (uint16_t)(l->n + 1);
+		claim.text = dest;
+		if (!links_add_url(l->tagging, &l->urls, &claim, ""))
+			return SPAN("");
+		k->url_n = l->urls.n - k->url_at;
+		buf_add(&l->text, dest);
+		*slot = (uint32_t)++l->n;
+	}
+	k = &l->link[*slot - 1];
+	*no = (uint16_t)*slot;
+	return span_cut(buf_span(&l->urls), k->url_at, k->url_at + k->url_n);
+}

@@ -1,0 +1,612 @@
+#include "milter/tag.h"
+
+#include <stdlib.h>
+
+#include "common/mem.h"
+#include "common/text.h"
+#include "milter/charref.h"
+#include "milter/fields.h"
+#include "milter/html.h"
+#include "milter/plain.h"
+#include "milter/url.h"
+
+#define VISIBLE_MAX 2000    /* link text that is looked at to see whether it is a URL */
+#define TARGETS_MAX 16384   /* List-Unsubscribe targets, all together */
+#define TARGET_COUNT_MAX 64 /* of them; every link is compared with each */
+#define PARAMETERS_MAX 8192
+#define NOTES_MAX (4 * 1024 * 1024)
+
+/* ---- what all texts share ---- */
+
+/* The targets in < >, white space inside dropped, as folding puts it there. */
+static void
+collect_targets(struct tagger *w, const struct message *m)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < m->nheaders; i++) {
+		struct span s = m->header[i].value;
+
+		if (!span_ieq(m->header[i].name, SPAN("List-Unsubscribe")))
+			continue;
+		for (size_t open; (open = span_find(s, '<')) < s.n && n < TARGET_COUNT_MAX; n++) {
+			s = span_from(s, open + 1);
+			buf_addc(&w->targets, '\n');
+			for (; s.n > 0 && s.p[0] != '>'; s = span_from(s, 1))
+				if ((unsigned char)s.p[0] > ' ')
+					buf_addc(&w->targets, s.p[0]);
+		}
+	}
+}
+
+/* Percent-encoded values of the stream's URL parameters. */
+static void
+collect_parameters(struct tagger *w)
+{
+	const struct list *list = &w->tagging->stream->url_parameters;
+
+	for (size_t i = 0; i < list->n; i++) {
+		struct span pair = span_of(list->item[i]);
+		size_t eq = span_find(pair, '=');
+
+		buf_add(&w->parameters, span_cut(pair, 0, eq + 1));
+		fields_fill(&w->parameters, span_from(pair, eq + 1), w->tagging, url_encode);
+		buf_addc(&w->parameters, '\n');
+	}
+}
+
+void
+tag_start(struct tagger *w, const struct message *m, const struct tagging *t, struct plan *p)
+{
+	*w = (struct tagger){
+		.tagging = t,
+		.plan = p,
+		.targets = BUF(TARGETS_MAX),
+		.parameters = BUF(PARAMETERS_MAX),
+		.scratch = BUF(m->body.n + TRACKED_URL_MAX * 6 + 1024),
+		.url = BUF(m->body.n + PARAMETERS_MAX),
+	};
+	links_init(&w->links, t);
+	collect_targets(w, m);
+	collect_parameters(w);
+}
+
+void
+tag_end(struct tagger *w)
+{
+	struct plan *p = w->plan;
+
+	p->nlinks = w->links.n;
+	p->link = p->nlinks ? xcalloc(p->nlinks, sizeof *p->link) : NULL;
+	p->text = w->links.text; /* destinations lie still now */
+	w->links.text = BUF(0);
+	for (size_t i = 0; i < p->nlinks; i++) {
+		const struct link *l = &w->links.link[i];
+
+		p->link[i] = (struct tagged_link){ (uint16_t)(i + 1), span_cut(buf_span(&p->text), l->at, l->at + l->n) };
+	}
+	links_free(&w->links);
+	buf_free(&w->targets);
+	buf_free(&w->parameters);
+	buf_free(&w->scratch);
+	buf_free(&w->url);
+}
+
+struct tag_place
+tag_here(const struct tagger *w)
+{
+	const struct plan *p = w->plan;
+
+	return (struct tag_place){ w->links.n, p->edited_links, p->skipped_links, p->nseen, p->pixel, p->warnings };
+}
+
+void
+tag_undo(struct tagger *w, const struct tag_place *place)
+{
+	struct plan *p = w->plan;
+
+	links_cut(&w->links, place->links);
+	p->edited_links = place->edited;
+	p->skipped_links = place->skipped;
+	p->nseen = place->seen;
+	p->pixel = place->pixel;
+	p->warnings = place->warnings;
+}
+
+/* ---- which links are tracked ---- */
+
+/* Made by us: the tracker's place, and a letter for the kind: /c/ /o/ /u/ and those that come later. */
+static bool
+is_ours(const struct conf *conf, const struct url *u)
+{
+	struct url own;
+	struct span rest;
+
+	if (!url_split(span_of(conf->tracking_url), &own) || !span_ieq(u->authority, own.authority) ||
+	    !span_starts(u->path, own.path))
+		return false;
+	rest = span_from(u->path, own.path.n);
+	return rest.n >= 3 && rest.p[0] == '/' && rest.p[1] >= 'a' && rest.p[1] <= 'z' && rest.p[2] == '/';
+}
+
+static bool
+in_domains(const struct list *list, struct span host)
+{
+	for (size_t i = 0; i < list->n; i++)
+		if (url_in_domain(host, span_of(list->item[i])))
+			return true;
+	return false;
+}
+
+static bool
+fits_one(const struct list *patterns, struct span url)
+{
+	for (size_t i = 0; i < patterns->n; i++)
+		if (url_fits(url, span_of(patterns->item[i])))
+			return true;
+	return false;
+}
+
+static bool
+is_target(const struct tagger *w, struct span url)
+{
+	struct span rest = buf_span(&w->targets), target;
+
+	while (span_split(&rest, '\n', &target))
+		if (target.n > 0 && span_eq(target, url))
+			return true;
+	return false;
+}
+
+static bool
+has_control(struct span s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if ((unsigned char)s.p[i] < ' ' || s.p[i] == 0x7f)
+			return true;
+	return false;
+}
+
+static bool
+is_ascii(struct span s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if ((unsigned char)s.p[i] > 0x7f)
+			return false;
+	return true;
+}
+
+/* Why a web URL stays as it is, wherever it stands, or NULL. */
+static const char *
+leave_url(const struct tagger *w, struct span url, const struct url *u, bool utf8)
+{
+	const struct stream *stream = w->tagging->stream;
+
+	if (has_control(url))
+		return "control characters";
+	if (!is_ascii(url) && (!utf8 || !text_is_utf8(url)))
+		return "beyond ASCII, and not UTF-8";
+	if (url_has_merge_tag(url))
+		return "merge tag";
+	if (is_ours(w->tagging->conf, u))
+		return "ours already";
+	if (is_target(w, url))
+		return "target of List-Unsubscribe";
+	if (in_domains(&stream->untracked_domains, u->host))
+		return "untracked_domains";
+	if (fits_one(&stream->untracked_urls, url))
+		return "untracked_urls";
+	return NULL;
+}
+
+/* The destination: the URL, and the parameters that it does not have yet. */
+static struct span
+with_parameters(struct tagger *w, struct span url, const struct url *u)
+{
+	const struct list *domains = &w->tagging->stream->url_parameters_domains;
+	struct span rest = buf_span(&w->parameters), pair;
+	struct buf longer = BUF(w->url.max);
+
+	if (rest.n == 0 || (domains->n > 0 && !in_domains(domains, u->host)))
+		return url;
+	while (span_split(&rest, '\n', &pair)) {
+		if (pair.n == 0 || url_has_parameter(url, span_cut(pair, 0, span_find(pair, '='))))
+			continue;
+		url_add_parameter(&longer, url, pair);
+		buf_clear(&w->url);
+		buf_add(&w->url, buf_span(&longer));
+		buf_clear(&longer);
+		url = buf_span(&w->url);
+	}
+	buf_free(&longer);
+	return url;
+}
+
+static void
+note(struct tagger *w, struct span url, const char *why, uint16_t no)
+{
+	struct plan *p = w->plan;
+
+	if (!w->tagging->explain || p->note_text.n + url.n > NOTES_MAX)
+		return;
+	if (p->nseen == p->seen_cap) {
+		p->seen_cap = p->seen_cap ? 2 * p->seen_cap : 64;
+		p->seen = xreallocarray(p->seen, p->seen_cap, sizeof *p->seen);
+	}
+	p->seen[p->nseen++] = (struct link_note){ p->nparts, why, no, p->note_text.n, url.n };
+	buf_add(&p->note_text, url);
+}
+
+/*
+ * The tracked URL for this one, or empty when it stays.  Either way it is
+ * counted and noted; `why` is a reason of the caller's to leave it.
+ */
+static struct span
+track(struct tagger *w, struct span url, bool utf8, const char *why)
+{
+	struct span tracked = SPAN("");
+	uint16_t no = 0;
+	struct url u;
+
+	if (!url_is_web(url)) {
+		note(w, url, url.n == 0 ? "empty" : "not http or https", 0);
+		return tracked;
+	}
+	if (!url_split(url, &u))
+		why = "no host";
+	if (why == NULL)
+		why = leave_url(w, url, &u, utf8);
+	if (why == NULL && w->plan->edited_links == MESSAGE_LINKS_MAX)
+		why = "too many links";
+	if (why == NULL) {
+		tracked = links_url(&w->links, with_parameters(w, url, &u), &no);
+		if (tracked.n == 0)
+			why = "too long";
+	}
+	note(w, url, why, no);
+	if (why == NULL)
+		w->plan->edited_links++;
+	else
+		w->plan->skipped_links++;
+	return tracked;
+}
+
+/* ---- links in HTML ---- */
+
+/*
+ * The value of an href as browsers take it: references decoded once, spaces
+ * and controls at both ends dropped, tabs and line breaks dropped everywhere.
+ */
+static struct span
+href_url(struct buf *b, struct span raw)
+{
+	size_t n = 0, start = 0;
+
+	buf_clear(b);
+	charref_decode(b, raw, true);
+	if (b->over)
+		return SPAN("");
+	for (size_t i = 0; i < b->n; i++)
+		if (b->p[i] != '\t' && b->p[i] != '\r' && b->p[i] != '\n')
+			b->p[n++] = b->p[i];
+	b->n = n;
+	while (start < n && (unsigned char)b->p[start] <= ' ')
+		start++;
+	while (n > start && (unsigned char)b->p[n - 1] <= ' ')
+		n--;
+	return span_cut(buf_span(b), start, n);
+}
+
+static bool
+is_link(struct span name)
+{
+	return span_ieq(name, SPAN("a")) || span_ieq(name, SPAN("area"));
+}
+
+/* A button that only Outlook sees: `<v:roundrect href="...">` inside a conditional comment. */
+static bool
+is_shape_link(const struct html *h, const struct html_token *t)
+{
+	struct html_attr a;
+
+	if (!h->conditional || t->name.n < 3 ||
+	    (!span_istarts(t->name, SPAN("v:")) && !span_istarts(t->name, SPAN("w:"))))
+		return false;
+	for (size_t i = t->attrs; html_attr(h, &i, &a);)
+		if (span_ieq(a.name, SPAN("href")))
+			return true;
+	return false;
+}
+
+/* Each link also ends at the next of its kind, so that all of them together are read at most once more. */
+static bool
+ends_link(const struct html *h, const struct html_token *t, struct span name)
+{
+	if (t->kind == HTML_END)
+		return span_ieq(t->name, name);
+	return t->kind == HTML_START && (is_link(name) ? span_ieq(t->name, name) : is_shape_link(h, t));
+}
+
+/* Is the text from behind the start tag of this name to the end of the link a URL? */
+static bool
+shows_url(struct html after, struct span name)
+{
+	struct buf text = BUF(VISIBLE_MAX);
+	struct html_token t;
+	bool shows;
+
+	while (!text.over && html_next(&after, &t)) {
+		if (ends_link(&after, &t, name))
+			break;
+		if (t.kind == HTML_TEXT && !t.raw)
+			charref_decode(&text, span_cut(after.in, t.start, t.end), false);
+	}
+	shows = !text.over && url_is_shown(buf_span(&text));
+	buf_free(&text);
+	return shows;
+}
+
+struct scan {
+	struct tagger *w;
+	bool utf8;
+	struct html html;
+	struct edits *edits;
+	enum { HEAD_NOT_YET, HEAD_INSIDE } head;
+	/* Where a pixel may go: behind <body>, before the last end tags, and the last place that is not inside something. */
+	size_t body_start, body_end, html_end, end;
+	bool has_body_start, has_body_end, has_html_end;
+};
+
+/* Why this place of a link keeps its URL, or NULL. */
+static const char *
+leave_tag(const struct scan *s, const struct html_token *t, bool opt_out)
+{
+	bool has_text = is_link(t->name) ? span_ieq(t->name, SPAN("a")) : !t->self_closing; /* shapes are XML */
+
+	if (s->head == HEAD_INSIDE)
+		return "in the head";
+	if (opt_out)
+		return "opt-out attribute";
+	if (has_text && !s->w->tagging->stream->visible_url && shows_url(s->html, t->name))
+		return "its text is a URL";
+	return NULL;
+}
+
+/* Opt-out attributes of ours and of other senders. */
+static bool
+is_opt_out(const struct html_attr *a)
+{
+	static const struct {
+		struct span name, value;
+	} table[] = {
+		{ SPAN("data-no-track"), SPAN("") }, { SPAN("clicktracking"), SPAN("off") },
+		{ SPAN("disable-tracking"), SPAN("") }, { SPAN("data-msys-clicktrack"), SPAN("0") },
+		{ SPAN("mautic:disable-tracking"), SPAN("") }, { SPAN("data-skip-click"), SPAN("") },
+		{ SPAN("data-mg-notrack"), SPAN("") },
+	};
+
+	for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+		if (span_ieq(a->name, table[i].name))
+			return table[i].value.n == 0 || span_ieq(span_trim(a->value), table[i].value);
+	return false;
+}
+
+static bool
+is_html_space(char c)
+{
+	return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f';
+}
+
+/*
+ * Takes an attribute out, and the white space before it where what comes
+ * after keeps its neighbours apart.  Before a "=", which would then become
+ * the value of the attribute before, it stays.  A ">" right behind a "--"
+ * would end a comment around the tag, and one right behind a "/" the element:
+ * there the white space stays, or the attribute where there is none.
+ */
+static void
+strip(struct scan *s, const struct html_token *t, const struct html_attr *a)
+{
+	struct span in = s->html.in;
+	size_t start = a->start, after = a->end;
+
+	while (after < t->end && is_html_space(in.p[after]))
+		after++;
+	if (in.p[after] == '=')
+		return;
+	if (after > a->end || (in.p[after] == '>' && !s->html.conditional))
+		while (start > t->attrs && is_html_space(in.p[start - 1]))
+			start--;
+	if (in.p[start - 1] == '/') {
+		if (start == a->start)
+			return;
+		start = a->start;
+	}
+	edits_add(s->edits, start, a->end, SPAN(""));
+}
+
+static void
+rewrite(struct scan *s, const struct html_token *t, const struct html_attr *href, bool opt_out)
+{
+	struct tagger *w = s->w;
+	struct span url = href_url(&w->scratch, href->value), tracked;
+	size_t start = (size_t)(href->value.p - s->html.in.p);
+	bool quote;
+
+	tracked = track(w, url, s->utf8, url_is_web(url) ? leave_tag(s, t, opt_out) : NULL);
+	if (tracked.n == 0)
+		return;
+	/* Without quotes, the tag's ">" would end a comment around it. */
+	quote = s->html.conditional && href->quote == 0 && span_ends(tracked, SPAN("--"));
+	buf_clear(&w->scratch);
+	buf_adds(&w->scratch, quote ? "\"" : "");
+	text_add_html(&w->scratch, tracked);
+	buf_adds(&w->scratch, quote ? "\"" : "");
+	edits_add(s->edits, start, start + href->value.n, buf_span(&w->scratch));
+}
+
+/* Of several hrefs browsers take the first. */
+static void
+link_tag(struct scan *s, const struct html_token *t)
+{
+	struct html_attr a, href = { 0 };
+	bool opt_out = false;
+
+	for (size_t i = t->attrs; html_attr(&s->html, &i, &a);) {
+		if (href.name.n == 0 && span_ieq(a.name, SPAN("href")))
+			href = a;
+		if (s->head != HEAD_INSIDE && is_opt_out(&a)) {
+			opt_out = true;
+			strip(s, t, &a);
+		}
+	}
+	if (href.has_value)
+		rewrite(s, t, &href, opt_out);
+}
+
+/* A head ends at its end tag or at the first thing that no head has; only a link does not end it. */
+static bool
+ends_head(struct span name)
+{
+	static const struct span inside[] = {
+		SPAN("a"), SPAN("area"), SPAN("base"), SPAN("basefont"), SPAN("bgsound"), SPAN("link"), SPAN("meta"),
+		SPAN("noframes"), SPAN("noscript"), SPAN("script"), SPAN("style"), SPAN("template"), SPAN("title"),
+		SPAN("html"), SPAN("head"),
+	};
+
+	for (size_t i = 0; i < sizeof inside / sizeof *inside; i++)
+		if (span_ieq(name, inside[i]))
+			return false;
+	return true;
+}
+
+static void
+start_tag(struct scan *s, const struct html_token *t)
+{
+	if (span_ieq(t->name, SPAN("head")))
+		s->head = HEAD_INSIDE;
+	else if (s->head == HEAD_INSIDE && ends_head(t->name))
+		s->head = HEAD_NOT_YET;
+	if (!s->has_body_start && span_ieq(t->name, SPAN("body"))) {
+		s->body_start = t->end;
+		s->has_body_start = true;
+	}
+	if (s->w->tagging->links > MODE_OFF && (is_link(t->name) || is_shape_link(&s->html, t)))
+		link_tag(s, t);
+}
+
+static void
+end_tag(struct scan *s, const struct html_token *t)
+{
+	if (span_ieq(t->name, SPAN("head"))) {
+		s->head = HEAD_NOT_YET;
+	} else if (span_ieq(t->name, SPAN("body"))) {
+		s->body_end = t->start;
+		s->has_body_end = true;
+	} else if (span_ieq(t->name, SPAN("html"))) {
+		s->html_end = t->start;
+		s->has_html_end = true;
+	}
+}
+
+/* Links inside a conditional comment.  Nothing else in there, no </body> and no end of the head, counts outside. */
+static void
+scan_conditional(const struct scan *outer, const struct html_token *comment)
+{
+	struct scan s = *outer;
+	struct html_token t;
+
+	if (!html_conditional(&outer->html, comment, &s.html))
+		return;
+	while (html_next(&s.html, &t)) {
+		if (t.kind == HTML_START)
+			start_tag(&s, &t);
+		else if (t.kind == HTML_END)
+			end_tag(&s, &t);
+	}
+}
+
+static void
+scan_html(struct scan *s)
+{
+	struct html_token t;
+
+	while (html_next(&s->html, &t)) {
+		if (t.kind == HTML_START)
+			start_tag(s, &t);
+		else if (t.kind == HTML_END)
+			end_tag(s, &t);
+		else if (t.kind == HTML_COMMENT)
+			scan_conditional(s, &t);
+		if (t.kind != HTML_CUT && !t.open && !t.raw && s->html.raw == HTML_DATA)
+			s->end = t.end;
+	}
+	while (s->end > 0 && is_html_space(s->html.in.p[s->end - 1]))
+		s->end--;
+	if (span_ends(span_cut(s->html.in, 0, s->end), SPAN("</"))) /* it would make a comment of the pixel */
+		s->end -= 2;
+}
+
+/* ---- the pixel ---- */
+
+static bool
+add_pixel(struct scan *s)
+{
+	struct tagger *w = s->w;
+	const struct tagging *t = w->tagging;
+	struct claim claim = links_claim(t, TOKEN_OPEN, links_mode(t, t->opens));
+	size_t at = s->has_body_end ? s->body_end : s->has_html_end ? s->html_end : s->end;
+
+	buf_clear(&w->url);
+	if (!links_add_url(t, &w->url, &claim, ".gif"))
+		return false;
+	buf_clear(&w->scratch);
+	buf_adds(&w->scratch, "<img src=\"");
+	text_add_html(&w->scratch, buf_span(&w->url));
+	buf_adds(&w->scratch, "\" width=\"1\" height=\"1\" alt=\"\" style=\"border:0\" />");
+	if (t->stream->top_pixel && s->has_body_start && s->body_start <= at)
+		edits_add(s->edits, s->body_start, s->body_start, buf_span(&w->scratch));
+	edits_add(s->edits, at, at, buf_span(&w->scratch));
+	return true;
+}
+
+static size_t
+size_after(struct span text, const struct edits *edits)
+{
+	size_t n = text.n + edits->text.n;
+
+	for (size_t i = 0; i < edits->n; i++)
+		n -= edits->edit[i].end - edits->edit[i].start;
+	return n;
+}
+
+const char *
+tag_html(struct tagger *w, struct span text, bool utf8, struct edits *edits)
+{
+	struct scan s = { .w = w, .utf8 = utf8, .edits = edits };
+
+	html_init(&s.html, text);
+	scan_html(&s);
+	if (w->tagging->opens > MODE_OFF && !w->plan->pixel)
+		w->plan->pixel = add_pixel(&s);
+	if (text.n <= CLIP_BYTES && size_after(text, edits) > CLIP_BYTES)
+		w->plan->warnings |= WARN_CLIP;
+	return NULL;
+}
+
+/* ---- text/plain ---- */
+
+const char *
+tag_plain(struct tagger *w, struct span text, bool utf8, struct edits *edits)
+{
+	struct plain_url u;
+
+	for (size_t at = 0; plain_next(text, utf8, &at, &u);) {
+		struct span url = span_cut(text, u.start, u.end);
+		struct span tracked = track(w, url, utf8, u.placeholder ? "merge tag" : NULL);
+
+		if (tracked.n > 0)
+			edits_add(edits, u.start, u.end, tracked);
+	}
+	return NULL;
+}
