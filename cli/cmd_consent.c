@@ -376,14 +376,17 @@ cmd_consent(struct cli *c)
 	if (!cli_options(c, options, sizeof options / sizeof options[0], &status))
 		return status;
 	if (c->nwords == 0)
-		return cli_usage(c, "consent: one of grant, deny, reset, show");
+		return cli_usage(c, "consent: one of grant, deny, reset, show, import");
 	if (strcmp(c->word[0], "show") == 0) {
 		if (c->nwords != 2 || opens || links || at || note)
 			return cli_usage(c, "consent show: one address, and nothing else");
 		return show(c);
 	}
-	if (strcmp(c->word[0], "import") == 0)
-		return cli_usage(c, "consent: `rekindle import' reads them from a file, type \"consented\"");
+	if (strcmp(c->word[0], "import") == 0) {
+		if (c->nwords > 2 || opens || links || at || note)
+			return cli_usage(c, "consent import: one file, and nothing else");
+		return import_file(c, c->nwords == 2 ? c->word[1] : NULL, true);
+	}
 	if (at) {
 		if (!text_time(span_of(at), &when))
 			return cli_usage(c, "\"%s\" is not a date; write 2026-01-31 or 2026-01-31T12:00:00Z", at);
@@ -401,5 +404,5 @@ cmd_consent(struct cli *c)
 			buf_free(&s.source);
 			return status;
 		}
-	return cli_usage(c, "consent: what is \"%s\"; one of grant, deny, reset, show", c->word[0]);
+	return cli_usage(c, "consent: what is \"%s\"; one of grant, deny, reset, show, import", c->word[0]);
 }

@@ -37,6 +37,7 @@ static const char *const known_fields[] = {
 struct import {
 	struct cli *c;
 	const char *name; /* of the file, for messages */
+	bool consents;    /* lines are consents and nothing else; they need no type */
 	struct lines in;
 	struct batch *batch;
 	uint64_t imported, bad, left_out;
@@ -402,10 +403,14 @@ read_touch(struct import *im, const json_t *o, struct record *r)
 		return wrong(im, "not an object; write {\"type\": ..., \"address\": ..., \"at\": ...}");
 	if (!get_text(im, o, "type", &type) || !get_text(im, o, "mode", &text))
 		return false;
+	if (type.n == 0 && im->consents)
+		type = SPAN("consented");
 	if (type.n == 0)
 		return wrong(im, "type is missing; one of " TOUCH_WORDS);
 	if (!touch_word(type, &kind))
 		return wrong(im, "there is no type \"%.*s\"; one of " TOUCH_WORDS, SPAN_ARG(span_cut(type, 0, 50)));
+	if (im->consents && kind != TOUCH_CONSENT)
+		return wrong(im, "type is \"%.*s\"; this is for \"consented\" alone, `rekindle import' takes all", SPAN_ARG(type));
 	if (text.n > 0 && (!mode_parse(text, &mode) || mode == MODE_OFF))
 		return wrong(im, "mode must be anonymous, dayonly, identified or full");
 	*r = (struct record){ .touch = {
@@ -683,19 +688,15 @@ say(const struct import *im)
 }
 
 int
-cmd_import(struct cli *c)
+import_file(struct cli *c, const char *file, bool consents)
 {
-	struct import im = { .c = c, .name = "-", .in.file = stdin, .why = BUF(WHY_MAX), .source = BUF(WHY_MAX) };
+	struct import im = { .c = c, .name = "-", .consents = consents, .in.file = stdin, .why = BUF(WHY_MAX), .source = BUF(WHY_MAX) };
 	struct stat st;
 	int status;
 
-	if (!cli_options(c, NULL, 0, &status))
-		return status;
-	if (c->nwords > 1)
-		return cli_usage(c, "import: one file");
 	/* Opened before root is given up: the file is the caller's. */
-	if (c->nwords == 1 && strcmp(c->word[0], "-") != 0) {
-		im.name = c->word[0];
+	if (file && strcmp(file, "-") != 0) {
+		im.name = file;
 		if (!(im.in.file = fopen(im.name, "re"))) {
 			cli_error("cannot read %s: %s", im.name, strerror(errno));
 			return EXIT_CANNOT;
@@ -725,4 +726,16 @@ out:
 	buf_free(&im.why);
 	buf_free(&im.source);
 	return status;
+}
+
+int
+cmd_import(struct cli *c)
+{
+	int status;
+
+	if (!cli_options(c, NULL, 0, &status))
+		return status;
+	if (c->nwords > 1)
+		return cli_usage(c, "import: one file");
+	return import_file(c, c->nwords ? c->word[0] : NULL, false);
 }

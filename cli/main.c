@@ -45,19 +45,19 @@ static const struct command commands[] = {
 	  "  --reason REASON held (default), unsubscribed (default with --stream), complained or bounced\n"
 	  "  --stream NAME   only this stream; else everything\n" },
 	{ "consent", cmd_consent,
-	  "grant|deny|reset ADDRESS... [--opens] [--links] [--at DATE] [--note TEXT] | show ADDRESS [--json]",
+	  "grant|deny|reset ADDRESS... [--opens] [--links] [--at DATE] [--note TEXT] | show ADDRESS [--json] | import [FILE]",
 	  "what recipients agreed to, since when, and how they said so",
 	  "  grant           opens and clicks may be kept, as far as privacy_profile allows\n"
 	  "  deny            nothing may be kept any more, of mail already sent either\n"
 	  "  reset           as if nobody had asked\n"
 	  "  show            what stands, and everything that was said before\n"
+	  "  import          many at once: JSON lines {\"address\", \"axis\", \"value\", \"at\", \"source\"}, as of `rekindle import'\n"
 	  "  ADDRESS         or - to read them from standard input, one per line\n"
 	  "  --opens         only opens\n"
 	  "  --links         only links; with neither or both of them, both\n"
 	  "  --at DATE       when it was said, as 2026-01-31 or 2026-01-31T12:00:00Z; else now\n"
 	  "  --note TEXT     how it was said; kept as evidence\n"
-	  "\n"
-	  "Many at once: `rekindle import' reads them, type \"consented\".\n" },
+	},
 	{ "tag", cmd_tag,
 	  "[FILE] [--from ADDRESS] [--to ADDRESS]... [--login NAME] [--client IP] [--daemon NAME] [--stream NAME] "
 	  "[--campaign NAME] [--diff | --explain] [--json]",

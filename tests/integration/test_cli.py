@@ -201,7 +201,6 @@ class Manners(Case):
             (("consent", "show"), "one address"),
             (("consent", "show", "a@b.example", "--opens"), "nothing else"),
             (("consent", "show", "nonsense"), "not an address"),
-            (("consent", "import", "x"), "rekindle import"),
             (("token",), "one token"),
             (("key",), "one of new, rotate, list"),
             (("key", "destroy"), "one of new, rotate, list"),
@@ -209,7 +208,10 @@ class Manners(Case):
             (("export", "x"), "writes to standard output"),
             (("export", "--since", "soon"), "not a date"),
             (("export", "--type", "smiled"), "one of sent"),
-            (("tag", "--diff", "--json"), "not both"),
+            (("tag", "--diff", "--json"), "--diff alone"),
+            (("tag", "--diff", "--explain"), "--diff alone"),
+            (("consent", "import", "a", "b"), "one file"),
+            (("consent", "import", "--opens"), "one file"),
             (("tag", "--diff=yes"), "takes no value"),
             (("tag", "--stream", "newz"), 'did you mean "news"'),
             (("conf", "--check", "--sample"), "not both"),
@@ -851,6 +853,22 @@ class Tag(Case):
         self.assertEqual(o["bytes_before"], len(MESSAGE))
         self.assertIn("List-Unsubscribe", [h["name"] for h in o["headers"]])
 
+    def test_explained(self):
+        out = self.run_ok("tag", "--to", "ann@example.org", "--explain", stdin=MESSAGE)
+        self.assertRegex(out, r"(?m)^part \d: text/html, .* tagged, with the pixel$")
+        self.assertRegex(out, r"(?m)^  link 1 +" + re.escape(LINK) + "$")
+        self.assertRegex(out, r"(?m)^header: add List-Unsubscribe: <https?://")
+        o = self.json("tag", "--to", "ann@example.org", "--explain", stdin=MESSAGE)
+        html = [p for p in o["parts"] if p["type"] == "text/html"]
+        self.assertEqual([(p["pixel"], p["links"]) for p in html], [(True, [{"url": LINK, "link": 1}])])
+        self.assertNotIn("parts", self.json("tag", "--to", "ann@example.org", stdin=MESSAGE))
+
+    def test_a_malformed_track_header_is_told(self):
+        message = b"X-Rekindle-Track: perhaps\r\n" + MESSAGE
+        out = self.run_ok("tag", "--to", "ann@example.org", "--explain", stdin=message)
+        self.assertIn("warning: the track header is malformed", out)
+        self.assertIn("left alone, tracking is off", out)
+
     def test_verdict_and_consent_come_from_the_store(self):
         self.sends("cold@example.org", range(200, 0, -7))
         self.touches({"type": "consent", "address": "cold@example.org", "axis": "opens", "value": "denied"})
@@ -1084,6 +1102,15 @@ class Privacy(Case):
                      {"type": "consent", "axis": "links", "value": "denied", **who}, {"type": "click", **who})
         o = self.json("why", "ann@example.org")
         self.assertEqual((o["opens"], o["clicks"], o["last_open"]), (1, 0, ago(4)))
+
+    def test_consents_alone_need_no_type(self):
+        said = {"address": "ann@example.org", "axis": "opens", "value": "granted", "at": ago(4), "source": "form 3"}
+        lines = json.dumps(said) + "\n" + json.dumps({**said, "axis": "links", "type": "consented"}) + "\n"
+        self.check(FOUND, "consent", "import", stdin=lines.encode())
+        self.assertEqual(self.json("why", "ann@example.org")["consent"], {"opens": "granted", "links": "granted"})
+        self.assertIn("import: form 3", self.run_ok("consent", "show", "ann@example.org"))
+        self.wrong(CANNOT, "-:1: type is \"click\"", "consent", "import", stdin=b'{"type": "click", "address": "a@example.org"}\n')
+        self.wrong(CANNOT, "-:1: type is missing", "import", stdin=json.dumps(said).encode())
 
     def test_consent_counts_from_one_batch_to_the_next(self):
         people = [f"p{i}@example.org" for i in range(1200)]
