@@ -185,19 +185,9 @@ add_literal(struct buf *out, struct span s)
 	return true;
 }
 
-/*
- * An ASCII domain is in its normal form once it is in lower case, A-labels
- * too; IDNA has no say in it, for it would refuse names that have mail, such
- * as those with an underscore or with hyphens in third and fourth place.
- */
-static bool
-add_domain(struct buf *out, struct span s)
+bool
+addr_host(struct buf *out, struct span s)
 {
-	if (span_starts(s, SPAN("[")))
-		return add_literal(out, s);
-	if (is_ascii(s))
-		return add_ascii_domain(out, s.n > 1 && span_ends(s, SPAN(".")) ? span_cut(s, 0, s.n - 1) : s);
-
 	struct buf text = BUF(ADDR_MAX);
 	uint8_t *found = NULL;
 	bool ok = false;
@@ -212,6 +202,22 @@ add_domain(struct buf *out, struct span s)
 	idn2_free(found);
 	buf_free(&text);
 	return ok;
+}
+
+/*
+ * An ASCII domain is in its normal form once it is in lower case, A-labels
+ * too; IDNA has no say in it, for it would refuse names that have mail, such
+ * as those with an underscore or with hyphens in third and fourth place.
+ */
+static bool
+add_domain(struct buf *out, struct span s)
+{
+	if (span_starts(s, SPAN("[")))
+		return add_literal(out, s);
+	if (is_ascii(s))
+		return add_ascii_domain(out, s.n > 1 && span_ends(s, SPAN(".")) ? span_cut(s, 0, s.n - 1) : s);
+
+	return addr_host(out, s);
 }
 
 /* Index of the @ before the domain, or n.  The local part may have others, the domain has none. */

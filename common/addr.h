@@ -21,6 +21,12 @@
  */
 bool addr_normalise(struct buf *, struct span address);
 
+/*
+ * Appends a host name as A-labels in lower case (the same rules), as DNS wants
+ * it.  False, and nothing appended, when it has none or is not UTF-8.
+ */
+bool addr_host(struct buf *, struct span host);
+
 /* The domain of a normalised address. */
 struct span addr_domain(struct span normal);
 

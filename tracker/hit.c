@@ -214,32 +214,69 @@ take_open(struct hit *h, const struct scene *s, struct span token)
 	see(h, s->setup, s->store, &claim, s->request, s->peer, s->now);
 }
 
+/* Behind user and password, before the port; empty when it is none that could be translated. */
+static struct span
+host_of(struct span url)
+{
+	struct span host = span_from(url, span_find(url, ':') + 3);
+	size_t n = 0;
+
+	while (n < host.n && strchr("/\\?#", host.p[n] ? host.p[n] : '/') == NULL)
+		n++;
+	host = span_cut(host, 0, n);
+	while ((n = span_find(host, '@')) < host.n)
+		host = span_from(host, n + 1);
+	return span_cut(host, 0, span_find(host, ':'));
+}
+
+static void
+add_escaped(struct buf *out, struct span s)
+{
+	static const char digit[] = "0123456789ABCDEF";
+
+	for (size_t i = 0; i < s.n; i++) {
+		unsigned char c = (unsigned char)s.p[i];
+
+		if (c > ' ' && c < 0x7f)
+			buf_addc(out, (char)c);
+		else if (c != '\t' && c != '\r' && c != '\n')
+			buf_add(out, span_make((const char[]){ '%', digit[c >> 4], digit[c & 15] }, 3));
+	}
+}
+
+static bool
+is_beyond_ascii(struct span s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if ((unsigned char)s.p[i] > 0x7f)
+			return true;
+	return false;
+}
+
 /*
  * The destination to the byte, except for what a header cannot hold: tabs and
  * line breaks go, as browsers drop them from a URL, spaces, other controls
  * and bytes beyond ASCII become %XX.  Curly brackets and the like stay:
  * browsers treat them in a Location as in the href that they come from, and
- * %5C is not what a backslash before an @ means.
+ * %5C is not what a backslash before an @ means.  An international host
+ * becomes what DNS is asked for, since not everybody would translate %XX
+ * there (RFC 3986 section 3.2.2).
  */
 static struct span
 location(struct hit *h, struct span url)
 {
-	static const char digit[] = "0123456789ABCDEF";
-	size_t i = 0;
+	struct span host = host_of(url);
+	size_t start = (size_t)(host.p - url.p), i = 0;
 
 	while (i < url.n && url.p[i] > ' ' && url.p[i] < 0x7f)
 		i++;
 	if (i == url.n)
 		return url;
 	buf_clear(&h->spare);
-	for (i = 0; i < url.n; i++) {
-		unsigned char c = (unsigned char)url.p[i];
-
-		if (c > ' ' && c < 0x7f)
-			buf_addc(&h->spare, (char)c);
-		else if (c != '\t' && c != '\r' && c != '\n')
-			buf_add(&h->spare, span_make((const char[]){ '%', digit[c >> 4], digit[c & 15] }, 3));
-	}
+	add_escaped(&h->spare, span_cut(url, 0, start));
+	if (!is_beyond_ascii(host) || !addr_host(&h->spare, host))
+		add_escaped(&h->spare, host);
+	add_escaped(&h->spare, span_from(url, start + host.n));
 	return buf_span(&h->spare);
 }
 
