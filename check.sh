@@ -7,14 +7,15 @@
 #
 # One line per stage; what a failed stage said is printed, and all of it is in
 # build-check/.  Ends with "N passed, N failed".  Installs missing Debian
-# packages (tests/packages.sh).  FUZZ_SECONDS: for each fuzzer.
+# packages (tests/packages.sh).  FUZZ_SECONDS: for each fuzzer; otherwise those
+# of what strangers write mail with get a minute, the others less.
 # KILL_TOUCHES: how many the kill tests send.
 set -eu
 cd "$(dirname "$0")"
 top=$PWD
 . tests/packages.sh
 
-fuzz_seconds=${FUZZ_SECONDS:-20}
+fuzz_seconds=${FUZZ_SECONDS:-}
 touches=${KILL_TOUCHES:-100000}
 stages="gcc clang asan tsan fuzz integration dist lint"
 case ${1-} in
@@ -95,8 +96,16 @@ stage_fuzz() {
 		dict=$2/tests/fuzz/$name.dict
 		[ -e "$dict" ] && set -- "$@" -dict="$dict"
 		program=$1 seconds=$3
+		case $seconds:$name in
+		:fuzz_mime | :fuzz_html | :fuzz_codec | :fuzz_message) seconds=60 ;;
+		:*) seconds=15 ;;
+		esac
+		case $name in
+		fuzz_mime | fuzz_message) seeds=$2/tests/data/messages ;;
+		*) seeds= ;;
+		esac
 		shift 3
-		if "$program" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -artifact_prefix="$corpus-" "$@" "$corpus" \
+		if "$program" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -artifact_prefix="$corpus-" "$@" "$corpus" $seeds \
 			>"$corpus.log" 2>&1; then
 			echo "ok      $name: $(tail -n 1 "$corpus.log")"
 		else
