@@ -352,27 +352,35 @@ text_add_csv(struct buf *b, struct span s)
 void
 text_add_html(struct buf *b, struct span s)
 {
+	size_t done = 0;
+
 	for (size_t i = 0; i < s.n; i++) {
+		const char *reference;
+
 		switch (s.p[i]) {
 		case '&':
-			buf_adds(b, "&amp;");
+			reference = "&amp;";
 			break;
 		case '<':
-			buf_adds(b, "&lt;");
+			reference = "&lt;";
 			break;
 		case '>':
-			buf_adds(b, "&gt;");
+			reference = "&gt;";
 			break;
 		case '"':
-			buf_adds(b, "&quot;");
+			reference = "&quot;";
 			break;
 		case '\'':
-			buf_adds(b, "&#39;");
+			reference = "&#39;";
 			break;
 		default:
-			buf_addc(b, s.p[i]);
+			continue;
 		}
+		buf_add(b, span_cut(s, done, i));
+		buf_adds(b, reference);
+		done = i + 1;
 	}
+	buf_add(b, span_from(s, done));
 }
 
 #define DISTANCE_MAX 64 /* longer words are not typing errors of ours */

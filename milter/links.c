@@ -44,18 +44,16 @@ links_claim(const struct tagging *t, enum token_kind kind, enum mode mode)
 bool
 links_add_url(const struct tagging *t, struct buf *out, const struct claim *claim, const char *end)
 {
-	struct buf url = BUF(TRACKED_URL_MAX);
+	size_t start = out->n;
 	bool made;
 
-	buf_adds(&url, t->conf->tracking_url);
-	buf_addf(&url, "/%c/", claim->kind);
-	made = token_seal(t->sealer, claim, &url);
-	buf_adds(&url, end);
-	made = made && !url.over;
-	if (made)
-		buf_add(out, buf_span(&url));
-	buf_free(&url);
-	return made && !out->over;
+	buf_adds(out, t->conf->tracking_url);
+	buf_add(out, span_make((const char[]){ '/', (char)claim->kind, '/' }, 3));
+	made = token_seal(t->sealer, claim, out);
+	buf_adds(out, end);
+	if (!made || out->over || out->n - start > TRACKED_URL_MAX)
+		out->n = start;
+	return out->n > start;
 }
 
 static uint64_t
