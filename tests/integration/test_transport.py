@@ -7,7 +7,6 @@ import itertools
 import os
 import random
 import re
-import resource
 import signal
 import socket
 import struct
@@ -933,6 +932,141 @@ class Postfix(unittest.TestCase):
 			self.assertEqual("Hello", got.header("Subject"))
 			if name == "glued":
 				self.assertIn(b"this is no field", got.body)
+
+
+class NoMount(Exception):
+	"""Not even root may mount here, as in many containers."""
+
+
+class Disk:
+	"""One that can be made full: a small file system, in a name space of this process that ends with it."""
+
+	def __init__(self, r):
+		self.dir = r.data_dir
+		self.ballast = os.path.join(self.dir, "ballast")
+		owner = os.stat(self.dir)
+		libc = ctypes.CDLL(None, use_errno=True)
+		new_name_space = 0x20000
+		if libc.unshare(new_name_space) != 0:
+			raise NoMount(os.strerror(ctypes.get_errno()))
+		for words in (["--make-rprivate", "/"], ["-t", "tmpfs", "-o", "size=8m,mode=755,uid=%d,gid=%d" % (owner.st_uid, owner.st_gid),
+				"rekindle-test", self.dir]):
+			done = subprocess.run(["mount", *words], capture_output=True, text=True)
+			if done.returncode != 0:
+				raise NoMount(done.stderr)
+
+	def fill(self, _):
+		with open(self.ballast, "wb", buffering=0) as f:
+			try:
+				while True:
+					f.write(b"x" * 4096)
+			except OSError:
+				pass
+
+	def empty(self, _):
+		os.unlink(self.ballast)
+
+	def close(self):
+		subprocess.run(["umount", "-l", self.dir], check=True)
+
+
+class Limit:
+	"""Where no file system can be mounted: no file may grow, as under ulimit -f."""
+
+	def __init__(self, r):
+		# The limit's signal would end the process; a full disk sends none.
+		real = r.program("rekindle-milter")
+		os.rename(real, real + ".real")
+		with open(real, "w") as f:
+			f.write("#!/bin/sh\ntrap '' XFSZ\nexec %s.real \"$@\"\n" % real)
+		os.chmod(real, 0o755)
+		self.facts = os.path.join(r.data_dir, "facts.mdb")
+
+	def limit(self, pid, octets):
+		"""As the daemon's own user: that may lower its limit, and raise it again, where root in a container may not."""
+		subprocess.run(["prlimit", "--pid", str(pid), "--fsize=%s:unlimited" % octets], check=True, user=rig.OWNER,
+			group=rig.OWNER, extra_groups=[])
+
+	def fill(self, pid):
+		self.limit(pid, os.stat(self.facts).st_size)
+
+	def empty(self, pid):
+		self.limit(pid, "unlimited")
+
+	def close(self):
+		pass
+
+
+class Full(unittest.TestCase):
+	"""No space is left for what is recorded: mail goes on and is tagged, and when there is space again all is as before."""
+
+	def mail_flows(self, kind):
+		with rig.Rig(settings={"enforce": "observe", "log_level": "info"}) as r:
+			disk = kind(r)
+			try:
+				r.start_milter()
+				r.start_postfix()
+				self.flow(r, disk)
+			finally:
+				disk.close()
+
+	def flow(self, r, disk):
+		def send(name, n=1):
+			rcpts = ["%s-%d@readers.example" % (name, i) for i in range(n)]
+			reply = session.send(mail(name), "news@example.org", rcpts)
+			self.assertEqual(250, reply.code, reply)
+			got = rig.wait_until(lambda: r.sink.of(rcpts[-1]), 30, name)[-1]
+			self.assertEqual(2, len(rig.tracked(got.text())))
+			rig.pixel(got.text())
+
+		def sent(name):
+			told = r.cli("campaign", "show", name, "--json")
+			return told.json["sent"] if told.code == 0 else 0
+
+		def troubles():
+			return [l for l in r.milter.log_now().splitlines() if re.search(r"store: |touches are", l)]
+
+		with r.smtp() as session:
+			send("before")
+			rig.wait_until(lambda: sent("before") == 1, 15, "the first message to be counted")
+			self.assertEqual([], troubles())
+			disk.fill(r.milter.pid)
+			# There may be room in the file still.
+			for i in range(100):
+				send("filling%d" % i, 100)
+				if "mail goes on" in r.milter.log_now():
+					break
+			self.assertRegex(r.milter.log_now(), r"warning: \w+: touches are lost; mail goes on")
+			begin = time.monotonic()
+			for i in range(100):
+				send("full%d" % i)
+			self.assertTrue(r.milter.running)
+			# However many messages: a line in ten seconds of each, with the number of those that were held back.
+			lines = [l for l in r.milter.log_now().splitlines() if " warning: " in l]
+			kinds = collections.Counter(re.sub(r"^.* warning: (\w+: )?|\(.*|\d+", "", l) for l in lines)
+			for line, n in kinds.items():
+				self.assertLessEqual(n, 2 + (time.monotonic() - begin) / 10, (line, lines))
+			self.assertFalse([l for l in r.milter.log_now().splitlines() if " tagged " in l and "@" in l])
+
+			disk.empty(r.milter.pid)
+			# It finds out by itself; no mail has to be lost to show it.
+			found = r.milter.wait_log(r"touches are recorded again, (\d+) were lost", 30)
+			self.assertGreaterEqual(int(found[1]), 100)
+			send("after")
+			rig.wait_until(lambda: sent("after") == 1, 15, "what was sent afterwards to be counted")
+			self.assertEqual(1, sent("before"))
+			self.assertFalse([l for l in troubles() if "after" in l])
+		r.milter.stop()
+		self.assertGreaterEqual(int(re.search(r"unrecorded=(\d+)", r.milter.log)[1]), 100)
+
+	def test_mail_is_tagged_when_the_disk_is_full(self):
+		try:
+			self.mail_flows(Disk)
+		except NoMount as e:
+			self.skipTest("no file system can be mounted here (%s); a limit does the same to the next test" % e)
+
+	def test_mail_is_tagged_when_no_file_can_grow(self):
+		self.mail_flows(Limit)
 
 
 if __name__ == "__main__":
