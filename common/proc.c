@@ -63,6 +63,8 @@ proc_block(const sigset_t *set)
 	sigaddset(&all, SIGPIPE);
 	if ((rc = pthread_sigmask(SIG_BLOCK, &all, NULL)) != 0)
 		fatal("cannot block signals: %s", strerror(rc));
+	/* A file that has reached its size limit is a full disk, and no reason to die. */
+	signal(SIGXFSZ, SIG_IGN);
 }
 
 /* An @ stands for the NUL byte that abstract names begin with. */

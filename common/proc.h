@@ -10,7 +10,7 @@
 /* -c FILE, -V or --version, -h or --help; anything else is usage, exit status 2.  Returns the configuration file. */
 const char *proc_arguments(int argc, char **argv, const char *program);
 
-/* Blocks these and SIGPIPE in this thread and all that it starts.  Call before any thread. */
+/* Blocks these and SIGPIPE in this thread and all that it starts, and ignores SIGXFSZ.  Call before any thread. */
 void proc_block(const sigset_t *);
 
 /* Tells systemd (sd_notify(3)'s protocol), when it listens: "READY=1", "STOPPING=1", "RELOADING=1". */

@@ -2,6 +2,9 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <libmilter/mfapi.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,12 +16,14 @@
 
 #include "common/fold.h"
 #include "common/log.h"
+#include "common/mem.h"
 #include "common/proc.h"
 #include "milter/filter.h"
 
 #define PROGRAM "rekindle-milter"
 #define SESSION_TIMEOUT 3600 /* seconds that an MTA may be silent in a connection; Postfix gives up long before */
 #define DRAIN_MS 5000
+#define BACKLOG 128
 
 struct reloader {
 	struct setup_slot *slot;
@@ -115,18 +120,88 @@ give_away(const char *path)
 	buf_free(&dir);
 }
 
+static int
+listen_at(const struct addrinfo *a)
+{
+	const int on = 1;
+	int fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -1;
+	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
+	    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) == 0 &&
+	    bind(fd, a->ai_addr, a->ai_addrlen) == 0 && listen(fd, BACKLOG) == 0)
+		return fd;
+	close(fd);
+	return -1;
+}
+
+/*
+ * libmilter sends each edit by itself, and over TCP all but the first would
+ * wait for the other end's delayed acknowledgement: 90 ms for each message.
+ * Connections inherit TCP_NODELAY from the socket that they come in by, so we
+ * make that one ourselves.  `name` is family:port@host or family:port; -1:
+ * no such name, or it cannot be had, which libmilter will tell.
+ */
+static int
+tcp_listener(const char *name)
+{
+	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE }, *list;
+	struct span s = span_of(name), port, host;
+	char *port_text, *host_text;
+	int fd = -1;
+
+	if (!span_starts(s, SPAN("inet")))
+		return -1;
+	hints.ai_family = span_starts(s, SPAN("inet6:")) ? AF_INET6 : AF_INET;
+	s = span_from(s, span_find(s, ':') + 1);
+	port = span_cut(s, 0, span_find(s, '@'));
+	host = span_from(s, port.n + 1);
+	if (span_starts(host, SPAN("[")))
+		host = span_cut(host, 1, host.n - 1);
+	port_text = xstrndup(port.p, port.n);
+	host_text = xstrndup(host.n ? host.p : "", host.n);
+	if (getaddrinfo(host.n ? host_text : NULL, port_text, &hints, &list) == 0) {
+		fd = listen_at(list);
+		freeaddrinfo(list);
+	}
+	free(port_text);
+	free(host_text);
+	return fd;
+}
+
+static bool
+open_socket(const char *name)
+{
+	/* libmilter removes a socket that an earlier process left. */
+	return smfi_setconn((char *)(uintptr_t)name) == MI_SUCCESS && smfi_opensocket(true) == MI_SUCCESS;
+}
+
 static void
 listen_on(const struct conf *c)
 {
 	struct buf name = BUF(4096);
 	const char *path;
+	int fd;
 
 	socket_name(c, &name);
 	path = socket_path(buf_cstr(&name));
 	if (path != NULL)
 		refuse_to_replace(path);
-	/* libmilter removes a socket that an earlier process left. */
-	if (smfi_setconn((char *)(uintptr_t)buf_cstr(&name)) != MI_SUCCESS || smfi_opensocket(true) != MI_SUCCESS)
+	if ((fd = tcp_listener(buf_cstr(&name))) >= 0) {
+		struct buf number = BUF(32);
+		bool good;
+
+		buf_addf(&number, "fd:%d", fd);
+		good = open_socket(buf_cstr(&number));
+		buf_free(&number);
+		if (good) {
+			buf_free(&name);
+			return;
+		}
+		close(fd); /* a libmilter that knows no fd: takes the name */
+	}
+	if (!open_socket(buf_cstr(&name)))
 		fatal("cannot listen on %s: %s", buf_cstr(&name), strerror(errno));
 	if (path != NULL && geteuid() == 0)
 		give_away(path);
