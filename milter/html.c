@@ -1,117 +1,167 @@
 #include "milter/html.h"
 
-enum tag_end { TAG_MORE, TAG_END, TAG_SELF_CLOSED, TAG_CUT };
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
-static bool
+/* ---- bytes ---- */
+
+/* What a byte is, and what it ends.  One look for each byte of a name. */
+enum {
+	SPACE = 1,
+	ALPHA = 2,
+	DIGIT = 4,
+	ENDS_NAME = 8,   /* of a tag */
+	ENDS_ATTR = 16,  /* the name of an attribute */
+	ENDS_VALUE = 32, /* without quotes */
+};
+
+#define SPACE_CLASS (SPACE | ENDS_NAME | ENDS_ATTR | ENDS_VALUE)
+
+static const unsigned char classes[256] = {
+	['\t'] = SPACE_CLASS, ['\n'] = SPACE_CLASS, ['\f'] = SPACE_CLASS, ['\r'] = SPACE_CLASS, [' '] = SPACE_CLASS,
+	['>'] = ENDS_NAME | ENDS_ATTR | ENDS_VALUE, ['/'] = ENDS_NAME | ENDS_ATTR, ['='] = ENDS_ATTR,
+	['A' ... 'Z'] = ALPHA, ['a' ... 'z'] = ALPHA, ['0' ... '9'] = DIGIT,
+};
+
+static inline bool
+is(char c, unsigned class)
+{
+	return (classes[(unsigned char)c] & class) != 0;
+}
+
+static inline bool
 is_space(char c)
 {
-	return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f';
+	return is(c, SPACE);
 }
 
-static bool
-is_alpha(char c)
-{
-	c = ascii_lower(c);
-	return c >= 'a' && c <= 'z';
-}
-
-static bool
-is_alnum(char c)
-{
-	return is_alpha(c) || (c >= '0' && c <= '9');
-}
-
-static char
+static inline char
 at(struct span in, size_t i)
 {
 	return i < in.n ? in.p[i] : '\0';
 }
 
-static size_t
+static inline size_t
 find(struct span in, size_t from, char c)
 {
-	return from + span_find(span_from(in, from), c);
+	const char *hit = from < in.n ? memchr(in.p + from, c, in.n - from) : NULL;
+
+	return hit != NULL ? (size_t)(hit - in.p) : in.n;
+}
+
+/* The first a or b from i on, or in.n.  For what is near: sixteen bytes hold most names and values, memchr wants more. */
+static inline size_t
+find_either(struct span in, size_t i, char a, char b)
+{
+#ifdef __SSE2__
+	for (; i + 16 <= in.n; i += 16) {
+		__m128i v = _mm_loadu_si128((const void *)(in.p + i));
+		__m128i hits = _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8(a)), _mm_cmpeq_epi8(v, _mm_set1_epi8(b)));
+		unsigned mask = (unsigned)_mm_movemask_epi8(hits);
+
+		if (mask != 0)
+			return i + (unsigned)__builtin_ctz(mask);
+	}
+#else
+	if (a == b)
+		return find(in, i, a);
+#endif
+	while (i < in.n && in.p[i] != a && in.p[i] != b)
+		i++;
+	return i;
+}
+
+/* The first byte of the class from i on, or in.n. */
+static inline size_t
+skip_to(struct span in, size_t i, unsigned class)
+{
+	while (i < in.n && !is(in.p[i], class))
+		i++;
+	return i;
+}
+
+static inline size_t
+skip_space(struct span in, size_t i)
+{
+	while (i < in.n && is_space(in.p[i]))
+		i++;
+	return i;
 }
 
 void
 html_init(struct html *h, struct span in)
 {
-	*h = (struct html){ .in = in };
+	memset(h, 0, offsetof(struct html, open)); /* what is above depth nobody reads */
+	h->in = in;
 }
 
+/* ---- tags and attributes ---- */
+
+enum tag_end { TAG_MORE, TAG_END, TAG_SELF_CLOSED, TAG_CUT };
+
 /* White space and stray slashes; *i ends behind the ">" or "/>" when one comes. */
-static enum tag_end
+static inline enum tag_end
 before_attribute(struct span in, size_t *i)
 {
 	while (*i < in.n) {
 		char c = in.p[*i];
 
-		if (c == '>') {
-			++*i;
-			return TAG_END;
-		}
-		if (c == '/' && at(in, *i + 1) == '>') {
-			*i += 2;
-			return TAG_SELF_CLOSED;
-		}
-		if (!is_space(c) && c != '/')
+		if (!is(c, ENDS_NAME))
 			return TAG_MORE;
 		++*i;
+		if (c == '>')
+			return TAG_END;
+		if (c == '/' && at(in, *i) == '>') {
+			++*i;
+			return TAG_SELF_CLOSED;
+		}
 	}
 	return TAG_CUT;
 }
 
 /* After the "=".  False when the end of the input cuts it off. */
-static bool
+static inline bool
 attribute_value(struct span in, size_t *i, struct html_attr *a)
 {
-	size_t start;
+	size_t start = skip_space(in, *i);
 
-	while (*i < in.n && is_space(in.p[*i]))
-		++*i;
-	if (*i == in.n)
+	*i = start;
+	if (start == in.n)
 		return false;
-	if (in.p[*i] == '>')
+	if (in.p[start] == '>')
 		return true; /* `<a href=>`: an empty value */
 	a->has_value = true;
-	if (in.p[*i] == '"' || in.p[*i] == '\'') {
-		a->quote = in.p[*i];
-		start = ++*i;
-		*i = find(in, start, a->quote);
-		a->value = span_cut(in, start, *i);
+	if (in.p[start] == '"' || in.p[start] == '\'') {
+		a->quote = in.p[start++];
+		*i = find_either(in, start, a->quote, a->quote);
+		a->value = (struct span){ in.p + start, *i - start };
 		if (*i == in.n)
 			return false;
 		a->end = ++*i;
 		return true;
 	}
-	start = *i;
-	while (*i < in.n && !is_space(in.p[*i]) && in.p[*i] != '>')
-		++*i;
-	a->value = span_cut(in, start, *i);
+	*i = skip_to(in, start, ENDS_VALUE);
+	a->value = (struct span){ in.p + start, *i - start };
 	a->end = *i;
 	return *i < in.n;
 }
 
 /* At the first byte of a name.  False when the end of the input cuts the tag off. */
-static bool
+static inline bool
 attribute(struct span in, size_t *i, struct html_attr *a)
 {
-	size_t j;
+	size_t start = *i, end = skip_to(in, start + 1, ENDS_ATTR), equals; /* a leading "=" belongs to the name */
 
-	*a = (struct html_attr){ .start = *i, .value = span_cut(in, *i, *i) };
-	for (++*i; *i < in.n; ++*i) { /* a leading "=" belongs to the name */
-		char c = in.p[*i];
-
-		if (is_space(c) || c == '/' || c == '>' || c == '=')
-			break;
-	}
-	a->end = *i;
-	a->name = span_cut(in, a->start, a->end);
-	for (j = *i; j < in.n && is_space(in.p[j]);)
-		j++;
-	if (at(in, j) != '=' || j >= in.n)
-		return j < in.n;
-	a->end = *i = j + 1;
+	*a = (struct html_attr){ .start = start, .end = end, .name = { in.p + start, end - start },
+		.value = { in.p + start, 0 } };
+	*i = end;
+	equals = skip_space(in, end);
+	if (equals == in.n)
+		return false;
+	if (in.p[equals] != '=')
+		return true;
+	a->end = *i = equals + 1;
 	return attribute_value(in, i, a);
 }
 
@@ -121,44 +171,302 @@ html_attr(const struct html *h, size_t *i, struct html_attr *a)
 	return before_attribute(h->in, i) == TAG_MORE && attribute(h->in, i, a);
 }
 
-/* What the text behind this start tag is. */
+/*
+ * To the end of a tag, as html_attr would come there.  What is before the next
+ * "=" are names and what parts them, so a ">" that comes first ends the tag.
+ */
+static inline enum tag_end
+skip_attributes(struct span in, size_t *i)
+{
+	struct html_attr a;
+	enum tag_end end;
+	size_t stop;
+
+	while ((stop = find_either(in, *i, '=', '>')) < in.n && in.p[stop] == '=') {
+		if (stop > *i && !is(in.p[stop - 1], ENDS_NAME)) {
+			*i = stop + 1;
+			if (!attribute_value(in, i, &a))
+				return TAG_CUT;
+		} else { /* it may begin a name itself */
+			before_attribute(in, i);
+			if (!attribute(in, i, &a))
+				return TAG_CUT;
+		}
+	}
+	if (stop == in.n)
+		return TAG_CUT;
+	end = stop > *i && in.p[stop - 1] == '/' ? TAG_SELF_CLOSED : TAG_END;
+	*i = stop + 1;
+	return end;
+}
+
+/* ---- elements that change what comes after them ---- */
+
+/* Is the name this word of small letters?  The lengths are known to agree. */
+static inline bool
+is_word(struct span name, const char *word)
+{
+	for (size_t i = 0; i < name.n; i++)
+		if (ascii_lower(name.p[i]) != word[i])
+			return false;
+	return true;
+}
+
+/* What the text behind this start tag is, outside of svg and math. */
 static enum html_raw
 raw_kind(struct span name)
 {
-	static const struct {
-		struct span name;
-		enum html_raw raw;
-	} table[] = {
-		{ SPAN("title"), HTML_RCDATA }, { SPAN("textarea"), HTML_RCDATA },
-		{ SPAN("style"), HTML_RAWTEXT }, { SPAN("xmp"), HTML_RAWTEXT }, { SPAN("iframe"), HTML_RAWTEXT },
-		{ SPAN("noembed"), HTML_RAWTEXT }, { SPAN("noframes"), HTML_RAWTEXT },
-		{ SPAN("script"), HTML_SCRIPT }, { SPAN("plaintext"), HTML_PLAINTEXT },
+	switch (name.n) {
+	case 3:
+		return is_word(name, "xmp") ? HTML_RAWTEXT : HTML_DATA;
+	case 5:
+		return is_word(name, "style") ? HTML_RAWTEXT : is_word(name, "title") ? HTML_RCDATA : HTML_DATA;
+	case 6:
+		return is_word(name, "script") ? HTML_SCRIPT : is_word(name, "iframe") ? HTML_RAWTEXT : HTML_DATA;
+	case 7:
+		return is_word(name, "noembed") ? HTML_RAWTEXT : HTML_DATA;
+	case 8:
+		return is_word(name, "textarea") ? HTML_RCDATA : is_word(name, "noframes") ? HTML_RAWTEXT : HTML_DATA;
+	case 9:
+		return is_word(name, "plaintext") ? HTML_PLAINTEXT : HTML_DATA;
+	default:
+		return HTML_DATA;
+	}
+}
+
+static bool
+is_one_of(struct span name, const struct span *words, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (words[i].n == name.n && is_word(name, words[i].p))
+			return true;
+	return false;
+}
+
+#define WORDS(list) (list), sizeof(list) / sizeof *(list)
+
+/* ---- svg and math ---- */
+
+static const struct span annotation = SPAN("annotation-xml");
+
+static bool
+is_void(struct span name)
+{
+	static const struct span voids[] = {
+		SPAN("area"), SPAN("base"), SPAN("basefont"), SPAN("bgsound"), SPAN("br"), SPAN("embed"), SPAN("hr"),
+		SPAN("img"), SPAN("input"), SPAN("keygen"), SPAN("link"), SPAN("meta"), SPAN("param"), SPAN("source"),
+		SPAN("track"), SPAN("wbr"),
 	};
 
-	for (size_t i = 0; i < sizeof table / sizeof *table; i++)
-		if (span_ieq(name, table[i].name))
-			return table[i].raw;
-	return HTML_DATA;
+	return is_one_of(name, WORDS(voids));
 }
+
+static bool
+is_table_tag(struct span name)
+{
+	static const struct span parts[] = {
+		SPAN("table"), SPAN("caption"), SPAN("col"), SPAN("colgroup"), SPAN("tbody"), SPAN("td"), SPAN("tfoot"),
+		SPAN("th"), SPAN("thead"), SPAN("tr"),
+	};
+
+	return is_one_of(name, WORDS(parts));
+}
+
+/* The attribute of this name, in small letters: the first one counts. */
+static bool
+find_attr(const struct html *h, const struct html_token *t, struct span name, struct html_attr *a)
+{
+	for (size_t i = t->attrs; html_attr(h, &i, a);)
+		if (span_ieq(a->name, name))
+			return true;
+	return false;
+}
+
+/* Does this start tag end all svg and math around it? */
+static bool
+breaks_out(const struct html *h, const struct html_token *t)
+{
+	static const struct span names[] = {
+		SPAN("b"), SPAN("big"), SPAN("blockquote"), SPAN("body"), SPAN("br"), SPAN("center"), SPAN("code"),
+		SPAN("dd"), SPAN("div"), SPAN("dl"), SPAN("dt"), SPAN("em"), SPAN("embed"), SPAN("h1"), SPAN("h2"),
+		SPAN("h3"), SPAN("h4"), SPAN("h5"), SPAN("h6"), SPAN("head"), SPAN("hr"), SPAN("i"), SPAN("img"),
+		SPAN("li"), SPAN("listing"), SPAN("menu"), SPAN("meta"), SPAN("nobr"), SPAN("ol"), SPAN("p"),
+		SPAN("pre"), SPAN("ruby"), SPAN("s"), SPAN("small"), SPAN("span"), SPAN("strong"), SPAN("strike"),
+		SPAN("sub"), SPAN("sup"), SPAN("table"), SPAN("tt"), SPAN("u"), SPAN("ul"), SPAN("var"),
+	};
+	struct html_attr a;
+
+	if (span_ieq(t->name, SPAN("font")))
+		return find_attr(h, t, SPAN("color"), &a) || find_attr(h, t, SPAN("face"), &a) ||
+		    find_attr(h, t, SPAN("size"), &a);
+	return is_one_of(t->name, WORDS(names));
+}
+
+static enum html_space
+root_space(struct span name)
+{
+	if (name.n == 3 && is_word(name, "svg"))
+		return SVG_SPACE;
+	if (name.n == 4 && is_word(name, "math"))
+		return MATH_SPACE;
+	return HTML_SPACE;
+}
+
+static struct html_open *
+innermost(struct html *h)
+{
+	return &h->open[h->depth - 1];
+}
+
+static bool
+is_html_encoding(struct span value)
+{
+	return span_ieq(value, SPAN("text/html")) || span_ieq(value, SPAN("application/xhtml+xml"));
+}
+
+/* What start tags mean in an element of svg or math that opens here. */
+static enum html_inside
+inside(struct html *h, const struct html_token *t, enum html_space space)
+{
+	static const struct span svg[] = { SPAN("foreignobject"), SPAN("desc"), SPAN("title") };
+	static const struct span math[] = { SPAN("mi"), SPAN("mo"), SPAN("mn"), SPAN("ms"), SPAN("mtext") };
+	struct html_attr a;
+
+	if (space == SVG_SPACE)
+		return is_one_of(t->name, WORDS(svg)) ? INSIDE_HTML : INSIDE_SAME;
+	if (is_one_of(t->name, WORDS(math)))
+		return INSIDE_WORDS;
+	if (!span_ieq(t->name, annotation) || !find_attr(h, t, SPAN("encoding"), &a))
+		return INSIDE_SAME;
+	if (span_find(a.value, '&') < a.value.n) /* nobody writes it so; nothing is decoded here */
+		h->lost = true;
+	return is_html_encoding(a.value) ? INSIDE_HTML : INSIDE_SAME;
+}
+
+static void
+push(struct html *h, const struct html_token *t, enum html_space space)
+{
+	if (h->depth == HTML_OPEN_MAX) {
+		h->lost = true;
+		return;
+	}
+	h->open[h->depth++] = (struct html_open){
+		t->name, space, space == HTML_SPACE ? INSIDE_HTML : inside(h, t, space),
+	};
+}
+
+/* Does this start tag make an element of svg or math?  Or end them, which it does not do here. */
+static bool
+is_foreign(struct html *h, struct span name)
+{
+	const struct html_open *in = innermost(h);
+
+	if (in->space == MATH_SPACE && span_ieq(in->name, annotation) && root_space(name) == SVG_SPACE)
+		return false;
+	if (in->inside == INSIDE_WORDS)
+		return span_ieq(name, SPAN("mglyph")) || span_ieq(name, SPAN("malignmark"));
+	return in->inside == INSIDE_SAME;
+}
+
+/* Out of svg and math, as far as the next place where HTML may stand. */
+static void
+break_out(struct html *h)
+{
+	while (h->depth > 0 && innermost(h)->inside == INSIDE_SAME)
+		h->depth--;
+	if (h->depth == 0)
+		h->unsure = false;
+}
+
+/* Inside HTML inside svg, but in a table that is open there? */
+static bool
+in_table(const struct html *h)
+{
+	for (size_t i = h->depth; i-- > 0 && h->open[i].space == HTML_SPACE;)
+		if (span_ieq(h->open[i].name, SPAN("table")))
+			return true;
+	return false;
+}
+
+/* A start tag of HTML somewhere inside svg or math. */
+static void
+open_html(struct html *h, const struct html_token *t)
+{
+	if (is_table_tag(t->name) && !in_table(h))
+		h->unsure = true; /* it would close the svg if that were in a table itself */
+	if (!is_void(t->name))
+		push(h, t, HTML_SPACE);
+}
+
+static void
+start_tag(struct html *h, const struct html_token *t)
+{
+	enum html_space root = root_space(t->name);
+	enum html_raw raw = raw_kind(t->name);
+
+	if (h->unsure && (raw != HTML_DATA || (root != HTML_SPACE && root != innermost(h)->space)))
+		h->lost = true;
+	if (h->depth > 0 && is_foreign(h, t->name)) {
+		if (!breaks_out(h, t)) {
+			if (!t->self_closing)
+				push(h, t, innermost(h)->space);
+			return;
+		}
+		break_out(h);
+	}
+	if (root != HTML_SPACE) {
+		if (!t->self_closing)
+			push(h, t, root);
+		return;
+	}
+	if (raw != HTML_DATA) {
+		h->raw = raw;
+		h->raw_name = t->name;
+	}
+	if (h->depth > 0)
+		open_html(h, t);
+}
+
+/*
+ * An end tag inside svg or math.  It ends the innermost element of its name,
+ * and what is in it, unless HTML lies between: then, and when there is none of
+ * its name, HTML's rules and what is open outside decide.  Once unsure, open[]
+ * is the most that may be open: only what surely ends leaves it.
+ */
+static void
+end_tag(struct html *h, const struct html_token *t)
+{
+	for (size_t i = h->depth; i-- > 0;) {
+		bool last = i + 1 == h->depth;
+
+		if ((last || (h->open[i].space != HTML_SPACE && !h->unsure)) && span_ieq(h->open[i].name, t->name)) {
+			h->depth = i;
+			h->unsure = h->unsure && i > 0;
+			return;
+		}
+		if (h->open[i].space == HTML_SPACE)
+			break;
+	}
+	h->unsure = h->depth > 0;
+}
+
+/* ---- markup ---- */
+
+static const struct span comment_start = SPAN("<!--");
+static const struct span cdata_start = SPAN("<![CDATA["), cdata_end = SPAN("]]>");
 
 /* A tag starts at t->start; its name at j. */
 static void
 tag(struct html *h, struct html_token *t, size_t j)
 {
 	struct span in = h->in;
-	struct html_attr a;
 	enum tag_end end;
 	size_t name = j;
 
-	while (j < in.n && !is_space(in.p[j]) && in.p[j] != '/' && in.p[j] != '>')
-		j++;
-	t->name = span_cut(in, name, j);
+	j = skip_to(in, j, ENDS_NAME);
+	t->name = (struct span){ in.p + name, j - name };
 	t->attrs = j;
-	while ((end = before_attribute(in, &j)) == TAG_MORE)
-		if (!attribute(in, &j, &a)) {
-			end = TAG_CUT;
-			break;
-		}
+	end = skip_attributes(in, &j);
 	if (end == TAG_CUT) {
 		t->kind = HTML_CUT;
 		h->at = in.n;
@@ -166,8 +474,10 @@ tag(struct html *h, struct html_token *t, size_t j)
 	}
 	h->at = j;
 	t->self_closing = end == TAG_SELF_CLOSED;
-	if (t->kind == HTML_START && (h->raw = raw_kind(t->name)) != HTML_DATA)
-		h->raw_name = t->name;
+	if (t->kind == HTML_START)
+		start_tag(h, t);
+	else if (h->depth > 0)
+		end_tag(h, t);
 }
 
 /*
@@ -191,34 +501,48 @@ comment(struct span in, size_t start, bool *open)
 	return in.n;
 }
 
-/* Does markup start at this "<"?  Otherwise it is text. */
-static bool
+/* Does markup start at i?  A "<" before anything else is text. */
+static inline bool
 is_markup(const struct html *h, size_t i)
 {
 	struct span in = h->in;
-	char c = at(in, i + 1);
+	char c;
 
-	if (h->conditional && span_starts(span_from(in, i), SPAN("<!--")))
+	if (in.p[i] != '<' || i + 1 == in.n)
 		return false;
-	return is_alpha(c) || c == '!' || c == '?' || (c == '/' && i + 2 < in.n);
+	c = in.p[i + 1];
+	if (is(c, ALPHA))
+		return true;
+	if (c == '/')
+		return i + 2 < in.n;
+	return c == '?' || (c == '!' && !(h->conditional && span_starts(span_from(in, i), comment_start)));
 }
 
 static void
 markup(struct html *h, struct html_token *t)
 {
-	struct span in = h->in;
+	struct span in = h->in, rest;
 	size_t i = t->start;
 	char c = in.p[i + 1];
 
-	if (is_alpha(c) || (c == '/' && is_alpha(in.p[i + 2]))) {
+	if (is(c, ALPHA) || (c == '/' && is(in.p[i + 2], ALPHA))) {
 		t->kind = c == '/' ? HTML_END : HTML_START;
-		tag(h, t, c == '/' ? i + 2 : i + 1);
+		tag(h, t, i + 1 + (c == '/'));
 		return;
 	}
 	t->kind = HTML_COMMENT;
-	if (span_starts(span_from(in, i), SPAN("<!--"))) {
+	rest = span_from(in, i);
+	if (span_starts(rest, comment_start)) {
 		h->at = comment(in, i, &t->open);
 		return;
+	}
+	if (h->depth > 0 && span_starts(rest, cdata_start)) {
+		h->lost = h->lost || h->unsure;
+		if (innermost(h)->space != HTML_SPACE) {
+			h->at = i + cdata_start.n;
+			h->raw = HTML_CDATA;
+			return;
+		}
 	}
 	h->at = find(in, i + 2, '>');
 	t->open = h->at == in.n;
@@ -235,7 +559,7 @@ closes(const struct html *h, size_t i)
 	if (end >= h->in.n || h->in.p[i + 1] != '/' || !span_ieq(span_cut(h->in, i + 2, end), h->raw_name))
 		return false;
 	c = h->in.p[end];
-	return is_space(c) || c == '/' || c == '>';
+	return is(c, ENDS_NAME);
 }
 
 /* Does "<script" or "</script", then white space, "/" or ">" stand here? */
@@ -245,7 +569,7 @@ script_tag(struct span in, size_t i, struct span tag_start)
 	char c = at(in, i + tag_start.n);
 
 	return i + tag_start.n < in.n && span_istarts(span_cut(in, i, i + tag_start.n), tag_start) &&
-	    (is_space(c) || c == '/' || c == '>');
+	    (is(c, ENDS_NAME));
 }
 
 /*
@@ -305,32 +629,58 @@ raw_end(const struct html *h, size_t i)
 	return h->in.n;
 }
 
+/* The text of a CDATA section, or the mark behind it. */
+static void
+cdata(struct html *h, struct html_token *t)
+{
+	size_t n = span_search(span_from(h->in, t->start), cdata_end);
+
+	if (n == 0) {
+		t->kind = HTML_COMMENT;
+		h->at = t->start + cdata_end.n;
+		h->raw = HTML_DATA;
+		return;
+	}
+	t->cdata = true;
+	h->at = t->start + n;
+	t->open = h->at == h->in.n;
+}
+
+/* Of a raw element; it may be none, when its end tag comes at once. */
+static void
+raw_text(struct html *h, struct html_token *t)
+{
+	h->at = raw_end(h, t->start);
+	h->raw = HTML_DATA;
+	t->raw = h->at > t->start;
+	t->open = h->at == h->in.n;
+}
+
 bool
 html_next(struct html *h, struct html_token *t)
 {
-	size_t start = h->at, i;
+	size_t start = h->at, i = start;
 
 	*t = (struct html_token){ .kind = HTML_TEXT, .start = start };
 	if (start >= h->in.n)
 		return false;
-	if (h->raw != HTML_DATA) {
-		t->raw = true;
-		h->at = raw_end(h, start);
-		t->open = h->at == h->in.n;
-		h->raw = HTML_DATA;
-	}
-	if (h->at == start) {
-		t->raw = false;
-		for (i = find(h->in, start, '<'); i < h->in.n && !is_markup(h, i);)
-			i = find(h->in, i + 1, '<');
-		if (i == start)
-			markup(h, t);
-		else
-			h->at = i;
+	if (h->raw == HTML_CDATA)
+		cdata(h, t);
+	else if (h->raw != HTML_DATA)
+		raw_text(h, t);
+	if (h->at == start && is_markup(h, start)) {
+		markup(h, t);
+	} else if (h->at == start) {
+		do
+			i = find_either(h->in, i + 1, '<', '<');
+		while (i < h->in.n && !is_markup(h, i));
+		h->at = i;
 	}
 	t->end = h->at;
 	return true;
 }
+
+/* ---- conditional comments ---- */
 
 /* Is one of the words of an expression such as "gte mso 9" or "(mso)|(IE)" a program that reads what is inside? */
 static bool
@@ -340,11 +690,10 @@ names_reader(struct span expression)
 	size_t start, end;
 
 	for (start = 0; start < expression.n; start = end + 1) {
-		for (end = start; end < expression.n && is_alnum(expression.p[end]);)
+		for (end = start; end < expression.n && is(expression.p[end], ALPHA | DIGIT);)
 			end++;
-		for (size_t i = 0; i < sizeof readers / sizeof *readers; i++)
-			if (span_ieq(span_cut(expression, start, end), readers[i]))
-				return true;
+		if (is_one_of(span_cut(expression, start, end), WORDS(readers)))
+			return true;
 	}
 	return false;
 }
@@ -361,7 +710,7 @@ html_conditional(const struct html *h, const struct html_token *t, struct html *
 	expression = span_from(comment, opening.n);
 	expression = span_cut(expression, 0, span_find(expression, ']'));
 	start = opening.n + expression.n + 1;
-	if (is_alnum(at(comment, opening.n)) || at(comment, start) != '>' || !names_reader(expression) ||
+	if (is(at(comment, opening.n), ALPHA | DIGIT) || at(comment, start) != '>' || !names_reader(expression) ||
 	    span_find(expression, '<') < expression.n || span_find(expression, '>') < expression.n)
 		return false;
 	html_init(inside, span_cut(h->in, 0, t->end - closing.n));

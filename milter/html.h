@@ -8,15 +8,31 @@
  * Tokens lie end to end: their extents, in order, are the input.  Nothing is
  * allocated, nothing decoded, and any input takes linear time.
  *
- * There is no tree, so what only a tree builder can know is left out: CDATA is
- * a bogus comment everywhere (in svg and math it would be text), and noscript
- * is markup, because mail programs do not run scripts.
+ * There is no tree, but in one place the tree decides what the bytes mean:
+ * inside svg and math a `<style>` is an element like any other, with tags in
+ * it, and CDATA is text.  So what is open there is followed, to where HTML
+ * goes on: foreignObject, desc, title, mi and their like, the tags that no
+ * svg has (`<p>`, `<table>` ...), and the end tag.  Where end tags do not
+ * match, only the whole tree could tell whether the svg is over; the next tag
+ * that no svg has settles that.  When a tag comes before it whose meaning
+ * hangs on it, `lost` is set.
+ *
+ * What else a tree builder does changes which links there are, never what is
+ * a tag: it drops an `<a>` in a frameset, and in a select in the browsers of
+ * before 2025; it closes an `<a>` at the next one.  There a link more or less
+ * is seen than a browser has, and no text is taken for a tag, with one
+ * exception: in those older browsers a `<style>` or `<title>` directly in a
+ * select opens nothing, so that links behind it are seen as its text here.
+ * noscript is markup, because mail programs do not run scripts, and so is
+ * template.
  */
+#define HTML_OPEN_MAX 32 /* elements open inside svg or math, both included; with one more we are lost */
+
 enum html_kind {
 	HTML_TEXT,
 	HTML_START,
 	HTML_END,
-	HTML_COMMENT, /* and what browsers drop or turn into one: <!doctype>, <?x>, </>, <![CDATA[ */
+	HTML_COMMENT, /* and what browsers drop or turn into one: <!doctype>, <?x>, </>; the marks around CDATA */
 	HTML_CUT,     /* a tag that the end of the input cuts off: browsers drop it */
 };
 
@@ -27,10 +43,21 @@ struct html_token {
 	size_t attrs;       /* start tags: where html_attr begins */
 	bool self_closing;
 	bool raw;           /* text of a raw element: script, style, title, textarea ... */
-	bool open;          /* a comment, or text of a raw element, that only the end of the input ends */
+	bool cdata;         /* text of a CDATA section: no character references in it */
+	bool open;          /* a comment, CDATA, or text of a raw element, that only the end of the input ends */
 };
 
-enum html_raw { HTML_DATA, HTML_RCDATA, HTML_RAWTEXT, HTML_SCRIPT, HTML_PLAINTEXT };
+enum html_raw { HTML_DATA, HTML_RCDATA, HTML_RAWTEXT, HTML_SCRIPT, HTML_PLAINTEXT, HTML_CDATA };
+
+enum html_space { HTML_SPACE, SVG_SPACE, MATH_SPACE };
+enum html_inside { INSIDE_SAME, INSIDE_HTML, INSIDE_WORDS }; /* words: mi, mo, mtext ... */
+
+/* An element inside svg or math, or one of these two. */
+struct html_open {
+	struct span name;
+	enum html_space space;
+	enum html_inside inside; /* what start tags in it mean */
+};
 
 struct html {
 	struct span in;
@@ -38,6 +65,10 @@ struct html {
 	enum html_raw raw;    /* what the text at `at` is */
 	struct span raw_name; /* the element that ends it */
 	bool conditional;     /* inside a conditional comment, where no comment can start: "<!--" is text */
+	bool lost;            /* from some token on, browsers may see other tokens: better to edit nothing */
+	bool unsure;          /* the svg or math may be over already */
+	size_t depth;         /* of open[], from the outermost svg or math; 0 outside */
+	struct html_open open[HTML_OPEN_MAX];
 };
 
 void html_init(struct html *, struct span in);

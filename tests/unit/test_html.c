@@ -4,7 +4,7 @@
 #include "tests/unit/unit.h"
 
 /*
- * A document as a string of tokens: T(text) R(raw text) C(comment), an S or E
+ * A document as a string of tokens: T(text) R(raw text) D(CDATA) C(comment), an S or E
  * for tags with the name and the attributes as name=value, quotes kept, X for
  * a tag that is cut off; "/" for self-closing, "~" for what only the end ends.
  */
@@ -17,7 +17,7 @@ describe_from(struct html h, struct buf *out)
 	while (html_next(&h, &t)) {
 		struct span all = span_cut(h.in, t.start, t.end);
 
-		buf_addc(out, t.kind == HTML_TEXT && t.raw ? 'R' : "TSECX"[t.kind]);
+		buf_addc(out, t.raw ? 'R' : t.cdata ? 'D' : "TSECX"[t.kind]);
 		buf_adds(out, t.open ? "~(" : "(");
 		buf_add(out, t.kind == HTML_START || t.kind == HTML_END ? t.name : all);
 		for (size_t i = t.attrs; t.kind == HTML_START && html_attr(&h, &i, &a);) {
@@ -78,7 +78,7 @@ static const struct row {
 	{ "an end tag with space", "</body >", "E(body)" },
 	{ "doctype", "<!DOCTYPE html PUBLIC \"a\">b", "C(<!DOCTYPE html PUBLIC \"a\">)T(b)" },
 	{ "a processing instruction", "<?xml v='>'?>", "C(<?xml v='>)T('?>)" },
-	{ "CDATA is a bogus comment", "<![CDATA[ <a> ]]>", "C(<![CDATA[ <a>)T( ]]>)" },
+	{ "CDATA outside of svg is a bogus comment", "<![CDATA[ <a> ]]>", "C(<![CDATA[ <a>)T( ]]>)" },
 	{ "<! at the end", "<!", "C~(<!)" },
 	{ "a comment", "<!-- <a> -->b", "C(<!-- <a> -->)T(b)" },
 	{ "an empty comment", "<!---->b", "C(<!---->)T(b)" },
@@ -124,7 +124,65 @@ static const struct row {
 	{ "plaintext never ends", "<plaintext><a></plaintext>", "S(plaintext)R~(<a></plaintext>)" },
 	{ "a stray end tag of a raw element", "</style><a>", "E(style)S(a)" },
 	{ "raw text without an end", "<title>a<b>", "S(title)R~(a<b>)" },
+	{ "a quote right behind = in front", "<a =\"b>\">", "S(a =\"b)T(\">)" },
+	{ "= behind a quoted value begins a name", "<a b=\"c\"=\"d>", "S(a b=\"c\"=c =\"d)" },
+	{ "= behind a slash begins a name", "<a b/=\"c>", "S(a b =\"c)" },
+	{ "= behind spaces belongs to the name before", "<a b  =\">\">", "S(a b  =\">\"=>)" },
+	{ "/ after an unquoted value and space", "<a b=c />", "S(a b=c=c/)" },
+	{ "/ after a name", "<a bcdefghijklmnopqrstuvwxyz/>", "S(a bcdefghijklmnopqrstuvwxyz/)" },
+	{ "a value longer than one look", "<a b=\"0123456789012345678>'89\"/>", "S(a b=\"0123456789012345678>'89\"=0123456789012345678>'89/)" },
+	{ "a style in svg", "<svg><style><a></style><b>", "S(svg)S(style)S(a)E(style)S(b)" },
+	{ "a style behind svg", "<svg></svg><style><a></style>", "S(svg)E(svg)S(style)R(<a>)E(style)" },
+	{ "a style behind a self-closing svg", "<svg/><style><a></style>", "S(svg/)S(style)R(<a>)E(style)" },
+	{ "a style behind what no svg has", "<svg><p><style><a></style>", "S(svg)S(p)S(style)R(<a>)E(style)" },
+	{ "a style in HTML in svg", "<svg><desc><style><a></style></desc><style><a>", "S(svg)S(desc)S(style)R(<a>)E(style)E(desc)S(style)S(a)" },
+	{ "a title in svg holds HTML", "<svg><title><a><style><b></style></title>", "S(svg)S(title)S(a)S(style)R(<b>)E(style)E(title)" },
+	{ "a style in math", "<math><style><a></style><mi><style><a></style>", "S(math)S(style)S(a)E(style)S(mi)S(style)R(<a>)E(style)" },
+	{ "font is an element of svg", "<svg><font><style><a>", "S(svg)S(font)S(style)S(a)" },
+	{ "font with a color is not", "<svg><font color=x><style><a>", "S(svg)S(font color=x=x)S(style)R~(<a>)" },
+	{ "CDATA in svg", "<svg><![CDATA[<a>]]><b>", "S(svg)C(<![CDATA[)D(<a>)C(]]>)S(b)" },
+	{ "CDATA in svg, empty", "<svg><![CDATA[]]>x", "S(svg)C(<![CDATA[)C(]]>)T(x)" },
+	{ "CDATA in svg, with brackets", "<svg><![CDATA[]]]>x", "S(svg)C(<![CDATA[)D(])C(]]>)T(x)" },
+	{ "CDATA in svg without an end", "<svg><![CDATA[a]]", "S(svg)C(<![CDATA[)D~(a]])" },
+	{ "CDATA in svg in small letters", "<svg><![cdata[a]]>", "S(svg)C(<![cdata[a]]>)" },
+	{ "CDATA in HTML in svg", "<svg><desc><b><![CDATA[a]]>", "S(svg)S(desc)S(b)C(<![CDATA[a]]>)" },
 };
+
+static const struct {
+	const char *name, *in;
+	bool lost;
+} losses[] = {
+	{ "svg that ends well", "<svg><g></g></svg><style>", false },
+	{ "svg that another end tag may have ended", "<svg></div>", false },
+	{ "... before a style", "<svg></div><style>", true },
+	{ "... before CDATA", "<svg></div><![CDATA[", true },
+	{ "... before math", "<svg></div><math>", true },
+	{ "... before what no svg has", "<svg></div><p><style>", false },
+	{ "... before its own end", "<svg></div></svg><style>", false },
+	{ "HTML in svg that ends well", "<svg><desc><b></b></desc><style>", false },
+	{ "HTML in svg that is left open", "<svg><desc><b></desc><style>", true },
+	{ "a table around svg could take a cell", "<svg><desc><td></td></desc><style>", true },
+	{ "an encoding that is plain", "<math><annotation-xml encoding=text/html>", false },
+	{ "an encoding that is not", "<math><annotation-xml encoding='text/htm&#108;'>", true },
+	{ "as deep as we follow", "<svg><g><g><g><g><g><g><g><g><g><g><g><g><g><g><g><g><g><g><g><g><g><g><g><g><g><g><g><g><g><g><g>", false },
+	{ "one too deep", "<svg><g><g><g><g><g><g><g><g><g><g><g><g><g><g><g><g><g><g><g><g><g><g><g><g><g><g><g><g><g><g><g><g>", true },
+	{ "one that closes itself there", "<svg><g><g><g><g><g><g><g><g><g><g><g><g><g><g><g><g><g><g><g><g><g><g><g><g><g><g><g><g><g><g><g><g/>", false },
+};
+
+static void
+test_losses(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT(losses); i++) {
+		struct html_token t;
+		struct html h;
+
+		html_init(&h, span_of(losses[i].in));
+		while (html_next(&h, &t))
+			continue;
+		assert_row(losses[i].name, h.lost == losses[i].lost);
+	}
+}
 
 static void
 test_rows(void **state)
@@ -236,6 +294,7 @@ test_linear_time(void **state)
 		"<", "</", "<!", "<!--", "<!-- -", "-", "<a ", "<a =\"", "<a b='", "<script>", "<script><!--<script>",
 		"<title>", "</title", "<title></titl", "<a/", "&", "<a b=c\"", "<![CDATA[", "<style></styl>",
 		"<!--[if mso]><!", "<!--[if mso]>x<![endif]-->", "<!--[if ", "<!--[if mso]>-->",
+		"<svg>", "<svg><desc>", "<svg><![CDATA[", "<svg><![CDATA[]]>", "<svg></b>", "<math><mi><b>", "<svg><font color", "<a =",
 	};
 	const size_t n = 2000000;
 	char *big = malloc(n);
@@ -264,7 +323,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rows), cmocka_unit_test(test_conditionals), cmocka_unit_test(test_nul_is_a_byte_like_others),
-		cmocka_unit_test(test_tokens_are_the_input), cmocka_unit_test(test_linear_time),
+		cmocka_unit_test(test_tokens_are_the_input), cmocka_unit_test(test_losses),
+		cmocka_unit_test(test_linear_time),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
