@@ -182,6 +182,10 @@ skip_attributes(struct span in, size_t *i)
 	enum tag_end end;
 	size_t stop;
 
+	if (*i < in.n && in.p[*i] == '>') { /* most end tags */
+		++*i;
+		return TAG_END;
+	}
 	while ((stop = find_either(in, *i, '=', '>')) < in.n && in.p[stop] == '=') {
 		if (stop > *i && !is(in.p[stop - 1], ENDS_NAME)) {
 			*i = stop + 1;
