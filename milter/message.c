@@ -145,8 +145,10 @@ tag_part(struct work *w, const struct mime_part *part)
 	edits_init(&edits, MESSAGE_GROWTH_MAX);
 	if (why == NULL && has_pgp(text.text))
 		why = inline_pgp;
-	if (why == NULL && span_trim(text.text).n > 0)
-		why = (part->type == MIME_HTML ? tag_html : tag_plain)(&w->tagger, text.text, part->utf8, &edits);
+	if (why == NULL && part->type == MIME_TEXT)
+		tag_plain(&w->tagger, text.text, part->utf8, &edits);
+	else if (why == NULL && span_trim(text.text).n > 0)
+		why = tag_html(&w->tagger, text.text, part->utf8, &edits);
 	if (why == NULL)
 		write_part(w, part, &text, &edits);
 	else

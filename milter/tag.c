@@ -300,7 +300,7 @@ href_url(struct buf *b, struct span raw)
 static bool
 is_link(struct span name)
 {
-	return span_ieq(name, SPAN("a")) || span_ieq(name, SPAN("area"));
+	return (name.n == 1 && ascii_lower(name.p[0]) == 'a') || (name.n == 4 && span_ieq(name, SPAN("area")));
 }
 
 /* A button that only Outlook sees: `<v:roundrect href="...">` inside a conditional comment. */
@@ -338,7 +338,9 @@ shows_url(struct html after, struct span name)
 	while (!text.over && html_next(&after, &t)) {
 		if (ends_link(&after, &t, name))
 			break;
-		if (t.kind == HTML_TEXT && !t.raw)
+		if (t.kind == HTML_TEXT && t.cdata)
+			buf_add(&text, span_cut(after.in, t.start, t.end));
+		else if (t.kind == HTML_TEXT && !t.raw)
 			charref_decode(&text, span_cut(after.in, t.start, t.end), false);
 	}
 	shows = !text.over && url_is_shown(buf_span(&text));
@@ -511,7 +513,7 @@ end_tag(struct scan *s, const struct html_token *t)
 
 /* Links inside a conditional comment.  Nothing else in there, no </body> and no end of the head, counts outside. */
 static void
-scan_conditional(const struct scan *outer, const struct html_token *comment)
+scan_conditional(struct scan *outer, const struct html_token *comment)
 {
 	struct scan s = *outer;
 	struct html_token t;
@@ -524,6 +526,7 @@ scan_conditional(const struct scan *outer, const struct html_token *comment)
 		else if (t.kind == HTML_END)
 			end_tag(&s, &t);
 	}
+	outer->html.lost |= s.html.lost;
 }
 
 static void
@@ -587,6 +590,8 @@ tag_html(struct tagger *w, struct span text, bool utf8, struct edits *edits)
 
 	html_init(&s.html, text);
 	scan_html(&s);
+	if (s.html.lost)
+		return "svg that only a browser can follow";
 	if (w->tagging->opens > MODE_OFF && !w->plan->pixel)
 		w->plan->pixel = add_pixel(&s);
 	if (text.n <= CLIP_BYTES && size_after(text, edits) > CLIP_BYTES)
@@ -596,7 +601,7 @@ tag_html(struct tagger *w, struct span text, bool utf8, struct edits *edits)
 
 /* ---- text/plain ---- */
 
-const char *
+void
 tag_plain(struct tagger *w, struct span text, bool utf8, struct edits *edits)
 {
 	struct plain_url u;
@@ -608,5 +613,4 @@ tag_plain(struct tagger *w, struct span text, bool utf8, struct edits *edits)
 		if (tracked.n > 0)
 			edits_add(edits, u.start, u.end, tracked);
 	}
-	return NULL;
 }

@@ -25,7 +25,7 @@ void tag_end(struct tagger *);
  * as it is: then the edits mean nothing, and tag_undo takes back what was counted.
  */
 const char *tag_html(struct tagger *, struct span text, bool utf8, struct edits *);
-const char *tag_plain(struct tagger *, struct span text, bool utf8, struct edits *);
+void tag_plain(struct tagger *, struct span text, bool utf8, struct edits *);
 
 /* Where the counting stood, to go back there. */
 struct tag_place {
