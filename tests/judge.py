@@ -46,13 +46,12 @@ except ImportError:
         raise
     os.execv("/usr/bin/python3", ["/usr/bin/python3", *sys.argv])
 
-OPT_OUT = {"data-no-track", "clicktracking", "disable-tracking", "data-msys-clicktrack", "mautic:disable-tracking",
-           "data-skip-click", "data-mg-notrack"}
+# Attributes that opt out, and the value that does it; None: any.
+OPT_OUT = {"data-no-track": None, "clicktracking": "off", "disable-tracking": None, "data-msys-clicktrack": "0",
+           "mautic:disable-tracking": None, "data-skip-click": None, "data-mg-notrack": None}
 MTA = {"received", "return-path", "delivered-to", "x-original-to", "x-mail-args", "x-rcpt-args", "x-helo-args",
        "x-client-addr", "x-client-proto"}
 CONDITIONAL = re.compile(r"(?is)(\[if\b[^][<>]*\b(?:mso|vml|ie|outlook)\b[^][<>]*\]>)(.*)(<!\[endif\])")
-
-
 # What browsers take instead of the charset that is named (WHATWG), where Python has another codec of this name.
 CODECS = {"us-ascii": "cp1252", "ascii": "cp1252", "iso-8859-1": "cp1252", "latin1": "cp1252", "iso-8859-9": "cp1254",
           "gb2312": "gb18030", "gbk": "gb18030", "big5": "big5hkscs", "shift_jis": "cp932", "euc-kr": "cp949",
@@ -133,10 +132,7 @@ def markup(text):
 
 
 def opts_out(attributes):
-    for name, value in attributes.items():
-        if name in OPT_OUT and {"clicktracking": "off", "data-msys-clicktrack": "0"}.get(name, value.strip().lower()) == value.strip().lower():
-            return True
-    return False
+    return any(n in OPT_OUT and OPT_OUT[n] in (None, v.strip().lower()) for n, v in attributes.items())
 
 
 class Tokens(html.parser.HTMLParser):

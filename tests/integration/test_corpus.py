@@ -4,6 +4,7 @@ Of each file, by `rekindle tag`:
 
 - what is done to it is what tests/data/messages/EXPECT says, which was counted from the rules;
 - before and after are the same but for what tagging may change (tests/judge.py);
+- line ends are of the same kind, and no line is longer than 998 bytes that was not there before;
 - every tracked link is sealed for exactly the destination that html5lib read in the page before;
 - where nothing was to be done it is the same bytes, without the header that named the campaign;
 - tagging a tagged message changes nothing;
@@ -65,6 +66,15 @@ def same(what, before, after):
 		raise AssertionError("%s: byte %d: %r became %r" % (what, at, before[max(0, at - 40):at + 40], after[max(0, at - 40):at + 40]))
 
 
+def lines(before, after):
+	"""What no reader of messages looks at, and every mail server does."""
+	for kind, pattern in (("LF", rb"(?<!\r)\n"), ("CRLF", rb"\r\n"), ("CR", rb"\r(?!\n)")):
+		assert re.search(pattern, before) or not re.search(pattern, after), "a new kind of line end: " + kind
+	old = set(before.split(b"\n"))
+	longest = max((len(line.rstrip(b"\r")) for line in after.split(b"\n") if line not in old), default=0)
+	assert longest <= 998, "a line of %d bytes" % longest
+
+
 def judged(what, before, after):
 	verdict = judge.judged(before, after, URL)
 	assert not verdict.faults, "%s: %s" % (what, "; ".join(verdict.faults))
@@ -80,6 +90,7 @@ def look(tag, raw):
 		same("left alone", raw, after)
 		return [], "untouched " + told["untouched"]
 	verdict = judged("tagged", raw, after)
+	lines(raw, after)
 	found = verdict.pairs()
 	destinations = [link["destination"] for link in told["destinations"]]
 	assert status == 0 and len(destinations) == len(set(destinations)), told
