@@ -357,6 +357,7 @@ struct scan {
 	/* Where a pixel may go: behind <body>, before the last end tags, and the last place that is not inside something. */
 	size_t body_start, body_end, html_end, end;
 	bool has_body_start, has_body_end, has_html_end;
+	bool begun, cut_off; /* there is content; the text ends inside of something */
 };
 
 /* Why this place of a link keeps its URL, or NULL. */
@@ -541,7 +542,10 @@ scan_html(struct scan *s)
 			end_tag(s, &t);
 		else if (t.kind == HTML_COMMENT)
 			scan_conditional(s, &t);
-		if (t.kind != HTML_CUT && !t.open && !t.raw && s->html.raw == HTML_DATA)
+		s->begun = s->begun || (t.kind == HTML_START && ends_head(t.name)) ||
+		    (t.kind == HTML_TEXT && !t.raw && span_trim(span_cut(s->html.in, t.start, t.end)).n > 0);
+		s->cut_off = t.kind == HTML_CUT || t.open || t.raw || s->html.raw != HTML_DATA;
+		if (!s->cut_off)
 			s->end = t.end;
 	}
 	while (s->end > 0 && is_html_space(s->html.in.p[s->end - 1]))
@@ -560,6 +564,9 @@ add_pixel(struct scan *s)
 	struct claim claim = links_claim(t, TOKEN_OPEN, links_mode(t, t->opens));
 	size_t at = s->has_body_end ? s->body_end : s->has_html_end ? s->html_end : s->end;
 
+	/* In front of an open <title> it would begin the body, and take the title there. */
+	if (at == s->end && s->cut_off && !s->begun)
+		return false;
 	buf_clear(&w->url);
 	if (!links_add_url(t, &w->url, &claim, ".gif"))
 		return false;
