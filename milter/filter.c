@@ -39,7 +39,7 @@
 
 #define ACTIONS (SMFIF_ADDHDRS | SMFIF_CHGHDRS | SMFIF_CHGBODY | SMFIF_DELRCPT | SMFIF_QUARANTINE | SMFIF_SETSYMLIST)
 #define STEPS \
-	(SMFIP_NOHELO | SMFIP_NOUNKNOWN | SMFIP_NODATA | SMFIP_HDR_LEADSPC | SMFIP_SKIP | \
+	(SMFIP_NOHELO | SMFIP_NOUNKNOWN | SMFIP_NODATA | SMFIP_HDR_LEADSPC | \
 	    SMFIP_NR_CONN | SMFIP_NR_MAIL | SMFIP_NR_HDR | SMFIP_NR_BODY)
 
 struct recipient {
@@ -780,9 +780,6 @@ on_body(SMFICTX *ctx, unsigned char *chunk, size_t n)
 			m->odd = "oversize";
 		}
 	}
-	if (s != NULL && (s->steps & SMFIP_NR_BODY) == 0 && (s->steps & SMFIP_SKIP) != 0 &&
-	    (m == NULL || m->odd != NULL))
-		return SMFIS_SKIP;
 	return go_on(s, SMFIP_NR_BODY);
 }
 
