@@ -31,6 +31,8 @@ kind_name(enum token_kind kind)
 		return "mark";
 	case TOKEN_FEEDBACK:
 		return "feedback";
+	case TOKEN_SPLIT:
+		return "split marker";
 	}
 	return "unknown";
 }
@@ -70,6 +72,14 @@ look_up(struct answer *a)
 	if (k->kind == TOKEN_LEAVE || k->kind == TOKEN_MARK || k->kind == TOKEN_FEEDBACK) {
 		buf_clear(&a->stream);
 		buf_add(&a->stream, k->text);
+	}
+	if (k->kind == TOKEN_SPLIT) {
+		size_t space = span_find(k->text, ' ');
+
+		buf_clear(&a->stream);
+		buf_clear(&a->campaign);
+		buf_add(&a->stream, span_cut(k->text, 0, space));
+		buf_add(&a->campaign, span_from(k->text, space + 1));
 	}
 	if (c->store && !who_is_nobody(&k->who) && store_name(c->store, &k->who, &a->address) != STORE_OK)
 		buf_clear(&a->address);

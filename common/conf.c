@@ -579,6 +579,10 @@ static const struct setting settings[] = {
 	{ "trusted_networks", IN(GENERAL), LIST, OF_CONF(trusted_networks), .value = "127.0.0.0/8, ::1/128",
 	    .check = check_network,
 	    .help = "Clients, besides those that logged in, whose sender address and headers select mail." },
+	{ "split_front", IN(GENERAL), LIST, OF_CONF(split_front), .value = "",
+	    .help = "Listeners, by milter_macro_daemon_name, whose mail Postfix splits into one message per recipient." },
+	{ "split_back", IN(GENERAL), LIST, OF_CONF(split_back), .value = "",
+	    .help = "Listeners to which the split mail comes back; there it is tagged." },
 	{ "campaign_header", IN(GENERAL), TEXT, OF_CONF(campaign_header), .value = "X-Rekindle-Campaign",
 	    .check = check_field_name,
 	    .help = "Header that names the campaign and selects the message; removed before delivery." },
@@ -1543,6 +1547,27 @@ check_apart(struct parser *p, const char *a, const char *name_a, const char *b, 
 		    SHOWN(span_of(name_b)));
 }
 
+/* A listener that marked for itself would tag nothing, and mail that is marked must be met again. */
+static void
+check_split(struct parser *p)
+{
+	const struct list *front = &p->conf->split_front, *back = &p->conf->split_back;
+	unsigned line = later_line(p, GENERAL, "split_front", "split_back");
+
+	if (is_bad(p, "split_front") || is_bad(p, "split_back"))
+		return;
+	if ((front->n > 0) != (back->n > 0))
+		fault(p, line, "%s has no %s; name the listeners on both sides of the split",
+		    front->n > 0 ? "split_front" : "split_back", front->n > 0 ? "split_back" : "split_front");
+	for (size_t i = 0; i < front->n; i++)
+		for (size_t k = 0; k < back->n; k++)
+			if (strcmp(front->item[i], back->item[k]) == 0) {
+				fault(p, line, "split_front and split_back both name `%.*s'; they must differ",
+				    SHOWN(span_of(back->item[k])));
+				return;
+			}
+}
+
 /* What two settings say together. */
 static void
 check_together(struct parser *p)
@@ -1565,6 +1590,7 @@ check_together(struct parser *p)
 	for (size_t i = 0; i < sizeof headers / sizeof *headers; i++)
 		for (size_t j = i + 1; j < sizeof headers / sizeof *headers; j++)
 			check_apart(p, headers[i].name, headers[i].value, headers[j].name, headers[j].value);
+	check_split(p);
 }
 
 static void

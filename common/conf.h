@@ -64,6 +64,7 @@ struct conf {
 	struct list http_listen;   /* HOST:PORT, [V6]:PORT, *:PORT, PORT; port 0 = any free one (logged) */
 	struct list admin_listen;  /* /healthz /readyz /metrics; the same syntax; empty = none */
 	struct list trusted_networks; /* clients whose sender address and headers select mail, besides those that logged in */
+	struct list split_front, split_back; /* Postfix's milter_macro_daemon_name of listeners before and behind a split; both or none */
 	char *campaign_header; /* names the campaign and selects the message; stripped */
 	char *stream_header;   /* names the stream; stripped */
 	char *consent_header;  /* lowers what may be kept of this message; stripped */

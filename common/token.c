@@ -38,7 +38,8 @@
 /* Associated data, with the kind behind it. */
 static const char purpose[] = "rekindle token ";
 
-static const enum token_kind kinds[] = { TOKEN_OPEN, TOKEN_CLICK, TOKEN_LEAVE, TOKEN_MARK, TOKEN_FEEDBACK };
+static const enum token_kind kinds[] = { TOKEN_OPEN, TOKEN_CLICK, TOKEN_LEAVE, TOKEN_MARK, TOKEN_FEEDBACK,
+	TOKEN_SPLIT };
 
 /*
  * Setting a key costs four times what sealing a token does, so each key is

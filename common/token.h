@@ -14,6 +14,7 @@ enum token_kind {
 	TOKEN_LEAVE = 'u', /* unsubscribe; always has a who */
 	TOKEN_MARK = 'm',  /* X-Rekindle-Id: this message is tagged already */
 	TOKEN_FEEDBACK = 'f', /* CFBL-Feedback-ID: whose complaint it is */
+	TOKEN_SPLIT = 's', /* X-Rekindle-Split: this message goes on to be tagged; campaign is set, text names both */
 };
 
 #define TOKEN_MAX 4096            /* characters; longer text is refused unread */

@@ -13,7 +13,8 @@
  *   that it cannot read, after its 250;
  * - never SMFIS_DISCARD or SMFIS_ACCEPT at RCPT: they act on all recipients;
  * - never a refusal when the mail comes from sendmail(1): it would stay in
- *   the maildrop and be tried again every minute, for ever.
+ *   the maildrop and be tried again every minute, for ever;
+ * - never a refusal behind a split: it would become a bounce.
  */
 #include "milter/filter.h"
 
@@ -31,6 +32,7 @@
 #include "common/verdict.h"
 #include "milter/message.h"
 #include "milter/select.h"
+#include "milter/split.h"
 
 #define HEADER_BYTES_MAX (1024 * 1024) /* of all fields of one message; beyond it passes untouched */
 #define RECIPIENTS_MAX 50000           /* of one message; beyond it passes untouched */
@@ -61,6 +63,7 @@ struct mail {
 	struct setup *setup; /* one snapshot for the whole message */
 	char *login, *sender;
 	bool local;          /* from sendmail(1) or the like, not from smtpd */
+	enum pass pass;
 
 	struct recipient *recipient;
 	size_t nrecipients, recipients_cap;
@@ -358,6 +361,7 @@ on_mail(SMFICTX *ctx, char **argv)
 	s->mail = mail_new();
 	/* smtpd has no queue file before the first recipient; pickup and qmqpd have. */
 	s->mail->local = symbol(ctx, "i") != NULL;
+	s->mail->pass = split_pass(s->mail->setup->conf, span_of(s->daemon));
 	s->mail->login = xstrdup(symbol_or(ctx, "{auth_authen}", ""));
 	s->mail->sender = xstrdup(symbol_or(ctx, "{mail_addr}", argv[0] != NULL ? argv[0] : ""));
 	return go_on(s, SMFIP_NR_MAIL);
@@ -546,7 +550,7 @@ would_be_seen(const struct recipient *r, const struct plan *plan)
 
 /* What happened to each recipient, and what the links are called, durable before the message goes on. */
 static void
-record(const char *id, const struct mail *m, const struct plan *plan, bool individual, bool again, int64_t now)
+record(const char *id, const struct mail *m, const struct plan *plan, bool individual, bool elsewhere, int64_t now)
 {
 	struct record *records = xcalloc(m->nrecipients + plan->nlinks + 1, sizeof *records);
 	uint64_t *hashes = xcalloc(plan->nlinks + 1, sizeof *hashes);
@@ -556,7 +560,7 @@ record(const char *id, const struct mail *m, const struct plan *plan, bool indiv
 	for (size_t i = 0; i < m->nrecipients; i++) {
 		const struct recipient *r = &m->recipient[i];
 
-		if (again && r->action == ACTION_SEND)
+		if (elsewhere && r->action == ACTION_SEND)
 			continue;
 		records[n] = touch_of(m, m->stream, m->stream_id, r, now);
 		if (individual && r->action == ACTION_SEND && would_be_seen(r, plan))
@@ -661,7 +665,7 @@ on_rcpt(SMFICTX *ctx, char **argv)
 	if (s == NULL || s->mail == NULL)
 		return go_on(s, SMFIP_NR_RCPT);
 	r = recipient_add(s->mail, symbol_or(ctx, "{rcpt_addr}", argv[0] != NULL ? argv[0] : ""));
-	if (r == NULL || s->mail->local || (s->steps & SMFIP_NR_RCPT) != 0)
+	if (r == NULL || s->mail->local || s->mail->pass == PASS_BACK || (s->steps & SMFIP_NR_RCPT) != 0)
 		return go_on(s, SMFIP_NR_RCPT);
 	if (!enter())
 		return SMFIS_TEMPFAIL;
@@ -737,16 +741,32 @@ warn_of_stream(const struct session *s, const struct mail *m, const struct messa
 static bool
 select_mail(const struct session *s, struct mail *m, const char *id)
 {
+	static struct log_rate rate;
 	struct envelope envelope = envelope_of(s);
 	struct message message = message_of(m);
 
-	m->stream = select_message(m->setup->conf, &envelope, &message, now_ms(), &m->campaign);
-	warn_of_stream(s, m, &message, id);
+	if (m->pass == PASS_BACK) {
+		m->stream = split_select(m->setup->conf, m->setup->sealer, &message, &m->campaign);
+		if (m->stream == NULL && split_marked(&message))
+			log_rated(&rate, "%s: untouched: its split marker is not ours, or the stream is gone", id);
+	} else {
+		m->stream = select_message(m->setup->conf, &envelope, &message, now_ms(), &m->campaign);
+		warn_of_stream(s, m, &message, id);
+	}
 	if (m->stream == NULL)
 		return false;
 	m->stream_id = stream_id(&m->setup->keys, span_of(m->stream->name));
 	m->campaign_id = campaign_id(&m->setup->keys, span_of(m->stream->name), buf_span(&m->campaign));
 	return true;
+}
+
+/* Does the message bear a marker that leads nowhere from here? */
+static bool
+pretends(struct mail *m)
+{
+	struct message message = message_of(m);
+
+	return m->stream == NULL && split_marked(&message);
 }
 
 /* Always replied to: mail that nobody selects ends here, and its body is never sent to us. */
@@ -760,10 +780,17 @@ on_end_of_header(SMFICTX *ctx)
 		return SMFIS_ACCEPT;
 	if (s->mail->odd != NULL)
 		log_rated(&rate, "%s: untouched reason=\"%s\"", queue_id(ctx), s->mail->odd);
-	else if (select_mail(s, s->mail, queue_id(ctx)))
+	else if (select_mail(s, s->mail, queue_id(ctx)) || pretends(s->mail))
 		return SMFIS_CONTINUE;
 	mail_end(s);
 	return SMFIS_ACCEPT;
+}
+
+/* At the front, and of what is not tagged, only the header matters. */
+static bool
+wants_body(const struct mail *m)
+{
+	return m != NULL && m->odd == NULL && m->stream != NULL && m->pass != PASS_FRONT;
 }
 
 static sfsistat
@@ -772,7 +799,7 @@ on_body(SMFICTX *ctx, unsigned char *chunk, size_t n)
 	struct session *s = smfi_getpriv(ctx);
 	struct mail *m = s != NULL ? s->mail : NULL;
 
-	if (m != NULL && m->odd == NULL) {
+	if (wants_body(m)) {
 		buf_add(&m->body, span_make(chunk, n));
 		if (m->body.over) {
 			atomic_fetch_add(&count.oversize, 1);
@@ -789,10 +816,14 @@ on_body(SMFICTX *ctx, unsigned char *chunk, size_t n)
 static enum action
 possible(const struct session *s, const struct mail *m, enum action a)
 {
-	if (m->local && a == ACTION_REJECT)
+	/* Behind the split a refusal would be a bounce. */
+	if ((m->local || m->pass == PASS_BACK) && a == ACTION_REJECT)
 		return ACTION_DISCARD;
 	if (m->local && a == ACTION_DEFER)
 		a = ACTION_HOLD;
+	/* Before it, all would be held for one, and once more behind it. */
+	if (m->pass == PASS_FRONT && a == ACTION_HOLD)
+		return ACTION_SEND;
 	if (a == ACTION_HOLD && (s->actions & SMFIF_QUARANTINE) == 0)
 		return m->local ? ACTION_SEND : ACTION_DEFER;
 	return a;
@@ -801,7 +832,9 @@ possible(const struct session *s, const struct mail *m, enum action a)
 /*
  * What happens to the message as a whole.  When somebody still gets it, the
  * others are deleted from it, whatever was to be done to them: one of several
- * recipients can be neither refused nor deferred nor held any more.
+ * recipients can be neither refused nor deferred nor held any more.  Before a
+ * split it is another matter: who is to be deferred or held goes on to the
+ * back, where each is alone and is asked about again.
  */
 static enum action
 settle(const struct session *s, struct mail *m)
@@ -820,6 +853,9 @@ settle(const struct session *s, struct mail *m)
 			whole = mildest[i];
 			break;
 		}
+	for (size_t i = 0; m->pass == PASS_FRONT && whole == ACTION_SEND && i < m->nrecipients; i++)
+		if (m->recipient[i].action == ACTION_DEFER)
+			m->recipient[i].action = ACTION_SEND;
 	/* An MTA that lets nobody be deleted treats all of them alike; `would` tells. */
 	if ((whole == ACTION_SEND || whole == ACTION_HOLD) && (s->actions & SMFIF_DELRCPT) == 0)
 		for (size_t i = 0; i < m->nrecipients; i++)
@@ -849,7 +885,8 @@ log_verdicts(const char *id, const struct mail *m, enum action whole)
 		const struct recipient *r = &m->recipient[i];
 		struct buf verb = BUF(128);
 
-		if (r->would == ACTION_SEND)
+		/* Who goes on to the back is told about there. */
+		if (r->would == ACTION_SEND || (r->action == ACTION_SEND && m->pass == PASS_FRONT))
 			continue;
 		if (r->action == ACTION_SEND) {
 			atomic_fetch_add(&count.would, 1);
@@ -942,6 +979,15 @@ edit_header(SMFICTX *ctx, const struct session *s, const struct header_edit *e)
 	return rc == MI_SUCCESS;
 }
 
+static bool
+edit_headers(SMFICTX *ctx, const struct session *s, const struct plan *plan)
+{
+	for (size_t i = 0; i < plan->nheaders; i++)
+		if (!edit_header(ctx, s, &plan->header[i]))
+			return false;
+	return true;
+}
+
 /* Recipients, hold, body, headers: in this order.  False: the MTA must not keep what it has. */
 static bool
 carry_out(SMFICTX *ctx, const struct session *s, struct mail *m, const struct plan *plan, enum action whole)
@@ -954,10 +1000,7 @@ carry_out(SMFICTX *ctx, const struct session *s, struct mail *m, const struct pl
 	if (plan->body_changed &&
 	    smfi_replacebody(ctx, (unsigned char *)plan->body.p, (int)plan->body.n) != MI_SUCCESS)
 		return false;
-	for (size_t i = 0; i < plan->nheaders; i++)
-		if (!edit_header(ctx, s, &plan->header[i]))
-			return false;
-	return true;
+	return edit_headers(ctx, s, plan);
 }
 
 static void
@@ -968,11 +1011,12 @@ log_done(const char *id, const struct mail *m, const struct plan *plan, enum act
 
 	for (size_t i = 0; i < m->nrecipients; i++)
 		remaining += !deleted(&m->recipient[i], whole);
-	buf_addf(&line, "%s: %s", id, plan->untouched != NULL ? "untouched" : "tagged");
+	buf_addf(&line, "%s: %s", id,
+	    plan->untouched != NULL ? "untouched" : m->pass == PASS_FRONT ? "to be split" : "tagged");
 	add_subject(&line, m);
 	if (plan->untouched != NULL)
 		add_pair(&line, "reason", span_of(plan->untouched));
-	else {
+	else if (m->pass != PASS_FRONT) {
 		buf_addf(&line, " links=%zu pixel=%s", plan->edited_links, plan->pixel ? "yes" : "no");
 		if (plan->skipped_links > 0)
 			buf_addf(&line, " skipped=%zu", plan->skipped_links);
@@ -1021,46 +1065,75 @@ lower(struct mail *m, const char *id)
 		select_lower(c, m->stream, said, &m->recipient[i].opens, &m->recipient[i].links);
 }
 
+static bool
+is_tagged_already(const struct plan *plan)
+{
+	return plan->untouched != NULL && strcmp(plan->untouched, "already tagged") == 0;
+}
+
+/* For a message that goes on. */
+static void
+make_plan(const struct session *s, struct mail *m, int64_t now, enum action whole, struct plan *plan)
+{
+	struct message message = message_of(m);
+	const char *leave = m->odd, *fault;
+
+	if (leave == NULL && m->nrecipients != 1 && m->stream->several_leave)
+		leave = "several recipients";
+	if (m->pass == PASS_FRONT) {
+		if (!split_mark(&message, m->setup->sealer, m->stream, buf_span(&m->campaign), m->campaign_id,
+			(uint32_t)(now / 1000), plan))
+			plan->untouched = "no marker";
+	} else if (leave == NULL)
+		tag(m, now, whole, plan);
+	else
+		message_leave(&message, m->setup->conf, leave, plan);
+	/* Such a message is left to the byte, but for what brought it here. */
+	if (is_tagged_already(plan))
+		split_strip(&message, plan);
+	if ((fault = plan_fault(s, plan)) != NULL) {
+		plan_free(plan);
+		*plan = (struct plan){ .untouched = fault };
+	}
+}
+
 static sfsistat
 finish(SMFICTX *ctx, struct session *s)
 {
+	static struct log_rate rate;
 	struct mail *m = s->mail;
-	const char *id = queue_id(ctx), *fault;
-	bool individual = m->nrecipients == 1, again;
+	const char *id = queue_id(ctx);
+	bool individual = m->nrecipients == 1, marked, elsewhere;
 	int64_t now = now_ms();
-	const char *leave = m->odd;
 	struct plan plan = { .untouched = m->odd };
-	struct message message;
 	sfsistat answer = SMFIS_CONTINUE;
 	enum action whole;
 
-	atomic_fetch_add(&count.messages, 1);
 	for (size_t i = 0; i < m->nrecipients; i++)
 		judge(&m->recipient[i], m, m->stream, m->stream_id, now);
-	lower(m, id);
+	if (m->pass != PASS_FRONT)
+		lower(m, id);
+	if (m->pass == PASS_BACK && !individual)
+		log_rated(&rate, "%s: comes from the split with several recipients; its transport needs"
+		    " _destination_recipient_limit = 1", id);
 	whole = settle(s, m);
 	log_verdicts(id, m, whole);
 	if (whole == ACTION_REJECT || whole == ACTION_DEFER || whole == ACTION_DISCARD) {
+		atomic_fetch_add(&count.messages, 1);
 		record(id, m, &plan, individual, false, now);
 		return whole == ACTION_DISCARD ? SMFIS_DISCARD : refuse(ctx, whole, why_stopped(m, whole));
 	}
 
-	if (leave == NULL && !individual && m->stream->several_leave)
-		leave = "several recipients";
-	message = message_of(m);
-	if (leave == NULL)
-		tag(m, now, whole, &plan);
-	else
-		message_leave(&message, m->setup->conf, leave, &plan);
-	if ((fault = plan_fault(s, &plan)) != NULL) {
-		plan_free(&plan);
-		plan = (struct plan){ .untouched = fault };
-	}
-	/* Through here a second time: what was sent then is counted already. */
-	again = plan.untouched != NULL && strcmp(plan.untouched, "already tagged") == 0;
-	record(id, m, &plan, individual, again, now);
+	make_plan(s, m, now, whole, &plan);
+	marked = m->pass == PASS_FRONT && plan.untouched == NULL;
+	/* What was sent is counted once: not when it came through here before, and not when it will. */
+	elsewhere = marked || is_tagged_already(&plan);
+	record(id, m, &plan, individual, elsewhere, now);
+	if (!marked)
+		atomic_fetch_add(&count.messages, 1);
 	if (carry_out(ctx, s, m, &plan, whole)) {
-		atomic_fetch_add(plan.untouched != NULL ? &count.untouched : &count.tagged, 1);
+		if (!marked)
+			atomic_fetch_add(plan.untouched != NULL ? &count.untouched : &count.tagged, 1);
 		log_done(id, m, &plan, whole);
 		log_warnings(id, m, &plan);
 	} else {
@@ -1072,17 +1145,36 @@ finish(SMFICTX *ctx, struct session *s)
 	return answer;
 }
 
+/* Mail that nobody selects is not changed, but a marker is ours alone: one that a client kept could select at a back listener. */
+static sfsistat
+unmark(SMFICTX *ctx, const struct session *s)
+{
+	static struct log_rate rate;
+	struct message message = message_of(s->mail);
+	struct plan plan = { 0 };
+	sfsistat answer = SMFIS_CONTINUE;
+
+	split_strip(&message, &plan);
+	if (plan_fault(s, &plan) == NULL) {
+		log_rated(&rate, "%s: a split marker that leads nowhere is taken out", queue_id(ctx));
+		if (!edit_headers(ctx, s, &plan))
+			answer = SMFIS_TEMPFAIL;
+	}
+	plan_free(&plan);
+	return answer;
+}
+
 static sfsistat
 on_end_of_message(SMFICTX *ctx)
 {
 	struct session *s = smfi_getpriv(ctx);
 	sfsistat answer = SMFIS_CONTINUE;
 
-	if (s == NULL || s->mail == NULL || s->mail->stream == NULL) {
-		mail_end(s);
+	if (s == NULL || s->mail == NULL)
 		return SMFIS_CONTINUE;
-	}
-	if (enter()) {
+	if (s->mail->stream == NULL)
+		answer = unmark(ctx, s);
+	else if (enter()) {
 		answer = finish(ctx, s);
 		leave();
 	} else

@@ -20,7 +20,7 @@ must(bool promise)
 
 static const struct keys keys = { .n = 2, .token = { { .id = 'A', .bytes = { 1 } }, { .id = 'B', .bytes = { 2 } } } };
 
-static const enum token_kind kinds[] = { TOKEN_OPEN, TOKEN_CLICK, TOKEN_LEAVE, TOKEN_MARK };
+static const enum token_kind kinds[] = { TOKEN_OPEN, TOKEN_CLICK, TOKEN_LEAVE, TOKEN_MARK, TOKEN_FEEDBACK, TOKEN_SPLIT };
 
 /* Any bytes as a token; the first picks a key of ours, so that all of it is looked at. */
 static void
@@ -42,7 +42,7 @@ ours(const struct sealer *s, const unsigned char *p, size_t n)
 {
 	struct buf token = BUF(TOKEN_MAX), again = BUF(TOKEN_MAX), text = BUF(TOKEN_DESTINATION_MAX);
 	struct claim c = {
-		.kind = kinds[p[0] % 4],
+		.kind = kinds[p[0] % (sizeof kinds / sizeof *kinds)],
 		.mode = p[1] % (MODE_FULL + 1),
 		.campaign = get_u64(p + 2),
 		.when = get_u32(p + 10),

@@ -472,8 +472,9 @@ class Daemon:
 class Postfix:
 	"""An instance of its own; nothing of /etc/postfix but the map types."""
 
-	def __init__(self, rig, main, master, listeners):
+	def __init__(self, rig, main, master, listeners, split=False):
 		self.rig = rig
+		self.split = split
 		self.etc = os.path.join(rig.dir, "etc")
 		self.spool = os.path.join(rig.dir, "spool")
 		self.log_file = os.path.join(rig.dir, "log", "mail.log")
@@ -538,10 +539,28 @@ class Postfix:
 		settings.update(self.main)
 		return settings
 
+	def recipe(self, name):
+		"""conf/postfix-split.NAME to the letter, but for the ports."""
+		if not self.split:
+			return ""
+		with open(os.path.join(TOP, "conf", "postfix-split." + name)) as f:
+			text = f.read()
+		assert name != "master.cf" or (text.count("\nsubmission "), text.count(":10589")) == (1, 3), text
+		return self.to_our_ports(text)
+
+	def to_our_ports(self, text):
+		"""What a split's settings call submission and 10589."""
+		if self.split:
+			text = re.sub(r"(?m)^submission ", "127.0.0.1:%d " % self.ports["front"], text)
+			text = re.sub(r"(127\.0\.0\.1\]?:)10589\b", r"\g<1>%d" % self.ports["back"], text)
+		return text
+
 	def write(self):
+		master = self.recipe("master.cf")
 		with open(os.path.join(self.etc, "main.cf"), "w") as f:
 			for name, value in self.settings().items():
-				f.write("%s = %s\n" % (name, value))
+				f.write(self.to_our_ports("%s = %s\n" % (name, value)))
+			f.write(self.recipe("main.cf"))
 		with open(os.path.join(self.etc, "master.cf"), "w") as f:
 			for name, options in self.listeners.items():
 				f.write("127.0.0.1:%d inet n - n - - smtpd %s\n" % (self.ports[name], options))
@@ -555,13 +574,15 @@ class Postfix:
 					("error", "-", "-", "-", "error"), ("retry", "-", "-", "-", "error"),
 					("discard", "-", "-", "-", "discard"), ("anvil", "-", "-", "1", "anvil"),
 					("scache", "-", "-", "1", "scache")):
-				f.write("%s unix %s - n %s %s %s\n" % (service, private, wakeup, limit, command))
+				if not re.search(r"(?m)^%s\s+unix\s" % service, master):
+					f.write("%s unix %s - n %s %s %s\n" % (service, private, wakeup, limit, command))
 			f.write("postlog unix-dgram n - n - 1 postlogd\n")
 			f.writelines(line + "\n" for line in self.master)
+			f.write(master)
 
 	def start(self):
 		for _ in range(5):
-			self.ports = {name: free_port() for name in self.listeners}
+			self.ports = {name: free_port() for name in [*self.listeners, *(["front", "back"] if self.split else [])]}
 			self.write()
 			subprocess.run(["postfix", "-c", self.etc, "check"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 			with open(self.log_file + ".master", "ab") as log:
@@ -649,10 +670,11 @@ class Rig:
 	listeners  more smtpd listeners: name -> "-o option=value ..."; their port is port(name)
 	sasl       True: logins work (see Auth)
 	milter     "unix" (in Postfix's queue directory), "inet", or None: Postfix uses no milter
+	split      True: Postfix as conf/postfix-split.*.cf would have it, with listeners "front" and "back"
 	"""
 
 	def __init__(self, settings=None, streams=None, policy=None, main=None, master=(), listeners=None, sasl=False,
-			milter="unix"):
+			milter="unix", split=False):
 		if os.geteuid() != 0:
 			raise SystemExit("the integration tests need root: Postfix's master does")
 		for number in (signal.SIGTERM, signal.SIGHUP):
@@ -662,12 +684,12 @@ class Rig:
 		self.dir = tempfile.mkdtemp(prefix="rekindle-test.", dir="/tmp")
 		_open_rigs.append(self)
 		try:
-			self._build(settings, streams, policy, main, master, listeners, sasl, milter)
+			self._build(settings, streams, policy, main, master, listeners, sasl, milter, split)
 		except BaseException:
 			self.close()
 			raise
 
-	def _build(self, settings, streams, policy, main, master, listeners, sasl, milter):
+	def _build(self, settings, streams, policy, main, master, listeners, sasl, milter, split):
 		self.daemons = {}
 		self.sink = self.auth = self.postfix = None
 		os.chmod(self.dir, 0o755)
@@ -704,10 +726,12 @@ class Rig:
 			"answer_within": "10s",
 			"record_within": "10s",
 		}
+		if split:
+			self.settings.update(split_front="rekindle-front", split_back="rekindle-back")
 		self.settings.update(settings or {})
 		self.streams = streams or {}
 		self.policy = policy or {}
-		self.postfix = Postfix(self, main or {}, master, listeners or {})
+		self.postfix = Postfix(self, main or {}, master, listeners or {}, split)
 		self.write_conf()
 
 	# -- files and identity --

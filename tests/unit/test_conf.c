@@ -126,6 +126,11 @@ each_fault_has_its_line_and_says_what_would_be_right(void **state)
 		    "t:4: inactive_min_sends: 0 is out of range; use 1 to 24" },
 		{ "more sends than a profile has", REQUIRED "[policy]\ninactive_min_sends_engaged = 25\n",
 		    "25 is out of range; use 1 to 24" },
+		{ "a split without its back", REQUIRED "split_front = a b\n",
+		    "t:3: split_front has no split_back; name the listeners on both sides of the split" },
+		{ "a split without its front", REQUIRED "split_back = a\n", "t:3: split_back has no split_front;" },
+		{ "a listener before and behind the split", REQUIRED "split_front = a b\nsplit_back = c b\n",
+		    "t:4: split_front and split_back both name `b'; they must differ" },
 		{ "semi as long as engaged", REQUIRED "[policy]\nsemi_days = 30\nengaged_days = 30\n",
 		    "t:5: semi_days (30) must be more than engaged_days (30)" },
 		{ "semi from the preset", REQUIRED "[policy]\nengaged_days = 90\npreset = weekly\n",
@@ -679,7 +684,7 @@ what_is_printed_reads_back_to_the_same(void **state)
 		REQUIRED,
 		REQUIRED
 		"http_listen = 1 2 3\nadmin_listen = [::1]:4\nkeep_facts = 1000h\nmax_message = 12345\nanswer_within = 1500ms\n"
-		"log = syslog\nlog_level = debug\nenforce = on\nuntracked_domains = a.example, b.example\ncampaign = \xc3\xbc {date}\n"
+		"split_front = A B\nsplit_back = C\nlog = syslog\nlog_level = debug\nenforce = on\nuntracked_domains = a.example, b.example\ncampaign = \xc3\xbc {date}\n"
 		"[policy]\npreset = quarterly\nengaged_days = 7\non_held = discard\n"
 		"[stream a]\nuntracked_domains =\nmatch_header = A: b\tc, D\ncampaign = = #\n[stream b]\n"
 		"[stream c]\nlinks = off\ntransactional = yes\nopens = full\n",

@@ -347,6 +347,7 @@ test_a_token_of_one_kind_is_no_other(void **state)
 		{ TOKEN_CLICK, "/o/", ".gif", 404 }, { TOKEN_CLICK, "/c/", "", 302 }, { TOKEN_CLICK, "/u/", "", 404 },
 		{ TOKEN_LEAVE, "/o/", ".gif", 404 }, { TOKEN_LEAVE, "/c/", "", 404 }, { TOKEN_LEAVE, "/u/", "", 200 },
 		{ TOKEN_MARK, "/o/", ".gif", 404 }, { TOKEN_MARK, "/c/", "", 404 }, { TOKEN_MARK, "/u/", "", 404 },
+		{ TOKEN_SPLIT, "/o/", ".gif", 404 }, { TOKEN_SPLIT, "/c/", "", 404 }, { TOKEN_SPLIT, "/u/", "", 404 },
 		{ TOKEN_CLICK, "/c/", "A", 404 }, { TOKEN_CLICK, "/c/", "/", 404 }, { TOKEN_CLICK, "/c/", "?fbclid=x", 302 },
 	};
 	struct setup s;

@@ -159,17 +159,17 @@ test_last_character(void **state)
 static void
 test_kinds(void **state)
 {
-	static const enum token_kind kinds[] = { TOKEN_OPEN, TOKEN_CLICK, TOKEN_LEAVE, TOKEN_MARK };
+	static const enum token_kind kinds[] = { TOKEN_OPEN, TOKEN_CLICK, TOKEN_LEAVE, TOKEN_MARK, TOKEN_FEEDBACK, TOKEN_SPLIT };
 	struct sealer *s = sealer_new(&rfc_keys);
 	struct buf out = BUF(TOKEN_MAX), text = BUF(TOKEN_DESTINATION_MAX);
 	struct claim c = click, back;
 
 	(void)state;
-	for (size_t i = 0; i < 4; i++) {
+	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
 		c.kind = kinds[i];
 		buf_clear(&out);
 		assert_true(token_seal(s, &c, &out));
-		for (size_t k = 0; k < 4; k++) {
+		for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
 			if (k != i)
 				refused(s, kinds[k], buf_span(&out), "another kind");
 		}
