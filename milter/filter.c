@@ -83,6 +83,7 @@ struct mail {
 struct session {
 	unsigned long actions, steps; /* as agreed with the MTA */
 	char *client, *daemon;
+	bool said_port, no_port; /* the MTA says on which port of its own it was reached; on none */
 	struct mail *mail;
 };
 
@@ -306,7 +307,7 @@ on_negotiate(SMFICTX *ctx, unsigned long actions, unsigned long steps, unsigned 
 		int stage;
 		const char *macros;
 	} symbols[] = {
-		{ SMFIM_CONNECT, "{client_addr} {daemon_name} j v" },
+		{ SMFIM_CONNECT, "{client_addr} {daemon_name} {daemon_port} j v" },
 		{ SMFIM_ENVFROM, "i {auth_authen} {mail_addr}" },
 		{ SMFIM_ENVRCPT, "i {rcpt_addr}" },
 		{ SMFIM_EOM, "i" },
@@ -342,6 +343,7 @@ on_connect(SMFICTX *ctx, char *host, _SOCK_ADDR *sa)
 {
 	struct session *s = session_of(ctx);
 	char address[INET6_ADDRSTRLEN];
+	const char *port;
 
 	(void)host;
 	numeric_address(sa, address);
@@ -349,6 +351,9 @@ on_connect(SMFICTX *ctx, char *host, _SOCK_ADDR *sa)
 	free(s->daemon);
 	s->client = xstrdup(symbol_or(ctx, "{client_addr}", address));
 	s->daemon = xstrdup(symbol_or(ctx, "{daemon_name}", ""));
+	port = symbol_or(ctx, "{daemon_port}", "");
+	s->said_port = port[0] != '\0';
+	s->no_port = strcmp(port, "0") == 0;
 	return go_on(s, SMFIP_NR_CONN);
 }
 
@@ -359,8 +364,12 @@ on_mail(SMFICTX *ctx, char **argv)
 
 	mail_end(s);
 	s->mail = mail_new();
-	/* smtpd has no queue file before the first recipient; pickup and qmqpd have. */
-	s->mail->local = symbol(ctx, "i") != NULL;
+	/*
+	 * Nobody connects to a port when mail comes by pickup or qmqpd.  An MTA
+	 * that does not say the port, as Postfix before 3.2, has a queue file
+	 * at MAIL for those and not yet for smtpd's.
+	 */
+	s->mail->local = s->said_port ? s->no_port : symbol(ctx, "i") != NULL;
 	s->mail->pass = split_pass(s->mail->setup->conf, span_of(s->daemon));
 	s->mail->login = xstrdup(symbol_or(ctx, "{auth_authen}", ""));
 	s->mail->sender = xstrdup(symbol_or(ctx, "{mail_addr}", argv[0] != NULL ? argv[0] : ""));

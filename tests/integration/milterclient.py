@@ -204,8 +204,8 @@ class Milter:
 			return "continue", None
 		return self.verdict()
 
-	def connect(self, client="127.0.0.1", daemon="smtpd", host="client.example.org", say_address=True):
-		self.macros("C", "connect", {"j": "mx.test.invalid", "{daemon_name}": daemon, "v": "driver",
+	def connect(self, client="127.0.0.1", daemon="smtpd", host="client.example.org", say_address=True, port=None):
+		self.macros("C", "connect", {"j": "mx.test.invalid", "{daemon_name}": daemon, "{daemon_port}": port, "v": "driver",
 			"{client_addr}": ("IPv6:" + client if ":" in client else client) if say_address else None})
 		family = b"6" if ":" in client else b"4"
 		address = ("IPv6:" + client if ":" in client else client).encode()

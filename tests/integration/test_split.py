@@ -21,7 +21,8 @@ def shared():
 			streams={"news": {"match_login": "marketing", "campaign": "letter"},
 				"domain": {"match_sender_domain": "letters.example", "campaign": "domain"}},
 			policy={"on_bounced": "defer", "on_complained": "hold"},
-			main={"smtpd_authorized_verp_clients": "127.0.0.0/8"}).__enter__()
+			main={"smtpd_authorized_verp_clients": "127.0.0.0/8"},
+			listeners={"early": "-o smtpd_delay_open_until_valid_rcpt=no"}).__enter__()
 		_rig.start()
 	return _rig
 
@@ -360,6 +361,24 @@ def test_sendmail_is_split_too():
 	rig.wait_until(lambda: not os.listdir(os.path.join(r.postfix.spool, "maildrop")), 15, "an empty maildrop")
 	now = campaign(r, "local")
 	assert (now["sent"], now["skipped"]) == (2, 2), now
+
+
+def test_a_queue_file_that_is_opened_early_does_not_look_like_sendmail():
+	r = shared()
+	stopped(r, "early@readers.example", "held")
+	raw = letter("early@readers.example", headers=[])
+	with r.smtp("early", "marketing") as session:
+		for _ in range(2):  # the second message of a session too
+			reply = session.send(raw, SENDER, ["early@readers.example", "early2@readers.example"])
+			assert reply.rcpt["early@readers.example"].code == 550, reply.rcpt
+			assert reply.code == 250, reply
+	idle(r)
+	# An MTA whose messages have their queue id from the start, and one that does not say its port.
+	for port, refused in (("25", True), ("0", False), (None, False)):
+		with milter(r, "smtpd", port=port) as mta:
+			mta.mail(SENDER, login="marketing", queue_id="EARLY")
+			said = mta.rcpt("early@readers.example", queue_id="EARLY")
+			assert (said[0] == "reject") == refused, (port, said)
 
 
 # ---- when the milter is away ----
