@@ -7,32 +7,42 @@
 
 #include "common/codec.h"
 #include "common/mem.h"
+#include "common/pack.h"
 
 /*
  * A token is the key's id and base64url(tag, ciphertext).  What is sealed:
  *
- *	byte 0		version in the high nibble, packing of the text in the
- *			low one (0: as it is; room for compression)
- *	byte 1		what follows (HAS_*) in the high nibble, mode in the low
+ *	byte 0		0x80, PACKED, mode (3 bits), what follows (HAS_*, 3 bits)
  *	8 bytes		campaign
  *	16 bytes	who, with HAS_WHO
  *	4 bytes		when, with HAS_WHEN
- *	2 bytes		link, with HAS_LINK
- *	the rest	text
+ *	1 or 3 bytes	link, with HAS_LINK: below 255 in one byte, else 255
+ *			and two bytes
+ *	the rest	text; with PACKED as pack.c packs it
  *
- * What is zero is left out and what is there is not zero, so one claim has
- * one spelling.
+ * What is zero is left out and what is there is not zero, the link takes the
+ * fewest bytes, and what is packed is shorter for it and spelled as pack.c
+ * spells it: so one claim has one spelling.  Only a text that came unpacked
+ * is not tried again; we make no such token when packing pays, and nobody
+ * else makes any.
+ *
+ * Format 1, which is no longer made but opens for ever, has 0x10 for byte 0,
+ * then the HAS_* in the high nibble and the mode in the low one, always two
+ * bytes of link, and never packs.
  */
-#define FORMAT 1
-#define PLAIN 0 /* packing */
+#define FORMAT_1 0x10
+#define FORMAT_2 0x80
+#define PACKED 0x40
 
-#define HAS_WHO 0x10
-#define HAS_WHEN 0x20
-#define HAS_LINK 0x40
-#define HAS_UNKNOWN 0x80
+#define HAS_WHO 1
+#define HAS_WHEN 2
+#define HAS_LINK 4
+#define HAS_ALL 7
+
+#define LINK_LONG 255
 
 #define TAG 16
-#define HEAD_MAX (2 + 8 + 16 + 4 + 2)
+#define HEAD_MAX (2 + 8 + 16 + 4 + 3)
 #define PLAIN_MAX (HEAD_MAX + TOKEN_DESTINATION_MAX)
 
 /* Associated data, with the kind behind it. */
@@ -40,29 +50,52 @@ static const char purpose[] = "rekindle token ";
 
 static const enum token_kind kinds[] = { TOKEN_OPEN, TOKEN_CLICK, TOKEN_LEAVE, TOKEN_MARK, TOKEN_FEEDBACK,
 	TOKEN_SPLIT };
+#define KINDS (sizeof kinds / sizeof kinds[0])
 
 /*
- * Setting a key costs four times what sealing a token does, so each key is
- * set once and every operation works on a copy.  Copying only reads the
- * original, which nobody changes after sealer_new.
+ * Setting a key costs four times what sealing a token does, and the kind a
+ * fifth of it, so each key and kind is set once and every operation works on
+ * a copy.  Copying only reads the original, which nobody changes after
+ * sealer_new.
  */
 struct sealer {
 	size_t n; /* the last one seals */
 	struct keyed {
 		char id;
-		EVP_CIPHER_CTX *seal, *open;
+		EVP_CIPHER_CTX *seal[KINDS], *open[KINDS];
 	} key[KEYS_MAX];
 };
+
+/* A context that has the key and has seen the kind.  NULL: it could not be made. */
+static EVP_CIPHER_CTX *
+set_context(const EVP_CIPHER *cipher, const struct token_key *key, enum token_kind kind, int sealing)
+{
+	EVP_CIPHER_CTX *c = EVP_CIPHER_CTX_new();
+	unsigned char ad[sizeof purpose];
+	int n;
+
+	memcpy(ad, purpose, sizeof purpose);
+	ad[sizeof purpose - 1] = (unsigned char)kind;
+	if (c == NULL || EVP_CipherInit_ex2(c, cipher, key->bytes, NULL, sealing, NULL) != 1 ||
+	    EVP_CipherUpdate(c, NULL, &n, ad, sizeof ad) != 1) {
+		EVP_CIPHER_CTX_free(c);
+		return NULL;
+	}
+	return c;
+}
 
 static bool
 set_key(struct keyed *k, const EVP_CIPHER *cipher, const struct token_key *key)
 {
+	bool ok = true;
+
 	k->id = key->id;
-	k->seal = EVP_CIPHER_CTX_new();
-	k->open = EVP_CIPHER_CTX_new();
-	return k->seal != NULL && k->open != NULL &&
-	       EVP_CipherInit_ex2(k->seal, cipher, key->bytes, NULL, 1, NULL) == 1 &&
-	       EVP_CipherInit_ex2(k->open, cipher, key->bytes, NULL, 0, NULL) == 1;
+	for (size_t i = 0; i < KINDS; i++) {
+		k->seal[i] = set_context(cipher, key, kinds[i], 1);
+		k->open[i] = set_context(cipher, key, kinds[i], 0);
+		ok = ok && k->seal[i] != NULL && k->open[i] != NULL;
+	}
+	return ok;
 }
 
 struct sealer *
@@ -88,23 +121,26 @@ sealer_free(struct sealer *s)
 	if (s == NULL)
 		return;
 	for (size_t i = 0; i < s->n; i++) {
-		EVP_CIPHER_CTX_free(s->key[i].seal);
-		EVP_CIPHER_CTX_free(s->key[i].open);
+		for (size_t k = 0; k < KINDS; k++) {
+			EVP_CIPHER_CTX_free(s->key[i].seal[k]);
+			EVP_CIPHER_CTX_free(s->key[i].open[k]);
+		}
 	}
 	free(s);
 }
 
-/* A copy of a keyed context that has seen the associated data.  NULL: no memory. */
+/* The copy that one operation uses up.  NULL: no such kind, or no memory. */
 static EVP_CIPHER_CTX *
-begin(const EVP_CIPHER_CTX *keyed, enum token_kind kind)
+begin(EVP_CIPHER_CTX *const keyed[KINDS], enum token_kind kind)
 {
-	EVP_CIPHER_CTX *c = EVP_CIPHER_CTX_new();
-	unsigned char ad[sizeof purpose];
-	int n;
+	EVP_CIPHER_CTX *c;
+	size_t i = 0;
 
-	memcpy(ad, purpose, sizeof purpose);
-	ad[sizeof purpose - 1] = (unsigned char)kind;
-	if (c == NULL || EVP_CIPHER_CTX_copy(c, keyed) != 1 || EVP_CipherUpdate(c, NULL, &n, ad, sizeof ad) != 1) {
+	while (i < KINDS && kinds[i] != kind)
+		i++;
+	if (i == KINDS || (c = EVP_CIPHER_CTX_new()) == NULL)
+		return NULL;
+	if (EVP_CIPHER_CTX_copy(c, keyed[i]) != 1) {
 		EVP_CIPHER_CTX_free(c);
 		return NULL;
 	}
@@ -145,14 +181,12 @@ siv_open(const struct keyed *k, enum token_kind kind, const unsigned char *in, s
 
 /* Writes what stands before the text; at most HEAD_MAX bytes. */
 static size_t
-pack_head(const struct claim *c, unsigned char *p)
+write_head(const struct claim *c, bool packed, unsigned char *p)
 {
 	unsigned char *start = p;
-	unsigned char has = (unsigned char)((who_is_nobody(&c->who) ? 0 : HAS_WHO) | (c->when ? HAS_WHEN : 0) |
-					    (c->link ? HAS_LINK : 0));
+	unsigned has = (who_is_nobody(&c->who) ? 0 : HAS_WHO) | (c->when ? HAS_WHEN : 0) | (c->link ? HAS_LINK : 0);
 
-	*p++ = FORMAT << 4 | PLAIN;
-	*p++ = (unsigned char)(has | c->mode);
+	*p++ = (unsigned char)(FORMAT_2 | (packed ? PACKED : 0) | (unsigned)c->mode << 3 | has);
 	put_u64(p, c->campaign);
 	p += 8;
 	if (has & HAS_WHO) {
@@ -163,46 +197,113 @@ pack_head(const struct claim *c, unsigned char *p)
 		put_u32(p, c->when);
 		p += 4;
 	}
-	if (has & HAS_LINK) {
+	if (has & HAS_LINK && c->link < LINK_LONG) {
+		*p++ = (unsigned char)c->link;
+	} else if (has & HAS_LINK) {
+		*p++ = LINK_LONG;
 		put_u16(p, c->link);
 		p += 2;
 	}
 	return (size_t)(p - start);
 }
 
-/* The length of what stands before the text, 0 when it is none of ours. */
-static size_t
-unpack_head(struct claim *c, const unsigned char *p, size_t n)
+/* Takes n bytes from the front; NULL, and nothing taken, when there are not so many. */
+static const unsigned char *
+take(struct span *rest, size_t n)
 {
-	if (n < 2 + 8 || p[0] != (FORMAT << 4 | PLAIN))
-		return 0;
+	const unsigned char *p = (const unsigned char *)rest->p;
 
-	unsigned has = p[1] & 0xf0, mode = p[1] & 0x0f;
-	size_t length = 2 + 8 + (has & HAS_WHO ? 16 : 0) + (has & HAS_WHEN ? 4 : 0) + (has & HAS_LINK ? 2 : 0);
+	if (rest->n < n)
+		return NULL;
+	*rest = span_from(*rest, n);
+	return p;
+}
 
-	if (has & HAS_UNKNOWN || mode > MODE_FULL || n < length)
-		return 0;
-	c->mode = (enum mode)mode;
-	c->campaign = get_u64(p + 2);
-	p += 2 + 8;
+static bool
+read_link(struct claim *c, struct span *rest, bool first_format)
+{
+	const unsigned char *p = take(rest, first_format ? 2 : 1);
+
+	if (p == NULL)
+		return false;
+	if (first_format || *p == LINK_LONG) {
+		if (!first_format && (p = take(rest, 2)) == NULL)
+			return false;
+		c->link = get_u16(p);
+		return c->link >= (first_format ? 1 : LINK_LONG);
+	}
+	c->link = *p;
+	return c->link > 0;
+}
+
+/* What follows the first byte or two, in either format. */
+static bool
+read_fields(struct claim *c, struct span *rest, unsigned has, bool first_format)
+{
+	const unsigned char *p = take(rest, 8);
+
+	if (p == NULL)
+		return false;
+	c->campaign = get_u64(p);
 	if (has & HAS_WHO) {
+		if ((p = take(rest, sizeof c->who.b)) == NULL)
+			return false;
 		memcpy(c->who.b, p, sizeof c->who.b);
-		p += sizeof c->who.b;
 		if (who_is_nobody(&c->who))
-			return 0;
+			return false;
 	}
 	if (has & HAS_WHEN) {
-		c->when = get_u32(p);
-		p += 4;
-		if (c->when == 0)
-			return 0;
+		if ((p = take(rest, 4)) == NULL || (c->when = get_u32(p)) == 0)
+			return false;
 	}
-	if (has & HAS_LINK) {
-		c->link = get_u16(p);
-		if (c->link == 0)
-			return 0;
+	return !(has & HAS_LINK) || read_link(c, rest, first_format);
+}
+
+/* Takes what stands before the text from *rest.  False when it is none of ours. */
+static bool
+read_head(struct claim *c, struct span *rest, bool *packed)
+{
+	const unsigned char *p = take(rest, 1);
+	unsigned has, mode;
+
+	if (p == NULL)
+		return false;
+	bool first_format = *p == FORMAT_1;
+
+	if (first_format) {
+		if ((p = take(rest, 1)) == NULL)
+			return false;
+		has = *p >> 4;
+		mode = *p & 0x0f;
+		*packed = false;
+	} else {
+		if (!(*p & FORMAT_2))
+			return false;
+		has = *p & HAS_ALL;
+		mode = *p >> 3 & 7;
+		*packed = *p & PACKED;
 	}
-	return length;
+	if (has > HAS_ALL || mode > MODE_FULL)
+		return false;
+	c->mode = (enum mode)mode;
+	return read_fields(c, rest, has, first_format);
+}
+
+/* Appends the text.  False when it is not packed as we pack, or too long. */
+static bool
+read_text(struct buf *out, struct span rest, bool packed)
+{
+	char text[TOKEN_DESTINATION_MAX];
+	size_t n;
+
+	if (packed) {
+		n = unpack(text, sizeof text, rest);
+		if (n <= rest.n)
+			return false;
+		rest = span_make(text, n);
+	}
+	buf_add(out, rest);
+	return !out->over;
 }
 
 /* What holds of every claim, whoever made it. */
@@ -212,21 +313,30 @@ is_sound(const struct claim *c)
 	return c->text.n <= TOKEN_DESTINATION_MAX && (c->kind != TOKEN_LEAVE || !who_is_nobody(&c->who));
 }
 
+size_t
+token_pack(unsigned char *out, struct span text)
+{
+	if (text.n == 0 || text.n > TOKEN_DESTINATION_MAX)
+		return 0;
+	return pack(out, text.n - 1, text);
+}
+
 bool
-token_seal(const struct sealer *s, const struct claim *c, struct buf *out)
+token_seal_packed(const struct sealer *s, const struct claim *c, struct span packed, struct buf *out)
 {
 	unsigned char plain[PLAIN_MAX], sealed[TAG + PLAIN_MAX];
 	const struct keyed *k = &s->key[s->n - 1];
+	struct span text = packed.n > 0 ? packed : c->text;
 	size_t before = out->n, n;
 
-	assert(c->mode <= MODE_FULL);
+	assert(c->mode <= MODE_FULL && packed.n <= c->text.n);
 	if (!is_sound(c) || out->over)
 		return false;
 
-	n = pack_head(c, plain);
-	if (c->text.n > 0)
-		memcpy(plain + n, c->text.p, c->text.n);
-	n += c->text.n;
+	n = write_head(c, packed.n > 0, plain);
+	if (text.n > 0)
+		memcpy(plain + n, text.p, text.n);
+	n += text.n;
 	if (!siv_seal(k, c->kind, plain, n, sealed))
 		return false;
 
@@ -235,6 +345,14 @@ token_seal(const struct sealer *s, const struct claim *c, struct buf *out)
 	if (out->over)
 		out->n = before;
 	return !out->over;
+}
+
+bool
+token_seal(const struct sealer *s, const struct claim *c, struct buf *out)
+{
+	unsigned char packed[TOKEN_DESTINATION_MAX];
+
+	return token_seal_packed(s, c, span_make(packed, token_pack(packed, c->text)), out);
 }
 
 /* The key of this id; any key, and *ours false, when there is none. */
@@ -263,8 +381,9 @@ token_open(const struct sealer *s, enum token_kind kind, struct span token, stru
 {
 	unsigned char plain[PLAIN_MAX];
 	struct buf sealed = BUF(TAG + PLAIN_MAX);
-	size_t n, head;
-	bool ours, ok = false;
+	struct span rest;
+	bool ours, packed, ok = false;
+	size_t n;
 
 	buf_clear(text_out);
 	*c = (struct claim){ .kind = kind, .text = SPAN("") };
@@ -278,10 +397,10 @@ token_open(const struct sealer *s, enum token_kind kind, struct span token, stru
 	if (!ok)
 		goto out;
 
-	head = unpack_head(c, plain, n);
-	buf_add(text_out, span_make(plain + head, n - head));
+	rest = span_make(plain, n);
+	ok = read_head(c, &rest, &packed) && read_text(text_out, rest, packed);
 	c->text = buf_span(text_out);
-	ok = head > 0 && !text_out->over && is_sound(c);
+	ok = ok && is_sound(c);
 out:
 	if (!ok) {
 		buf_clear(text_out);
@@ -294,7 +413,7 @@ out:
 bool
 token_open_any(const struct sealer *s, struct span token, struct claim *c, struct buf *text_out)
 {
-	for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+	for (size_t i = 0; i < KINDS; i++) {
 		if (token_open(s, kinds[i], token, c, text_out))
 			return true;
 	}

@@ -19,7 +19,7 @@ enum token_kind {
 
 #define TOKEN_MAX 4096            /* characters; longer text is refused unread */
 #define TOKEN_DESTINATION_MAX 2000
-#define TOKEN_OPEN_CHARS 72       /* at most; a pixel URL shall fit in 100 */
+#define TOKEN_OPEN_CHARS 61       /* at most; a pixel URL shall fit in 100 */
 #define TRACKED_URL_MAX 2000      /* a longer tracked URL is not made (DESIGN: the link stays) */
 
 struct claim {
@@ -38,11 +38,21 @@ struct sealer *sealer_new(const struct keys *); /* NULL when the crypto library 
 void sealer_free(struct sealer *);
 
 /*
- * Appends key id and base64url(AES-128-SIV), RFC 5297; deterministic: the
- * same claim gives the same token.  False, nothing appended, when the text is
- * over TOKEN_DESTINATION_MAX, a TOKEN_LEAVE has no who, or out is full.
+ * Appends key id and base64url(AES-128-SIV), RFC 5297, of the claim, its text
+ * packed (pack.h) when that is shorter; deterministic: the same claim gives
+ * the same token.  False, nothing appended, when the text is over
+ * TOKEN_DESTINATION_MAX, a TOKEN_LEAVE has no who, or out is full.
  */
 bool token_seal(const struct sealer *, const struct claim *, struct buf *out);
+/*
+ * The same in two steps, for who seals one text into many tokens: packing a
+ * link takes ten times as long as sealing it, and goes by the text alone, not
+ * by key or recipient.  token_pack gives the length of the packed text in out,
+ * which has room for TOKEN_DESTINATION_MAX bytes, or 0: it travels as it is.
+ * `packed` is what it gave for this claim's text, empty for 0.
+ */
+size_t token_pack(unsigned char *out, struct span text);
+bool token_seal_packed(const struct sealer *, const struct claim *, struct span packed, struct buf *out);
 
 /*
  * Opens a token of this kind.  The claim's text points into `text_out`,

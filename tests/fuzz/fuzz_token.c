@@ -1,7 +1,7 @@
 /*
  * Promises: nothing that a stranger makes opens; what we seal opens to the
  * same claim under its own kind only, and not after a change anywhere; what
- * opens, sealed again, is the same token.
+ * opens, sealed again, is the same token; packing never makes one longer.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -21,6 +21,7 @@ must(bool promise)
 static const struct keys keys = { .n = 2, .token = { { .id = 'A', .bytes = { 1 } }, { .id = 'B', .bytes = { 2 } } } };
 
 static const enum token_kind kinds[] = { TOKEN_OPEN, TOKEN_CLICK, TOKEN_LEAVE, TOKEN_MARK, TOKEN_FEEDBACK, TOKEN_SPLIT };
+#define KINDS (sizeof kinds / sizeof kinds[0])
 
 /* Any bytes as a token; the first picks a key of ours, so that all of it is looked at. */
 static void
@@ -42,7 +43,7 @@ ours(const struct sealer *s, const unsigned char *p, size_t n)
 {
 	struct buf token = BUF(TOKEN_MAX), again = BUF(TOKEN_MAX), text = BUF(TOKEN_DESTINATION_MAX);
 	struct claim c = {
-		.kind = kinds[p[0] % (sizeof kinds / sizeof *kinds)],
+		.kind = kinds[p[0] % KINDS],
 		.mode = p[1] % (MODE_FULL + 1),
 		.campaign = get_u64(p + 2),
 		.when = get_u32(p + 10),
@@ -58,12 +59,14 @@ ours(const struct sealer *s, const unsigned char *p, size_t n)
 		     (c.text.n > TOKEN_DESTINATION_MAX || (c.kind == TOKEN_LEAVE && who_is_nobody(&c.who))));
 		goto out;
 	}
-	for (size_t i = 0; i < 4; i++)
+	for (size_t i = 0; i < KINDS; i++)
 		must(token_open(s, kinds[i], buf_span(&token), &back, &text) == (kinds[i] == c.kind));
 	must(token_open(s, c.kind, buf_span(&token), &back, &text));
 	must(back.kind == c.kind && back.mode == c.mode && back.campaign == c.campaign && who_eq(&back.who, &c.who) &&
 	     back.when == c.when && back.link == c.link && span_eq(back.text, c.text));
 	must(token_seal(s, &back, &again) && span_eq(buf_span(&again), buf_span(&token)));
+	buf_clear(&again);
+	must(token_seal_packed(s, &back, SPAN(""), &again) && again.n >= token.n);
 
 	must(!token_open_any(s, span_cut(buf_span(&token), 0, at % token.n), &back, &text));
 	token.p[at % token.n] = (char)(token.p[at % token.n] ^ change);

@@ -33,10 +33,13 @@ static const struct claim click = {
 	.text = { "https://example.com/a?b=c&d=%20", 31 },
 };
 
-/* By an AES-SIV of another hand, checked against the RFC's example; a change here ends all links in the world. */
-#define CLICK_TOKEN \
+/* Format 1, from before texts were packed; a change here ends all links in the world. */
+#define CLICK_TOKEN_1 \
 	"KY53IA0ywD3yg-IRpZ4ERJmWByNlyPvETsmqUL0kMAirFLNVj9O9lUNv35OQT6a5YAvMzkRZceRH2hmlsWGROcaVw0sI6apNFkcXspqjecw"
-#define ANONYMOUS_OPEN_TOKEN "KTANDp__tTw4ZMSRJcPrZgrDZv_iFb7hCNxI"
+
+/* What seals now, checked against an AES-SIV of another hand; the same holds. */
+#define CLICK_TOKEN "KFhIWkat3WzQHJSR5zFlfA6N2cDA8eaFK2GVcIPS-ZinBHqrAaiYOGeOAlMHJP8w8U9r33OSX38d2fasyHEqB"
+#define ANONYMOUS_OPEN_TOKEN "KQWx6O3ejWyhRsDwYeecTl0n7bvgnFOZLmQ"
 
 static void
 same(const struct claim *a, const struct claim *b)
@@ -76,6 +79,68 @@ test_known_answer(void **state)
 	buf_free(&text);
 }
 
+#define SPRING "https://www.example.com/sale?utm_source=newsletter&utm_medium=email&utm_campaign=spring"
+
+/* Sealed by format 1, and out in the world: they open for ever, and what is sealed now is shorter. */
+static const struct {
+	const char *name, *token;
+	struct claim claim;
+} old_tokens[] = {
+	{ "an open, identified in full",
+	    "KSdKEo0cVyb3jsjw3Rtj6vrBWlvQkLiasSzqkF4YDUP7uugXq7Zy63yBKC37R-g",
+	    { .kind = TOKEN_OPEN, .mode = MODE_FULL, .campaign = CAMPAIGN, .who = WHO, .when = 1764000000, .text = SPAN("") } },
+	{ "an anonymous open",
+	    "KTANDp__tTw4ZMSRJcPrZgrDZv_iFb7hCNxI",
+	    { .kind = TOKEN_OPEN, .mode = MODE_ANONYMOUS, .campaign = CAMPAIGN, .text = SPAN("") } },
+	{ "a click",
+	    "KY53IA0ywD3yg-IRpZ4ERJmWByNlyPvETsmqUL0kMAirFLNVj9O9lUNv35OQT6a5YAvMzkRZceRH2hmlsWGROcaVw0sI6apNFkcX"
+	    "spqjecw",
+	    { .kind = TOKEN_CLICK, .mode = MODE_IDENTIFIED, .campaign = CAMPAIGN, .who = WHO, .when = 1764000000, .link = 7,
+		.text = SPAN("https://example.com/a?b=c&d=%20") } },
+	{ "an anonymous click on the last link",
+	    "KYBxOay79izvnv_NxD5eZoOl-q0N3G0x0m076K50mcZG3PG69A5d-i_h4vCVGcJTV4WfDu9UZ9ri9d2ZWCctpvQ7_3Bf78JRO7LF"
+	    "D6sQd8suGGzN6LmUQt7-AMFH9BTiy_rqcjeDOmORz5aUXdhs7ZlN1Ig",
+	    { .kind = TOKEN_CLICK, .mode = MODE_ANONYMOUS, .campaign = CAMPAIGN, .link = 65535, .text = SPAN(SPRING) } },
+	{ "a click, by day, in the last second",
+	    "Kp8GWpjh9C7bZH25ji8Td-FSv1Y7zmRjUyF5DhNowzALuG5apL6fknZQzJQfnnHL-KI6gOVgdGlfyOPLYaaIEKBd4lGdcgQV0AHs"
+	    "Mo-No3WpdPvFllKVC5d1IDh18yX6f6L1w3nGNlgIqavxtZlfx8SlxTEqjUXjAQcdJ8RfKjEuSdUqh3ZjO",
+	    { .kind = TOKEN_CLICK, .mode = MODE_DAYONLY, .campaign = 1, .who = WHO, .when = UINT32_MAX, .link = 256,
+		.text = SPAN(SPRING) } },
+	{ "bytes that no link has",
+	    "K47k1DLdzmU2DZ7k-zbHQ5OHE4Mfir_5TktPRfbLK4dv7IYf2zY2KCNf91ZnzWuwsFpn5ApSM3NzCmO-9amn6OBHJ0U4xBZpmFA",
+	    { .kind = TOKEN_CLICK, .mode = MODE_FULL, .campaign = CAMPAIGN, .who = WHO, .when = 1, .link = 1,
+		.text = SPAN("http://b\303\274cher.example/\0\377") } },
+	{ "an unsubscribe",
+	    "KD0igTrcP0t_qTCfShdt3OmmuTSuA-95j1C20aPTPBDbS1iXP2bPODj7arMsTj9UwUUirJA",
+	    { .kind = TOKEN_LEAVE, .mode = MODE_IDENTIFIED, .campaign = CAMPAIGN, .who = WHO, .when = 1764000000,
+		.text = SPAN("weekly") } },
+	{ "a mark",
+	    "KHNvhGwkZqTnromEedLlEpVsHF5g1zLpxxB72gVYP-Wo",
+	    { .kind = TOKEN_MARK, .mode = MODE_ANONYMOUS, .campaign = CAMPAIGN, .text = SPAN("weekly") } },
+};
+
+static void
+test_old_tokens(void **state)
+{
+	struct sealer *s = sealer_new(&rfc_keys);
+	struct buf out = BUF(TOKEN_MAX), text = BUF(TOKEN_DESTINATION_MAX);
+	struct claim c;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(old_tokens); i++) {
+		struct span old = span_of(old_tokens[i].token);
+
+		assert_row(old_tokens[i].name, token_open(s, old_tokens[i].claim.kind, old, &c, &text));
+		same(&c, &old_tokens[i].claim);
+		buf_clear(&out);
+		assert_row(old_tokens[i].name, token_seal(s, &c, &out));
+		assert_row(old_tokens[i].name, out.n < old.n);
+	}
+	sealer_free(s);
+	buf_free(&out);
+	buf_free(&text);
+}
+
 /* Nothing opens it, and a refusal leaves nothing behind. */
 static void
 refused(const struct sealer *s, enum token_kind kind, struct span token, const char *what)
@@ -96,14 +161,19 @@ static void
 test_every_bit(void **state)
 {
 	struct sealer *s = sealer_new(&rfc_keys);
-	char t[] = CLICK_TOKEN;
+	char tokens[][sizeof CLICK_TOKEN_1] = { CLICK_TOKEN, CLICK_TOKEN_1 };
 
 	(void)state;
-	for (size_t i = 0; i < sizeof t - 1; i++) {
-		for (int bit = 0; bit < 8; bit++) {
-			t[i] = (char)(t[i] ^ 1 << bit);
-			refused(s, TOKEN_CLICK, span_make(t, sizeof t - 1), "one bit changed");
-			t[i] = (char)(t[i] ^ 1 << bit);
+	for (size_t k = 0; k < COUNT(tokens); k++) {
+		char *t = tokens[k];
+		size_t n = strlen(t);
+
+		for (size_t i = 0; i < n; i++) {
+			for (int bit = 0; bit < 8; bit++) {
+				t[i] = (char)(t[i] ^ 1 << bit);
+				refused(s, TOKEN_CLICK, span_make(t, n), "one bit changed");
+				t[i] = (char)(t[i] ^ 1 << bit);
+			}
 		}
 	}
 	sealer_free(s);
@@ -112,17 +182,22 @@ test_every_bit(void **state)
 static void
 test_every_length(void **state)
 {
+	static const struct span tokens[] = { SPAN(CLICK_TOKEN), SPAN(CLICK_TOKEN_1) };
 	struct sealer *s = sealer_new(&rfc_keys);
-	char more[] = CLICK_TOKEN "A";
 
 	(void)state;
-	for (size_t n = 0; n < sizeof CLICK_TOKEN - 1; n++) {
-		refused(s, TOKEN_CLICK, span_make(CLICK_TOKEN, n), "cut");
-		refused(s, TOKEN_CLICK, span_from(SPAN(CLICK_TOKEN), n + 1), "cut at the front");
-	}
-	for (int c = 0; c < 256; c++) {
-		more[sizeof more - 2] = (char)c;
-		refused(s, TOKEN_CLICK, span_make(more, sizeof more - 1), "extended");
+	for (size_t k = 0; k < COUNT(tokens); k++) {
+		char more[sizeof CLICK_TOKEN_1];
+
+		for (size_t n = 0; n < tokens[k].n; n++) {
+			refused(s, TOKEN_CLICK, span_cut(tokens[k], 0, n), "cut");
+			refused(s, TOKEN_CLICK, span_from(tokens[k], n + 1), "cut at the front");
+		}
+		memcpy(more, tokens[k].p, tokens[k].n);
+		for (int c = 0; c < 256; c++) {
+			more[tokens[k].n] = (char)c;
+			refused(s, TOKEN_CLICK, span_make(more, tokens[k].n + 1), "extended");
+		}
 	}
 	refused(s, TOKEN_CLICK, SPAN(CLICK_TOKEN "\0"), "a NUL behind");
 	refused(s, TOKEN_CLICK, SPAN(CLICK_TOKEN CLICK_TOKEN), "twice");
@@ -165,11 +240,11 @@ test_kinds(void **state)
 	struct claim c = click, back;
 
 	(void)state;
-	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+	for (size_t i = 0; i < COUNT(kinds); i++) {
 		c.kind = kinds[i];
 		buf_clear(&out);
 		assert_true(token_seal(s, &c, &out));
-		for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
+		for (size_t k = 0; k < COUNT(kinds); k++) {
 			if (k != i)
 				refused(s, kinds[k], buf_span(&out), "another kind");
 		}
@@ -286,7 +361,7 @@ test_pixel_is_short(void **state)
 
 	(void)state;
 	assert_true(token_seal(s, &c, &out));
-	assert_true(out.n <= TOKEN_OPEN_CHARS);
+	assert_int_equal(out.n, TOKEN_OPEN_CHARS);
 	assert_true(strlen("https://t.example.com/o/") + out.n + strlen(".gif") <= 100);
 	sealer_free(s);
 	buf_free(&out);
@@ -348,6 +423,182 @@ test_to_the_byte(void **state)
 	buf_free(&text);
 }
 
+/* The characters that the token of this claim takes. */
+static size_t
+sealed_chars(const struct sealer *s, const struct claim *c)
+{
+	struct buf out = BUF(TOKEN_MAX), text = BUF(TOKEN_DESTINATION_MAX);
+	struct claim back;
+	size_t n;
+
+	assert_true(token_seal(s, c, &out));
+	assert_true(token_open(s, c->kind, buf_span(&out), &back, &text));
+	same(&back, c);
+	n = out.n;
+	buf_free(&out);
+	buf_free(&text);
+	return n;
+}
+
+static void
+test_links(void **state)
+{
+	static const struct {
+		const char *name;
+		uint16_t link;
+		size_t bytes;
+	} rows[] = {
+		{ "none", 0, 0 }, { "the first", 1, 1 }, { "the last in one byte", 254, 1 }, { "the first in three", 255, 3 },
+		{ "and on", 256, 3 }, { "the last of all", 65535, 3 },
+	};
+	struct sealer *s = sealer_new(&rfc_keys);
+	struct claim c = click;
+
+	(void)state;
+	c.text = SPAN("\n"); /* is not packed: 16 + 1 + 8 + 16 + 4 + link + 1 bytes */
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		c.link = rows[i].link;
+		assert_row(rows[i].name, sealed_chars(s, &c) == 1 + ((46 + rows[i].bytes) * 8 + 5) / 6);
+	}
+	sealer_free(s);
+}
+
+/* Sealed by another hand with our key: the head has one spelling. */
+static void
+test_heads(void **state)
+{
+	static const struct {
+		const char *name, *token;
+		bool opens;
+	} rows[] = {
+		{ "as it should be, but not packed",
+		    "KD4jjv64NnK5ZLj9iYrbllJzbWqjC9fvycCQxIxzJ1Vwt6Pjqm-iHGMaWWH4QdHRlCkSGh-j8CKd_8N4dvxbQCLvH", true },
+		{ "a low link in three bytes",
+		    "KhmUiFOzaAVR1iuSfdWp3P_vV42t6v_CwSf4VaDIIsauwxstd3BBpSTADzITA71xXpRzuuGDKTMED8bJA2q2sBlOb6"
+		    "a8", false },
+		{ "the first link that needs three bytes",
+		    "KkrOFIngQvuo7vhAgJdNIiTWd3i9EpNVBLt98PU8dDRdSqejlY2jLUGQ3LD0kp58BxIZ1O_vbIK509ti84VckbFYD7"
+		    "mg", true },
+		{ "link 0",
+		    "KIt8HDW9-xvr8UhCdso8lwO-nQETsSotf1YYzNvpHGE5v5lmTKW81XZfG3DS50YXuXBHVqi7KEmXTjE3GDKPvAm8e", false },
+		{ "a link cut in two",
+		    "KXkaMZGdAHpcb8RJdigC99pyEZT4uawbN2JMvzQOj2cYxdEzwfDg2TP-5kd0N5cs", false },
+		{ "time 0",
+		    "KbDSozRdginhNIbTFfTEMJWd8HIBqwXpkdQhgxtxBxWV5UfHbx783k9oU4cmYSbAZ7SyTQQzRSnXmQ6ljudj-Fq5W", false },
+		{ "somebody who is nobody",
+		    "KdahYYQgY0ujlXW95vimfgNG_tI3oxyRaFbjICsqNo4ry7wldl2MY4KL7WNsLf49zZz_xeDIc1pN6HF9Xnlv0h6ZP", false },
+		{ "a mode that there is not",
+		    "KDh_5Bxjxpc_V4P-4YC6MLH9JkYpzFqhCYN-Z7Hp3oKUDeF_lrwef47LwQpMM3Mw6e7Dc-mhhw3Op-Ugnc-29qOgb", false },
+		{ "a format that there is not",
+		    "KQyKtG23h1PJET5MfTFJin_hQdfWayZKQBGvNtAuxcv2okWbnyUUUz60BPNGtObvi5Kx3vqE8TjaO0FpQSAX5ZFMV", false },
+		{ "no text where some is packed",
+		    "KhERUJvgILA3OvKEN6stOz2kniZcVrM4xmH53zO2zFsS0XgE1fjVRQiM1gX_4dw", false },
+		{ "a campaign cut short",
+		    "Ko-fgqJodTttbGHKkk51ar-uArAiZk0GS", false },
+		{ "format 1",
+		    "KxlRW8JL9HfMwErbO8fxdGeRFFd4sGec8ECHxYScrwfiYcWR-vnTid1muiIAaaESrdD8PgWH4SzANZXaEQ7Wdx84Wn"
+		    "Fk", true },
+		{ "format 1, more fields than there are",
+		    "KBvAj5XAheziZEm3uWw8o_u3oJlgQxq6IMm97gUJIePO6UoVimgwqi6PMuX1Oz0dwf9ndtxz3OkHF3g0q_fnJuf9la"
+		    "Cg", false },
+		{ "format 1, link 0",
+		    "KRfEOM6jCTmjgAyhCl-MwNJwmmNqTXMn7vuHy9ijYq4OCeIhCeJIsSKmm2hA7BBiSM_HoifWvJETJTbUzEl-iIICUt"
+		    "3w", false },
+		{ "format 1, and no more",
+		    "KJFczPycpzYZMMyfTxvr9l5Y", false },
+	};
+	struct sealer *s = sealer_new(&rfc_keys);
+	struct buf text = BUF(TOKEN_DESTINATION_MAX);
+	struct claim c;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		if (!rows[i].opens)
+			refused(s, TOKEN_CLICK, span_of(rows[i].token), rows[i].name);
+		else
+			assert_row(rows[i].name, token_open(s, TOKEN_CLICK, span_of(rows[i].token), &c, &text) &&
+			    span_eq(c.text, SPAN("https://example.com/")));
+	}
+	sealer_free(s);
+	buf_free(&text);
+}
+
+/* Packed only when that is shorter, and then what token_pack says travels. */
+static void
+test_packing(void **state)
+{
+	static const struct {
+		const char *name;
+		struct span text;
+		bool packed;
+	} rows[] = {
+		{ "nothing", SPAN(""), false },
+		{ "one letter", SPAN("a"), false },
+		{ "a link", SPAN("https://example.com/"), true },
+		{ "a campaign's link", SPAN(SPRING), true },
+		{ "escapes", SPAN("https://example.org/%D0%BA%D0%BD%D0%B8%D0%B3%D0%B0?q=caf%C3%A9"), true },
+		{ "letters beyond ASCII", SPAN("https://b\303\274cher.example/caf\303\251?utm_source=newsletter"), true },
+		{ "no text at all", SPAN("\0\1\2\377\376\375\r\t"), false },
+		{ "a link with a line feed", SPAN(SPRING "\n"), false },
+	};
+	unsigned char packed[TOKEN_DESTINATION_MAX];
+	struct sealer *s = sealer_new(&rfc_keys);
+	struct buf one = BUF(TOKEN_MAX), two = BUF(TOKEN_MAX);
+	struct claim c = click;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		size_t n = token_pack(packed, rows[i].text), travels = n ? n : rows[i].text.n;
+
+		c.text = rows[i].text;
+		assert_row(rows[i].name, (n > 0) == rows[i].packed);
+		assert_row(rows[i].name, travels <= c.text.n);
+		assert_row(rows[i].name, sealed_chars(s, &c) == 1 + ((46 + travels) * 8 + 5) / 6);
+		buf_clear(&one);
+		buf_clear(&two);
+		assert_true(token_seal(s, &c, &one));
+		assert_true(token_seal_packed(s, &c, span_make(packed, n), &two));
+		assert_span(rows[i].name, buf_span(&two), buf_span(&one));
+	}
+	sealer_free(s);
+	buf_free(&one);
+	buf_free(&two);
+}
+
+/* Only who has the key could seal these, and even then they do not open. */
+static void
+test_packed_badly(void **state)
+{
+	static const struct {
+		const char *name;
+		struct span packed;
+	} rows[] = {
+		{ "a zero behind it", SPAN("\x61\x6a\xb0\xf7\xbc\x13\x8c\xf4\xac\x40\x1b\x25\0") },
+		{ "its last byte missing", SPAN("\x61\x6a\xb0\xf7\xbc\x13\x8c\xf4\xac\x40\x1b") },
+		{ "longer than its text", SPAN("\xff\xff\xff\xd9\x3e\x73\xfe\x45\xd4\xfb\xa4\x30") },
+		{ "one byte of zero", SPAN("\0") },
+		{ "no packed text", SPAN("https://example.com/") },
+	};
+	static const struct span good = SPAN("\x61\x6a\xb0\xf7\xbc\x13\x8c\xf4\xac\x40\x1b\x25");
+	struct sealer *s = sealer_new(&rfc_keys);
+	struct buf out = BUF(TOKEN_MAX), text = BUF(TOKEN_DESTINATION_MAX);
+	struct claim c = click, back;
+
+	(void)state;
+	c.text = SPAN(SPRING);
+	assert_true(token_seal_packed(s, &c, good, &out));
+	assert_true(token_open(s, TOKEN_CLICK, buf_span(&out), &back, &text));
+	same(&back, &c);
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		buf_clear(&out);
+		assert_true(token_seal_packed(s, &c, rows[i].packed, &out));
+		refused(s, TOKEN_CLICK, buf_span(&out), rows[i].name);
+	}
+	sealer_free(s);
+	buf_free(&out);
+	buf_free(&text);
+}
+
 static const struct sealer *shared;
 
 /* One sealer, many threads: NULL when every answer was right. */
@@ -397,6 +648,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_known_answer),
+		cmocka_unit_test(test_old_tokens),
 		cmocka_unit_test(test_every_bit),
 		cmocka_unit_test(test_every_length),
 		cmocka_unit_test(test_last_character),
@@ -408,6 +660,10 @@ main(void)
 		cmocka_unit_test(test_same_claim_same_token),
 		cmocka_unit_test(test_leave_needs_somebody),
 		cmocka_unit_test(test_to_the_byte),
+		cmocka_unit_test(test_links),
+		cmocka_unit_test(test_heads),
+		cmocka_unit_test(test_packing),
+		cmocka_unit_test(test_packed_badly),
 		cmocka_unit_test(test_threads),
 	};
 
