@@ -1,6 +1,11 @@
 #include <dirent.h>
+#include <iconv.h>
 #include <time.h>
 
+#include "common/codec.h"
+#include "milter/links.h"
+#include "milter/mime.h"
+#include "milter/url.h"
 #include "tests/unit/tagging.h"
 #include "tests/unit/unit.h"
 
@@ -778,6 +783,471 @@ test_long_destinations(void **state)
 	rig_free(&r);
 }
 
+/* ---- transfer encodings: what readers see after decoding ---- */
+
+/* The first HTML part of a message, decoded, our URLs made readable.  False when it cannot be read. */
+static bool
+html_part(const struct rig *r, struct span raw, struct buf *out)
+{
+	struct message m;
+	struct header *h = NULL;
+	struct mime mime;
+	bool found = false;
+
+	assert_true(message_split(raw, &h, &m.nheaders, &m.body));
+	m.header = h;
+	mime_walk(&mime, &m);
+	for (size_t i = 0; i < mime.n && !found; i++) {
+		struct mime_text t;
+
+		if (mime.part[i].type != MIME_HTML)
+			continue;
+		found = mime_read(m.body, &mime.part[i], &t) == NULL;
+		if (found)
+			rig_readable(r, t.text, out);
+		mime_text_free(&t);
+	}
+	mime_free(&mime);
+	free(h);
+	return found;
+}
+
+#define QP "Content-Type: text/html\nContent-Transfer-Encoding: quoted-printable\n"
+#define BASE64 "Content-Type: text/html\nContent-Transfer-Encoding: base64\n"
+
+static const struct {
+	const char *name, *header, *body, *out;
+} encoded[] = {
+	{ "a soft line break inside an href, and =3D", QP, "<a hr=\nef=3D\"https://e.=\ncom/?a=3D1&amp;b=\n=3D2\">x</a>\n", "<a href=\"[https://e.com/?a=1&b=2]\">x</a>[PIXEL]\n" },
+	{ "the same without quotes", QP, "<a href=3Dhttps://e.com/?id=3D1=\n2>x</a>\n", "<a href=[https://e.com/?id=12]>x</a>[PIXEL]\n" },
+	{ "a soft line break inside an entity and inside a letter", QP, "<a href=3D\"https://e.com/?a&a=\nmp;b=C3=\n=A9\">=C3=\n=A9</a>", "<a href=\"[https://e.com/?a&b\xc3\xa9]\">\xc3\xa9</a>[PIXEL]" },
+	{ "a soft line break inside a tag's name and its opting out", QP, "<=\na href=3D'https://e.com/' data-no-=\ntrack>x</a><a =\nhref=3D'https://e.com/'>y</a>", "<a href='https://e.com/'>x</a><a href='[https://e.com/]'>y</a>[PIXEL]" },
+	{ "quoted-printable that ends in a soft line break", QP, "<a href=3D'https://e.com/'>x</a>=\n", "<a href='[https://e.com/]'>x</a>[PIXEL]" },
+	{ "a line break that is encoded, inside a URL", QP, "<a href=3D'https://e.com/=0D=0Ax'>x</a>", "<a href='[https://e.com/x]'>x</a>[PIXEL]" },
+	{ "base64", BASE64, "PGEgaHJlZj0iaHR0cHM6Ly9lLmNvbS8/YT0xJmFtcDtiPTIiPng8L2E+DQo=\n", "<a href=\"[https://e.com/?a=1&b=2]\">x</a>[PIXEL]\r\n" },
+	{ "base64 in lines of any length, without padding", BASE64, "PGEgaHJ\nlZj0naHR0cHM6Ly9lLmNvbS8nPng\n", "<a href='[https://e.com/]'>x[PIXEL]" },
+	{ "a part in quoted-printable", "Content-Type: multipart/mixed; boundary=b\n",
+	    "--b\n" QP "\n<a href=3D'https://e.=\ncom/'>x</a>\n--b--\n", "<a href='[https://e.com/]'>x</a>[PIXEL]" },
+	{ "a part in base64 that ends at the boundary", "Content-Type: multipart/mixed; boundary=b\n",
+	    "--b\n" BASE64 "\nPGEgaHJlZj0naHR0cHM6Ly9lLmNvbS8nPng=\n--b--", "<a href='[https://e.com/]'>x[PIXEL]" },
+};
+
+static void
+test_encoded(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	rig_init(&r);
+	for (size_t i = 0; i < COUNT(encoded); i++) {
+		struct buf out = BUF(100000), readable = BUF(100000);
+		struct sample s;
+		struct plan p;
+
+		sample_init(&s, encoded[i].header, span_of(encoded[i].body));
+		message_tag(&s.message, &r.tagging, &p);
+		assert_row(encoded[i].name, p.untouched == NULL && p.body_changed);
+		message_apply(buf_span(&s.raw), &p, &out);
+		assert_row(encoded[i].name, html_part(&r, buf_span(&out), &readable));
+		assert_span(encoded[i].name, buf_span(&readable), span_of(encoded[i].out));
+		for (struct span rest = new_body(&s, &p), line; span_split(&rest, '\n', &line);)
+			assert_row(encoded[i].name, line.n <= (span_ends(line, SPAN("\r")) ? 77 : 76));
+		plan_free(&p);
+		sample_free(&s);
+		buf_free(&out);
+		buf_free(&readable);
+	}
+	rig_free(&r);
+}
+
+/* Whatever is odd in the tracker's URL: it is escaped for HTML, then for the transfer encoding. */
+static void
+test_odd_tracking_url(void **state)
+{
+	static char odd[] = TRACKING "/a=b&c'd";
+	struct sample s;
+	struct plan p;
+	struct rig r;
+
+	(void)state;
+	rig_init(&r);
+	r.conf.tracking_url = odd;
+	r.tagging.opens = MODE_OFF;
+	sample_init(&s, QP, SPAN("<a href=3D'https://e.com/'>x</a>"));
+	message_tag(&s.message, &r.tagging, &p);
+	assert_span("=, & and ' in it", span_cut(buf_span(&p.body), 0, 56), SPAN("<a href=3D'https://t.example.org/r/a=3Db&amp;c&#39;d/c/K"));
+	plan_free(&p);
+	sample_free(&s);
+	rig_free(&r);
+}
+
+/* ---- bytes that text should not have ---- */
+
+static void
+test_odd_bytes(void **state)
+{
+	static const struct {
+		const char *name;
+		struct span body;
+		bool stays; /* all of it; else what is not a link */
+	} rows[] = {
+		{ "NUL in the text", SPAN("a\0b" LINK), true },
+		{ "NUL in a URL", SPAN(LINK "<a href=\"https://e.com/\0\">x</a>"), true },
+		{ "NUL behind the end", SPAN(LINK "</html>\0"), true },
+		{ "CR alone", SPAN("a\rb" LINK "\r\nc\r"), false },
+		{ "CR CR LF", SPAN("a\r\r\n" LINK "\r\r\n"), false },
+		{ "LF alone among CRLF", SPAN("a\r\nb\n" LINK "\r\n"), false },
+		{ "form feed, vertical tab, DEL and the like", SPAN("\f\v\x7f\x01\xff" LINK "\f"), false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct buf readable = BUF(1000), rest = BUF(1000);
+		struct sample s;
+		struct plan p;
+		struct rig r;
+		struct span b;
+
+		rig_init(&r);
+		r.tagging.opens = MODE_OFF;
+		sample_init(&s, "Content-Type: text/html\n", rows[i].body);
+		message_tag(&s.message, &r.tagging, &p);
+		assert_row(rows[i].name, !rows[i].stays || !p.body_changed);
+		rig_readable(&r, new_body(&s, &p), &readable);
+		b = buf_span(&readable);
+		for (size_t k; (k = span_search(b, SPAN("[https://e.com/]"))) < b.n; b = span_from(b, k + 16))
+			buf_addf(&rest, "%.*shttps://e.com/", SPAN_ARG(span_cut(b, 0, k)));
+		buf_add(&rest, b);
+		assert_span(rows[i].name, buf_span(&rest), rows[i].body);
+		plan_free(&p);
+		sample_free(&s);
+		rig_free(&r);
+		buf_free(&readable);
+		buf_free(&rest);
+	}
+}
+
+/* ---- charsets in which markup is not ASCII: converted without loss, or not touched ---- */
+
+static const struct {
+	const char *charset, *encoding, *body;
+	const char *html; /* in UTF-8, tagged */
+} charsets[] = {
+	{ "utf-16", "base64", "//48AGEAIABoAHIAZQBmAD0AIgBoAHQAdABwAHMAOgAvAC8AZQAuAGMAbwBtAC8A6QAiAD4ABQRfTzwALwBhAD4A\n",
+	    "<a href=\"[https://e.com/\xc3\xa9]\">\xd0\x85\xe4\xbd\x9f</a>[PIXEL]" },
+	{ "utf-16be", "base64", "ADwAYQAgAGgAcgBlAGYAPQAiAGgAdAB0AHAAcwA6AC8ALwBlAC4AYwBvAG0ALwDpACIAPgQFT18APAAvAGEAPg==\n",
+	    "<a href=\"[https://e.com/\xc3\xa9]\">\xd0\x85\xe4\xbd\x9f</a>[PIXEL]" },
+	{ "utf-16be", "base64", "ADwAYQAgAGgAcgBlAGYAPQAiAGgAdAB0AHAAcwA6AC8ALwBlAC4AYwBvAG0ALwDpACIAPgQFT18APAAvAGEA\n", NULL },
+	{ "utf-16le", "base64", "PABhACAAaAByAGUAZgA9ACIAaAB0AHQAcABzADoALwAvAGUALgBjAG8AbQAvACIAPgAA2HgA\n", NULL },
+	{ "iso-2022-jp", "7bit", "<p>\033$BF|K\\\033(B <a href=\"https://e.com/\">\033$B$\"\033(B</a>\n", "<p>\xe6\x97\xa5\xe6\x9c\xac <a href=\"[https://e.com/]\">\xe3\x81\x82</a>[PIXEL]\n" },
+	{ "iso-2022-jp", "7bit", "<p>\033$B<a href=\"https://e.com/\">\033(B</p>\n", NULL },
+	{ "iso-2022-jp", "7bit", "<p>\033$B\x7f\x7f\033(B" LINK "\n", NULL },
+	{ "hz-gb-2312", "7bit", "<p>~{VPND~} <a href=\"https://e.com/\">x</a>\n", "<p>\xe4\xb8\xad\xe6\x96\x87 <a href=\"[https://e.com/]\">x</a>[PIXEL]\n" },
+	{ "utf-7", "7bit", "<p>+AOk- <a href=\"https://e.com/\">x</a>\n", "<p>\xc3\xa9 <a href=\"[https://e.com/]\">x</a>[PIXEL]\n" },
+};
+
+/* The bytes of a part without its transfer encoding, as UTF-8. */
+static bool
+to_utf8(struct span raw, enum mime_encoding encoding, const char *charset, struct buf *out)
+{
+	struct buf plain = BUF(100000);
+	iconv_t cd = iconv_open("UTF-8", charset);
+	size_t left, room = 10000;
+	char *in, *to = buf_room(out, room);
+	struct span line;
+	bool soft, good = true;
+
+	if (encoding == MIME_BASE64)
+		good = base64_read(&plain, raw);
+	else if (encoding != MIME_QP)
+		buf_add(&plain, raw);
+	else
+		while (good && span_split(&raw, '\n', &line)) {
+			good = qp_read_line(&plain, span_trim(line), &soft);
+			buf_adds(&plain, soft ? "" : "\n");
+		}
+	in = plain.p;
+	left = plain.n;
+	good = good && cd != (iconv_t)-1 && iconv(cd, &in, &left, &to, &room) != (size_t)-1 && left == 0;
+	buf_grew(out, 10000 - room);
+	if (cd != (iconv_t)-1)
+		iconv_close(cd);
+	buf_free(&plain);
+	return good;
+}
+
+static void
+test_charsets(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	rig_init(&r);
+	for (size_t i = 0; i < COUNT(charsets); i++) {
+		struct buf header = BUF(1000), out = BUF(100000), text = BUF(20000), readable = BUF(100000), name = BUF(100);
+		struct sample s;
+		struct message m;
+		struct header *h = NULL;
+		struct mime mime;
+		struct span type;
+		struct plan p;
+
+		buf_addf(&header, "Content-Type: text/html; charset=%s\nContent-Transfer-Encoding: %s\n", charsets[i].charset, charsets[i].encoding);
+		sample_init(&s, buf_cstr(&header), span_of(charsets[i].body));
+		message_tag(&s.message, &r.tagging, &p);
+		assert_row(charsets[i].charset, p.body_changed || p.untouched != NULL);
+		assert_row(charsets[i].charset, charsets[i].html != NULL || !p.body_changed);
+		if (p.body_changed) {
+			message_apply(buf_span(&s.raw), &p, &out);
+			assert_true(message_split(buf_span(&out), &h, &m.nheaders, &m.body));
+			m.header = h;
+			mime_walk(&mime, &m);
+			type = message_header(&m, SPAN("Content-Type"))->value;
+			type = span_from(type, span_isearch(type, SPAN("charset=")) + 8);
+			for (size_t k = 0; k < type.n && strchr("\"; \r\n", type.p[k]) == NULL; k++)
+				buf_addc(&name, type.p[k]);
+			assert_row(charsets[i].charset, to_utf8(m.body, mime.part[0].encoding, buf_cstr(&name), &text));
+			rig_readable(&r, buf_span(&text), &readable);
+			assert_span(charsets[i].charset, buf_span(&readable), span_of(charsets[i].html));
+			mime_free(&mime);
+		}
+		plan_free(&p);
+		sample_free(&s);
+		free(h);
+		buf_free(&header);
+		buf_free(&out);
+		buf_free(&text);
+		buf_free(&readable);
+		buf_free(&name);
+	}
+	rig_free(&r);
+}
+
+/* ---- sizes ---- */
+
+/* All bytes a token can carry: in a URL's path as %XX, through a message; as they are, through the sealer. */
+static void
+test_any_bytes_in_a_path(void **state)
+{
+	struct buf bytes = BUF(1000), dest = BUF(4000), link = BUF(5000), body = BUF(10000), token = BUF(TOKEN_MAX),
+		   text = BUF(TOKEN_DESTINATION_MAX);
+	uint32_t x = 55;
+	struct rig r;
+
+	(void)state;
+	rig_init(&r);
+	r.tagging.opens = MODE_OFF;
+	for (size_t n = 0; n <= 1000; n++, buf_addc(&bytes, (char)((x = x * 1103515245 + 12345) >> 16))) {
+		struct claim c = links_claim(&r.tagging, TOKEN_CLICK, MODE_IDENTIFIED), back;
+		struct sample s;
+		struct plan p;
+
+		c.text = buf_span(&bytes);
+		buf_clear(&token);
+		assert_true(token_seal(r.sealer, &c, &token));
+		assert_true(token_open(r.sealer, TOKEN_CLICK, buf_span(&token), &back, &text));
+		assert_span("as they are", back.text, buf_span(&bytes));
+		if (n % 16 != 0)
+			continue;
+		buf_clear(&dest);
+		buf_clear(&body);
+		buf_adds(&dest, "https://e.com/");
+		url_encode(&dest, buf_span(&bytes));
+		buf_clear(&link);
+		buf_addf(&link, "<a href='%.*s'>x</a>", SPAN_ARG(buf_span(&dest)));
+		qp_add(&body, buf_span(&link), SPAN("\n"), false);
+		sample_init(&s, QP, buf_span(&body));
+		message_tag(&s.message, &r.tagging, &p);
+		if (p.edited_links == 1) /* else too long: the message is as it was */
+			assert_span("in a path", p.link[0].destination, buf_span(&dest));
+		else
+			assert_true(dest.n > 1000 && !p.body_changed);
+		plan_free(&p);
+		sample_free(&s);
+	}
+	rig_free(&r);
+	buf_free(&bytes);
+	buf_free(&dest);
+	buf_free(&link);
+	buf_free(&body);
+	buf_free(&token);
+	buf_free(&text);
+}
+
+/* Longer than a line may be: tracked, and no line is too long.  Longer than a token can carry: the same bytes. */
+static void
+test_long_urls(void **state)
+{
+	static const struct {
+		size_t n;
+		bool tracked;
+	} rows[] = {
+		{ 997, true }, { 998, true }, { 999, true }, { TOKEN_DESTINATION_MAX + 1, false }, { 2048, false },
+		{ 2049, false }, { 100000, false },
+	};
+	struct rig r;
+
+	(void)state;
+	rig_init(&r);
+	r.tagging.opens = MODE_OFF;
+	for (size_t i = 0; i < 2 * COUNT(rows); i++) {
+		bool qp = i >= COUNT(rows), tracked = rows[i % COUNT(rows)].tracked;
+		struct buf url = BUF(200000), link = BUF(200000), body = BUF(400000), want = BUF(200000), out = BUF(400000), readable = BUF(400000);
+		struct sample s;
+		struct plan p;
+
+		buf_adds(&url, "https://e.com/");
+		while (url.n < rows[i % COUNT(rows)].n)
+			buf_adds(&url, "a/b-" + (url.n % 4 ? 3 : 0));
+		url.n = rows[i % COUNT(rows)].n;
+		buf_addf(&want, tracked ? "<a href=\"[%.*s]\">x</a>\r\n" : "<a href=\"%.*s\">x</a>\r\n", SPAN_ARG(buf_span(&url)));
+		buf_addf(&link, "<a href=\"%.*s\">x</a>\r\n", SPAN_ARG(buf_span(&url)));
+		if (qp)
+			qp_add(&body, buf_span(&link), SPAN("\r\n"), false);
+		sample_init(&s, qp ? QP : "Content-Type: text/html\n", buf_span(qp ? &body : &link));
+		message_tag(&s.message, &r.tagging, &p);
+		assert_int_equal(p.body_changed, tracked);
+		assert_int_equal(p.edited_links, tracked);
+		message_apply(buf_span(&s.raw), &p, &out);
+		assert_true(html_part(&r, buf_span(&out), &readable));
+		assert_span("long", buf_span(&readable), buf_span(&want));
+		for (struct span rest = buf_span(&p.body), line; span_split(&rest, '\n', &line);)
+			assert_true(line.n <= (qp ? 77 : MIME_LINE_MAX + 1));
+		plan_free(&p);
+		sample_free(&s);
+		buf_free(&url);
+		buf_free(&link);
+		buf_free(&body);
+		buf_free(&want);
+		buf_free(&out);
+		buf_free(&readable);
+	}
+	rig_free(&r);
+}
+
+/* Fifty places: fifty tokens, in order; and the same message gives the same bytes once more. */
+static void
+test_fifty_links(void **state)
+{
+	struct buf body = BUF(100000), want = BUF(100000), readable = BUF(100000);
+	struct sample s;
+	struct plan p, again;
+	struct rig r;
+
+	(void)state;
+	rig_init(&r);
+	for (int i = 0; i < 50; i++) {
+		buf_addf(&body, "<p><a href=\"https://e.com/%d\">x</a>\n", i);
+		buf_addf(&want, "<p><a href=\"[https://e.com/%d]\">x</a>%s\n", i, i == 49 ? "[PIXEL]" : "");
+	}
+	sample_init(&s, "Content-Type: text/html\n", buf_span(&body));
+	message_tag(&s.message, &r.tagging, &p);
+	message_tag(&s.message, &r.tagging, &again);
+	assert_int_equal(p.nlinks, 50);
+	rig_readable(&r, buf_span(&p.body), &readable);
+	assert_span("fifty", buf_span(&readable), buf_span(&want));
+	assert_span("again", buf_span(&again.body), buf_span(&p.body));
+	plan_free(&p);
+	plan_free(&again);
+	sample_free(&s);
+	rig_free(&r);
+	buf_free(&body);
+	buf_free(&want);
+	buf_free(&readable);
+}
+
+/* More new bytes than a message may get: then it gets none, not some. */
+static void
+test_grows_too_much(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	rig_init(&r);
+	for (int over = 0; over < 2; over++) {
+		struct buf body = BUF(64 << 20);
+		struct sample s;
+		uint32_t x = 1;
+		struct plan p;
+
+		for (int i = 0; i < (over ? MESSAGE_LINKS_MAX : MESSAGE_LINKS_MAX / 2); i++) {
+			buf_adds(&body, "<p><a href=\"https://e.com/");
+			for (size_t k = 0; k < 700; k++)
+				buf_addc(&body, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"[(x = x * 1103515245 + 12345) >> 16 & 63]);
+			buf_adds(&body, "\">x</a>\n");
+		}
+		sample_init(&s, "X-Campaign: x\nContent-Type: text/html\n", buf_span(&body));
+		message_tag(&s.message, &r.tagging, &p);
+		if (over) {
+			assert_string_equal(p.untouched, "grows too much");
+			assert_true(!p.body_changed && p.nlinks == 0 && p.edited_links == 0 && !p.pixel);
+			assert_int_equal(p.nheaders, 1); /* the control header goes all the same */
+		} else {
+			assert_null(p.untouched);
+			assert_int_equal(p.edited_links, MESSAGE_LINKS_MAX / 2);
+		}
+		plan_free(&p);
+		sample_free(&s);
+		buf_free(&body);
+	}
+	rig_free(&r);
+}
+
+static void
+test_nested_deeply(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	rig_init(&r);
+	for (unsigned depth = 50; depth <= 100; depth += 50) {
+		struct buf body = BUF(100000);
+		struct sample s;
+		struct plan p;
+
+		for (unsigned i = 1; i < depth; i++)
+			buf_addf(&body, "--b%u\nContent-Type: multipart/mixed; boundary=b%u\n\n", i, i + 1);
+		buf_addf(&body, "--b%u\nContent-Type: text/html\n\n" LINK, depth);
+		for (unsigned i = depth; i > 0; i--)
+			buf_addf(&body, "\n--b%u--\n", i);
+		sample_init(&s, "Content-Type: multipart/mixed; boundary=b1\n", buf_span(&body));
+		message_tag(&s.message, &r.tagging, &p);
+		assert_int_equal(p.body_changed, depth <= MIME_DEPTH_MAX);
+		assert_int_equal(p.untouched == NULL, depth <= MIME_DEPTH_MAX);
+		plan_free(&p);
+		sample_free(&s);
+		buf_free(&body);
+	}
+	rig_free(&r);
+}
+
+/* To the byte: as small as it goes, nothing to read aloud, no border. */
+static void
+test_pixel_itself(void **state)
+{
+	struct buf text = BUF(100);
+	struct sample s;
+	struct plan p;
+	struct rig r;
+	struct claim c;
+	struct span b;
+	size_t n = 0;
+
+	(void)state;
+	rig_init(&r);
+	sample_init(&s, "Content-Type: text/html\n", SPAN("<body>x</body>"));
+	message_tag(&s.message, &r.tagging, &p);
+	b = buf_span(&p.body);
+	assert_true(span_starts(b, SPAN("<body>x<img src=\"")));
+	b = span_from(b, strlen("<body>x<img src=\""));
+	assert_true(rig_url(&r, b, &n, &c, &text) && c.kind == TOKEN_OPEN);
+	assert_span("pixel", span_from(b, n), SPAN(".gif\" width=\"1\" height=\"1\" alt=\"\" style=\"border:0\" /></body>"));
+	plan_free(&p);
+	sample_free(&s);
+	rig_free(&r);
+	buf_free(&text);
+}
+
 /* ---- long lines ---- */
 
 static void
@@ -1020,7 +1490,11 @@ read_file(const char *dir, const char *name)
 	return b;
 }
 
-/* What is not tagged is the same; what is, has no line that is longer than allowed, and lines without edits are there still. */
+/*
+ * What is not tagged is the same; what is, has no line that is longer than
+ * allowed, and lines without edits are there still.  A message hardly grows:
+ * a pixel and a mark, and a token for each link.
+ */
 static void
 check_file(struct rig *r, const char *name, struct span raw)
 {
@@ -1033,6 +1507,7 @@ check_file(struct rig *r, const char *name, struct span raw)
 	m.header = h;
 	message_tag(&m, &r->tagging, &p);
 	message_apply(raw, &p, &out);
+	assert_row(name, out.n <= 3 * raw.n && out.n <= raw.n + 400 + 150 * p.edited_links);
 	if (p.untouched != NULL)
 		assert_span(name, buf_span(&out), raw);
 	else
@@ -1106,6 +1581,10 @@ main(void)
 		cmocka_unit_test(test_headers), cmocka_unit_test(test_tagged_once), cmocka_unit_test(test_too_many_headers),
 		cmocka_unit_test(test_claims), cmocka_unit_test(test_same_destination), cmocka_unit_test(test_many_links),
 		cmocka_unit_test(test_same_destination_for_outlook), cmocka_unit_test(test_tokens_end_no_comment),
+		cmocka_unit_test(test_encoded), cmocka_unit_test(test_odd_tracking_url), cmocka_unit_test(test_odd_bytes),
+		cmocka_unit_test(test_charsets), cmocka_unit_test(test_any_bytes_in_a_path), cmocka_unit_test(test_long_urls),
+		cmocka_unit_test(test_fifty_links), cmocka_unit_test(test_grows_too_much), cmocka_unit_test(test_nested_deeply),
+		cmocka_unit_test(test_pixel_itself),
 		cmocka_unit_test(test_long_destinations), cmocka_unit_test(test_long_line_becomes_qp),
 		cmocka_unit_test(test_time_of_many_edits), cmocka_unit_test(test_time_of_many_shapes),
 		cmocka_unit_test(test_targets_limit),
