@@ -19,6 +19,10 @@ static const struct row {
 	{ "URLs that are not tracked", "untracked_urls = e.com/account/* *.pdf\n", HTML,
 	    "<a href=\"https://e.com/account/7\">x</a><a href=\"https://e.com/a.pdf\">x</a><a href=\"https://e.com/a.pdfx\">x</a>", NULL,
 	    "<a href=\"https://e.com/account/7\">x</a><a href=\"https://e.com/a.pdf\">x</a><a href=\"[https://e.com/a.pdfx]\">x</a>[PIXEL]" },
+	{ "a placeholder among them is a text like others", "untracked_urls = https://{unsubscribe_url}\n", HTML, "<a href=\"https://{unsubscribe_url}\">x</a>" LINK, NULL,
+	    "<a href=\"https://{unsubscribe_url}\">x</a><a href=\"[https://e.com/]\">x</a>[PIXEL]" },
+	{ "decoded before it is compared", "untracked_urls = e.com/?a&b\n", HTML, "<a href='https://e.com/?a&amp;b'>x</a><a href='https://e.com/?a&amp;amp;b'>x</a>", NULL,
+	    "<a href='https://e.com/?a&amp;b'>x</a><a href='[https://e.com/?a&amp;b]'>x</a>[PIXEL]" },
 
 	/* parameters */
 	{ "parameters are added", "url_parameters = utm_source=news letter, utm_medium=email\n", HTML, LINK, NULL,
@@ -32,6 +36,12 @@ static const struct row {
 	{ "not to links that are not tracked", "url_parameters = a=b\nuntracked_domains = e.com\n", HTML, LINK, NULL, LINK "[PIXEL]" },
 	{ "a URL that is an entity away", "url_parameters = a=b\n", HTML, "<a href='https://e.com/?x=1&amp;y=2'>x</a>", NULL,
 	    "<a href='[https://e.com/?x=1&y=2&a=b]'>x</a>[PIXEL]" },
+	{ "arrays keep their brackets", "url_parameters = utm_source=a\n", HTML, "<a href='https://e.com/?baz[]=1&amp;baz[]=2'>x</a>", NULL,
+	    "<a href='[https://e.com/?baz[]=1&baz[]=2&utm_source=a]'>x</a>[PIXEL]" },
+	{ "what is there stays to the byte", "url_parameters = p=1\n", HTML, "<a href='http://u:p@e.com:8080/%7e/a b?c d=%2F&amp;&amp;#f?g'>x</a>", NULL,
+	    "<a href='[http://u:p@e.com:8080/%7e/a b?c d=%2F&&p=1#f?g]'>x</a>[PIXEL]" },
+	{ "in a button for Outlook too", "url_parameters = a=b\n", HTML, "<!--[if mso]><v:rect href='https://e.com/#x'>x</v:rect><![endif]-->", NULL,
+	    "<!--[if mso]><v:rect href='[https://e.com/?a=b#x]'>x</v:rect><![endif]-->[PIXEL]" },
 
 	/* the message's own wish */
 	{ "no", "", "X-Rekindle-Track: no\n" HTML, LINK, "tracking is off", NULL },
@@ -59,6 +69,9 @@ static const struct row {
 	{ "not where there is no body tag", "top_pixel = yes\nlinks = off\n", HTML, "<!doctype html><p>x", NULL, "<!doctype html><p>x[PIXEL]" },
 	{ "not behind the other one", "top_pixel = yes\nlinks = off\n", HTML, "x</body><body>y", NULL, "x[PIXEL]</body><body>y" },
 	{ "not without opens", "top_pixel = yes\nopens = off\n", HTML, "<body>" LINK "</body>", NULL, "<body><a href=\"[https://e.com/]\">x</a></body>" },
+	{ "both in the first of two HTML parts alone", "top_pixel = yes\nlinks = off\n", "Content-Type: multipart/mixed; boundary=b\n",
+	    "--b\n" HTML "\n<body>x</body>\n--b\n" HTML "\n<body>y</body>\n--b--\n", NULL,
+	    "--b\n" HTML "\n<body>[PIXEL]x[PIXEL]</body>\n--b\n" HTML "\n<body>y</body>\n--b--\n" },
 
 	/* text/plain */
 	{ "text is not touched", "", "Content-Type: text/plain\n", "See https://e.com/.\n", "no text/html part", NULL },
@@ -74,6 +87,16 @@ static const struct row {
 	{ "not in an attachment", "text_links = yes\n", "Content-Type: multipart/mixed; boundary=b\n",
 	    "--b\nContent-Type: text/plain\nContent-Disposition: attachment\n\nhttps://e.com/\n--b--\n", "no text/html part", NULL },
 	{ "not in PGP", "text_links = yes\n", "Content-Type: text/plain\n", "-----BEGIN PGP MESSAGE-----\nhttps://e.com/\n", "inline PGP", NULL },
+	{ "the same URL again and again, at both ends of a line and behind text", "text_links = yes\n", "Subject: x\n", "https://e.com/ x https://e.com/\nx https://e.com/.\nhttps://e.com/", NULL,
+	    "[https://e.com/] x [https://e.com/]\nx [https://e.com/].\n[https://e.com/]" },
+	{ "the same URL, and longer ones", "text_links = yes\n", "Subject: x\n", "http://g.com/ http://g.com/t.html http://g.com/b.cgi?f=t http://g.com/\n", NULL,
+	    "[http://g.com/] [http://g.com/t.html] [http://g.com/b.cgi?f=t] [http://g.com/]\n" },
+	{ "in brackets and quotes, before punctuation", "text_links = yes\n", "Subject: x\n", "[http://g.com/], (http://g.com/a) {http://g.com} <http://g.com/> 'http://g.com/'; \"http://g.com/\"! http://g.com/?a_b#c_d?", NULL,
+	    "[[http://g.com/]], ([http://g.com/a]) {[http://g.com]} <[http://g.com/]> '[http://g.com/]'; \"[http://g.com/]\"! [http://g.com/?a_b#c_d]?" },
+	{ "no calendar and no HTML in an attachment", "text_links = yes\n", "Content-Type: multipart/mixed; boundary=b\n",
+	    "--b\n\nhttps://e.com/\n--b\nContent-Type: text/calendar\n\nURL:https://e.com/\n--b\nContent-Type: text/csv\n\nhttps://e.com/\n--b--\n", NULL,
+	    "--b\n\n[https://e.com/]\n--b\nContent-Type: text/calendar\n\nURL:https://e.com/\n--b\nContent-Type: text/csv\n\nhttps://e.com/\n--b--\n" },
+	{ "a charset that is not like ASCII stays", "text_links = yes\n", "Content-Type: text/plain; charset=iso-2022-jp\n", "\033$Bhttps://e.com/\033(B\n", "no text/html part", NULL },
 };
 
 static struct conf *
@@ -247,6 +270,127 @@ test_no_header_is_injected(void **state)
 	tagged_free(&t);
 }
 
+/* ---- what else is in the header ---- */
+
+/* A message, LF alone, and what comes out of it: our tokens as [text], fields of ours behind all others. */
+static const struct whole_row {
+	const char *name, *settings, *in, *out; /* NULL: the same */
+} wholes[] = {
+	{ "colons, long fields, folded ones and odd spelling stay", "",
+	    "Received: from a.example (a.example [192.0.2.1])\n\tby b.example with ESMTPS id 4F:2X;\n  Sun, 22 Nov 2026 12:34:56 +0000\nSubject: Re: a: b: =?utf-8?q?caf=C3=A9?=  \nfrom:\"A: B\" <a@e.com>\nCc: a@e.com, b@e.com,\n c@e.com\nX-Empty:\nx-long: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\ncontent-TYPE: text/html\n\n" LINK "\n",
+	    "Received: from a.example (a.example [192.0.2.1])\n\tby b.example with ESMTPS id 4F:2X;\n  Sun, 22 Nov 2026 12:34:56 +0000\nSubject: Re: a: b: =?utf-8?q?caf=C3=A9?=  \nfrom:\"A: B\" <a@e.com>\nCc: a@e.com, b@e.com,\n c@e.com\nX-Empty:\nx-long: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\ncontent-TYPE: text/html\nX-Rekindle-Id: [default]\n\n<a href=\"[https://e.com/]\">x</a>[PIXEL]\n" },
+	{ "signatures stay, folded ones too, although they break", "signed_mail = tag\n",
+	    "DKIM-Signature: v=1; a=rsa-sha256; d=e.com; s=x;\n\th=from:subject; bh=abc=;\n b=def==\nDKIM-Signature: v=1\nARC-Seal: i=1;\n cv=none\nSubject: x\n" HTML "\n" LINK,
+	    "DKIM-Signature: v=1; a=rsa-sha256; d=e.com; s=x;\n\th=from:subject; bh=abc=;\n b=def==\nDKIM-Signature: v=1\nARC-Seal: i=1;\n cv=none\nSubject: x\n" HTML "X-Rekindle-Id: [default]\n\n<a href=\"[https://e.com/]\">x</a>[PIXEL]" },
+	{ "or all of it stays", "", "DKIM-Signature: v=1;\n b=x\n" HTML "\n" LINK "\n", NULL },
+	{ "control fields go with their folds, neighbours stay", "", "A: 1\nX-Rekindle-Campaign: x\n y\nB: 2\n z\nX-Rekindle-Track: yes\n" HTML "\n" LINK,
+	    "A: 1\nB: 2\n z\n" HTML "X-Rekindle-Id: [default]\n\n<a href=\"[https://e.com/]\">x</a>[PIXEL]" },
+	{ "a body that starts with blank lines", "", HTML "\n\n\n" LINK "\n", HTML "X-Rekindle-Id: [default]\n\n\n\n<a href=\"[https://e.com/]\">x</a>[PIXEL]\n" },
+	{ "a body that looks like a header", "", HTML "\nTo: x\n\n" LINK, HTML "X-Rekindle-Id: [default]\n\nTo: x\n\n<a href=\"[https://e.com/]\">x</a>[PIXEL]" },
+	{ "no blank line before the body", "", HTML "<p>" LINK "\n", HTML "X-Rekindle-Id: [default]\n\n<p><a href=\"[https://e.com/]\">x</a>[PIXEL]\n" },
+	{ "no body", "", "A: 1\n" HTML, NULL },
+	{ "no header at all", "", "hello\n\n" LINK "\n", NULL },
+};
+
+static void
+with_line_ends(struct span in, const char *eol, struct buf *out)
+{
+	for (struct span line; span_split(&in, '\n', &line);) {
+		buf_add(out, line);
+		buf_adds(out, in.n > 0 || in.p[-1] == '\n' ? eol : "");
+	}
+}
+
+/* Also the mark, which only a header has. */
+static void
+whole_readable(const struct rig *r, struct span s, struct buf *out)
+{
+	static const struct span mark = SPAN("X-Rekindle-Id: ");
+	struct buf text = BUF(TOKEN_DESTINATION_MAX);
+	size_t at = span_search(s, mark), n = 0;
+	struct claim c;
+
+	if (at < s.n) {
+		struct span token = span_from(s, at + mark.n);
+
+		buf_add(out, span_cut(s, 0, at + mark.n));
+		while (n < token.n && token.p[n] != '\r' && token.p[n] != '\n')
+			n++;
+		assert_true(token_open(r->sealer, TOKEN_MARK, span_cut(token, 0, n), &c, &text));
+		buf_addf(out, "[%.*s]", SPAN_ARG(c.text));
+		s = span_from(token, n);
+	}
+	rig_readable(r, s, out);
+	buf_free(&text);
+}
+
+/* Settings of one row, on a message as it is. */
+static void
+test_whole_messages(void **state)
+{
+	static const char *const eols[] = { "\n", "\r\n" };
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(wholes) * COUNT(eols); i++) {
+		const struct whole_row *row = &wholes[i / COUNT(eols)];
+		const char *eol = eols[i % COUNT(eols)];
+		struct buf in = BUF(10000), want = BUF(10000), out = BUF(10000), readable = BUF(10000);
+		struct message m;
+		struct header *h = NULL;
+		struct tagged t;
+		struct plan p = { 0 };
+
+		tag(&t, row->name, row->settings, HTML, SPAN(LINK), false);
+		with_line_ends(span_of(row->in), eol, &in);
+		with_line_ends(span_of(row->out ? row->out : row->in), eol, &want);
+		if (message_split(buf_span(&in), &h, &m.nheaders, &m.body)) {
+			m.header = h;
+			message_tag(&m, &t.r.tagging, &p);
+		}
+		message_apply(buf_span(&in), &p, &out);
+		whole_readable(&t.r, buf_span(&out), &readable);
+		assert_span(row->name, buf_span(&readable), buf_span(&want));
+		plan_free(&p);
+		free(h);
+		tagged_free(&t);
+		buf_free(&in);
+		buf_free(&want);
+		buf_free(&out);
+		buf_free(&readable);
+	}
+}
+
+/* ---- what is counted ---- */
+
+static void
+test_counts(void **state)
+{
+	static const struct {
+		const char *name, *settings, *body;
+		size_t different, places, skipped;
+	} counts[] = {
+		{ "one URL in a text", "text_links = yes\n", "--b\n\nHello world! http://github.com/atech/postal\n--b--\n", 1, 1, 0 },
+		{ "one URL in both parts", "text_links = yes\n", "--b\n\nhttps://e.com/\n--b\n" HTML "\n" LINK "\n--b--\n", 1, 2, 0 },
+		{ "an area and a link", "", "--b\n" HTML "\n<area href='https://e.com/'>" LINK "\n--b--\n", 1, 2, 0 },
+		{ "what differs by a letter's case", "", "--b\n" HTML "\n<a href='https://e.com/a'>x</a><a href='https://e.com/A'>x</a><a href='https://E.com/a'>x</a>\n--b--\n", 3, 3, 0 },
+		{ "a link that is skipped gets no token", "untracked_domains = f.com\n", "--b\n" HTML "\n" LINK "<a href='https://f.com/'>x</a><a href='https://e.com/{{x}}'>x</a>\n--b--\n", 1, 1, 2 },
+		{ "mailto and fragments are no links of the web", "", "--b\n" HTML "\n" LINK "<a href='mailto:x@e.com'>x</a><a href='#x'>x</a><a href='/x'>x</a>\n--b--\n", 1, 1, 0 },
+		{ "parameters make two URLs one", "url_parameters = a=b\n", "--b\n" HTML "\n" LINK "<a href='https://e.com/?a=b'>x</a>\n--b--\n", 1, 2, 0 },
+		{ "tracking is off", "opens = off\nlinks = off\n", "--b\n" HTML "\n" LINK "\n--b--\n", 0, 0, 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(counts); i++) {
+		struct tagged t;
+
+		tag(&t, counts[i].name, counts[i].settings, "Content-Type: multipart/mixed; boundary=b\n", span_of(counts[i].body), false);
+		assert_row(counts[i].name, t.plan.nlinks == counts[i].different);
+		assert_row(counts[i].name, t.plan.edited_links == counts[i].places);
+		assert_row(counts[i].name, t.plan.skipped_links == counts[i].skipped);
+		tagged_free(&t);
+	}
+}
+
 /* ---- warnings ---- */
 
 static void
@@ -344,6 +488,8 @@ main(void)
 		cmocka_unit_test(test_settings),
 		cmocka_unit_test(test_headers),
 		cmocka_unit_test(test_no_header_is_injected),
+		cmocka_unit_test(test_whole_messages),
+		cmocka_unit_test(test_counts),
 		cmocka_unit_test(test_clip),
 		cmocka_unit_test(test_track_header_warning),
 		cmocka_unit_test(test_notes),
