@@ -1,40 +1,140 @@
 /*
- * With tracking off the body is untouched.  With it on: the same parts, the
- * same HTML outside links and pixel, as many tokens that open as links were
- * edited, one pixel where browsers see it, no line that we made too long, no
- * second tagging.  Conditional comments are the same comments, but for links.
+ * With tracking off the body is untouched.  With it on, whatever the settings:
+ * the same parts, the same HTML outside links and pixel, in a link the same
+ * attributes but for opting out, and every tracked link leads where it led;
+ * text/plain is the same text when its tracked URLs are read as what they lead
+ * to.  As many tokens that open as links were edited, one pixel, or two, where
+ * browsers see it, no line that we made too long, no more bytes than tokens
+ * need, no second tagging.  Conditional comments are the same comments, but
+ * for links.  The plan is the same when it is to be explained.  A message that
+ * says the same again and again is tagged in no time (-timeout sees to that).
  */
 #include <stdint.h>
 #include <stdlib.h>
 
 #include "milter/html.h"
+#include "milter/links.h"
 #include "milter/mime.h"
 #include "tests/unit/tagging.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* What a message's HTML is without what we may change. */
+#define PARAMETER "abc=d"
+
+/* What a message's texts are without what we may change. */
 struct essence {
 	struct buf rest;
 	size_t links, pixels;
 };
 
+/*
+ * A URL without the parameter, and without what keeps parameters apart, so
+ * that it does not matter where it was put.
+ */
+static void
+add_destination(const struct rig *r, struct buf *out, struct span url)
+{
+	struct buf b = BUF(1 << 20);
+	size_t i;
+
+	for (i = 0; i < url.n; i++)
+		if (r->stream.url_parameters.n == 0 || (url.p[i] != '?' && url.p[i] != '&'))
+			buf_addc(&b, url.p[i]);
+	url = buf_span(&b);
+	for (; r->stream.url_parameters.n > 0 && (i = span_search(url, SPAN(PARAMETER))) < url.n; url = span_from(url, i + strlen(PARAMETER)))
+		buf_add(out, span_cut(url, 0, i));
+	buf_add(out, url);
+	buf_free(&b);
+}
+
 static bool
-attr_is_ours(const struct rig *r, const struct html *h, const struct html_token *t, const char *name, char kind)
+attr_is_ours(const struct rig *r, const struct html_attr *a, char kind, struct buf *text)
+{
+	struct claim c;
+	size_t n;
+
+	return rig_url(r, a->value, &n, &c, text) && c.kind == (enum token_kind)kind;
+}
+
+static bool
+is_pixel(const struct rig *r, const struct html *h, const struct html_token *t)
 {
 	struct buf text = BUF(TOKEN_DESTINATION_MAX);
 	struct html_attr a;
-	struct claim c;
 	bool ours = false;
-	size_t n;
 
 	for (size_t i = t->attrs; html_attr(h, &i, &a);)
-		if (span_ieq(a.name, span_of(name))) {
-			ours = rig_url(r, a.value, &n, &c, &text) && c.kind == (enum token_kind)kind;
+		if (span_ieq(a.name, SPAN("src"))) {
+			ours = attr_is_ours(r, &a, 'o', &text);
 			break;
 		}
 	buf_free(&text);
 	return ours;
+}
+
+/* Attributes that say no to tracking go, wherever that is possible. */
+static bool
+is_opt_out(struct span name)
+{
+	static const char *const names[] = {
+		"data-no-track", "clicktracking", "disable-tracking", "data-msys-clicktrack", "mautic:disable-tracking",
+		"data-skip-click", "data-mg-notrack",
+	};
+
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		if (span_ieq(name, span_of(names[i])))
+			return true;
+	return false;
+}
+
+/* Where an href leads: white space around it and line breaks inside it are not part of that. */
+static void
+add_href(const struct rig *r, const struct html_attr *a, struct essence *e)
+{
+	struct buf text = BUF(1 << 20), plain = BUF(1 << 20);
+	struct span s;
+
+	if (attr_is_ours(r, a, 'c', &text)) {
+		e->links++;
+		buf_add(&plain, buf_span(&text));
+	} else {
+		buf_clear(&text);
+		charref_decode(&text, a->value, true);
+		for (size_t i = 0; i < text.n; i++)
+			if (strchr("\t\r\n", text.p[i]) == NULL || text.p[i] == '\0')
+				buf_addc(&plain, text.p[i]);
+	}
+	s = buf_span(&plain);
+	while (s.n > 0 && (unsigned char)s.p[0] <= ' ')
+		s = span_from(s, 1);
+	while (s.n > 0 && (unsigned char)s.p[s.n - 1] <= ' ')
+		s.n--;
+	add_destination(r, &e->rest, s);
+	buf_free(&text);
+	buf_free(&plain);
+}
+
+static void
+boil_link(const struct rig *r, const struct html *h, const struct html_token *t, struct essence *e)
+{
+	struct html_attr a;
+	bool first = true;
+
+	buf_addf(&e->rest, "<%.*s", SPAN_ARG(t->name));
+	for (size_t i = t->attrs; html_attr(h, &i, &a);) {
+		if (is_opt_out(a.name))
+			continue;
+		buf_addc(&e->rest, ' ');
+		buf_add(&e->rest, a.name);
+		buf_addc(&e->rest, a.has_value ? '=' : ' ');
+		if (first && span_ieq(a.name, SPAN("href"))) {
+			first = false;
+			add_href(r, &a, e);
+		} else {
+			buf_add(&e->rest, a.value);
+		}
+	}
+	buf_adds(&e->rest, t->self_closing ? "/>" : ">");
 }
 
 static bool
@@ -58,12 +158,10 @@ boil_conditional(const struct rig *r, struct html h, struct essence *e)
 		bool shape = t.kind == HTML_START && (span_istarts(t.name, SPAN("v:")) || span_istarts(t.name, SPAN("w:")));
 		bool link = t.kind == HTML_START && (span_ieq(t.name, SPAN("a")) || span_ieq(t.name, SPAN("area")));
 
-		if (link || (shape && has_href(&h, &t))) {
-			e->links += attr_is_ours(r, &h, &t, "href", 'c');
-			buf_addf(&e->rest, "<%.*s%s>", SPAN_ARG(t.name), t.self_closing ? "/" : "");
-		} else {
+		if (link || (shape && has_href(&h, &t)))
+			boil_link(r, &h, &t, e);
+		else
 			buf_add(&e->rest, span_cut(h.in, t.start, t.end));
-		}
 	}
 	buf_adds(&e->rest, "<![endif]-->");
 }
@@ -78,11 +176,10 @@ boil_down(const struct rig *r, struct span html, struct essence *e)
 	while (html_next(&h, &t)) {
 		bool link = t.kind == HTML_START && (span_ieq(t.name, SPAN("a")) || span_ieq(t.name, SPAN("area")));
 
-		if (t.kind == HTML_START && span_ieq(t.name, SPAN("img")) && attr_is_ours(r, &h, &t, "src", 'o')) {
+		if (t.kind == HTML_START && span_ieq(t.name, SPAN("img")) && is_pixel(r, &h, &t)) {
 			e->pixels++;
 		} else if (link) {
-			e->links += attr_is_ours(r, &h, &t, "href", 'c');
-			buf_adds(&e->rest, t.self_closing ? "<a/>" : "<a>");
+			boil_link(r, &h, &t, e);
 		} else if (html_conditional(&h, &t, &inside)) {
 			buf_add(&e->rest, span_cut(html, t.start, inside.at));
 			boil_conditional(r, inside, e);
@@ -90,6 +187,28 @@ boil_down(const struct rig *r, struct span html, struct essence *e)
 			buf_add(&e->rest, span_cut(html, t.start, t.end));
 		}
 	}
+}
+
+/* Text with tracked URLs as what they lead to. */
+static void
+boil_text(const struct rig *r, struct span s, struct essence *e)
+{
+	struct buf text = BUF(TOKEN_DESTINATION_MAX), all = BUF(64 << 20);
+	struct claim c;
+	size_t n;
+
+	for (size_t i = 0; i < s.n;) {
+		if (s.p[i] == 'h' && rig_url(r, span_from(s, i), &n, &c, &text) && c.kind == TOKEN_CLICK) {
+			buf_add(&all, c.text);
+			e->links++;
+			i += n;
+		} else {
+			buf_addc(&all, s.p[i++]);
+		}
+	}
+	add_destination(r, &e->rest, buf_span(&all));
+	buf_free(&text);
+	buf_free(&all);
 }
 
 static size_t
@@ -104,11 +223,15 @@ boil_message(const struct rig *r, const struct message *m, struct essence *e)
 	for (size_t i = 0; i < n; i++) {
 		struct mime_text t;
 
-		if (mime.part[i].type == MIME_HTML && mime_read(m->body, &mime.part[i], &t) == NULL)
+		bool text = mime.part[i].type == MIME_HTML || (mime.part[i].type == MIME_TEXT && r->stream.text_links);
+
+		if (!text || mime_read(m->body, &mime.part[i], &t) != NULL)
+			buf_add(&e->rest, span_cut(m->body, mime.part[i].start, mime.part[i].end));
+		else if (mime.part[i].type == MIME_HTML)
 			boil_down(r, t.text, e);
 		else
-			buf_add(&e->rest, span_cut(m->body, mime.part[i].start, mime.part[i].end));
-		if (mime.part[i].type == MIME_HTML)
+			boil_text(r, t.text, e);
+		if (text)
 			mime_text_free(&t);
 	}
 	mime_free(&mime);
@@ -149,12 +272,15 @@ check_tagged(const struct rig *r, struct span raw, const struct message *m, cons
 		abort();
 	if (!span_eq(buf_span(&before.rest), buf_span(&after.rest)))
 		abort();
-	if (after.links != before.links + p->edited_links || after.pixels != before.pixels + p->pixel)
+	if (after.links != before.links + p->edited_links)
+		abort();
+	if (after.pixels < before.pixels + p->pixel || after.pixels > before.pixels + p->pixel * (1u + r->stream.top_pixel))
 		abort();
 	longest = longest_line(m->body);
 	if (longest_line(tagged.body) > (longest > MIME_LINE_MAX ? longest : MIME_LINE_MAX))
 		abort();
-	if (tagged.body.n > m->body.n + MESSAGE_GROWTH_MAX)
+	/* A part may become quoted-printable, and a whole URL takes the place of nothing. */
+	if (tagged.body.n > m->body.n + MESSAGE_GROWTH_MAX || tagged.body.n > 4 * m->body.n + (p->edited_links + 2) * (TRACKED_URL_MAX + 1000))
 		abort();
 	message_tag(&tagged, &r->tagging, &again);
 	if (tagged.nheaders <= MESSAGE_HEADERS_MAX && (again.untouched == NULL || strcmp(again.untouched, "already tagged") != 0))
@@ -166,8 +292,60 @@ check_tagged(const struct rig *r, struct span raw, const struct message *m, cons
 	free(h);
 }
 
+/* All of a plan that is carried out or counted. */
 static void
-check(struct rig *r, struct span raw, unsigned flags)
+add_plan(struct buf *out, const struct plan *p)
+{
+	buf_addf(out, "%s %d %d %u %zu %zu\n", p->untouched ? p->untouched : "", p->body_changed, p->pixel, p->warnings,
+	    p->edited_links, p->skipped_links);
+	for (size_t i = 0; i < p->nlinks; i++)
+		buf_addf(out, "%u %.*s\n", p->link[i].no, SPAN_ARG(p->link[i].destination));
+	for (size_t i = 0; i < p->nheaders; i++)
+		buf_addf(out, "%d %u %s: %s\n", p->header[i].change, p->header[i].index, p->header[i].name, p->header[i].value);
+	buf_add(out, buf_span(&p->body));
+}
+
+static void
+check_explained(struct rig *r, const struct message *m, const struct plan *p)
+{
+	struct buf one = BUF(64 << 20), two = BUF(64 << 20);
+	struct plan q;
+	size_t tracked = 0;
+
+	r->tagging.explain = true;
+	message_tag(m, &r->tagging, &q);
+	r->tagging.explain = false;
+	add_plan(&one, p);
+	add_plan(&two, &q);
+	if (!span_eq(buf_span(&one), buf_span(&two)))
+		abort();
+	for (size_t i = 0; i < q.nseen; i++)
+		tracked += q.seen[i].why == NULL;
+	if (q.untouched == NULL && tracked != q.edited_links)
+		abort();
+	plan_free(&q);
+	buf_free(&one);
+	buf_free(&two);
+}
+
+static void
+set(struct rig *r, unsigned flags, unsigned settings)
+{
+	static char parameter[] = PARAMETER, pattern[] = "*e*.pdf*", *parameters[] = { parameter }, *patterns[] = { pattern };
+
+	r->tagging.opens = flags & 1 ? MODE_OFF : MODE_DAYONLY;
+	r->tagging.links = flags & 2 ? MODE_ANONYMOUS : MODE_FULL;
+	r->stream.list_unsubscribe = flags & 4 ? UNSUBSCRIBE_ADD : flags & 8 ? UNSUBSCRIBE_REPLACE : UNSUBSCRIBE_OFF;
+	r->stream.text_links = settings & 1;
+	r->stream.top_pixel = settings & 2;
+	r->stream.visible_url = settings & 4;
+	r->stream.tag_signed = settings & 8;
+	r->stream.url_parameters = (struct list){ parameters, settings & 16 ? 1 : 0 };
+	r->stream.untracked_urls = (struct list){ patterns, settings & 32 ? 1 : 0 };
+}
+
+static void
+check(struct rig *r, struct span raw, unsigned flags, unsigned settings)
 {
 	struct header *h = NULL;
 	struct message m;
@@ -176,22 +354,44 @@ check(struct rig *r, struct span raw, unsigned flags)
 	if (!message_split(raw, &h, &m.nheaders, &m.body))
 		return;
 	m.header = h;
+	set(r, flags, settings);
 	r->tagging.opens = r->tagging.links = MODE_OFF;
 	message_tag(&m, &r->tagging, &p);
 	if (p.body_changed || p.nlinks > 0 || p.pixel)
 		abort();
 	plan_free(&p);
 
-	r->tagging.opens = flags & 1 ? MODE_OFF : MODE_DAYONLY;
-	r->tagging.links = flags & 2 ? MODE_ANONYMOUS : MODE_FULL;
-	r->stream.list_unsubscribe = flags & 4 ? UNSUBSCRIBE_ADD : flags & 8 ? UNSUBSCRIBE_REPLACE : UNSUBSCRIBE_OFF;
+	set(r, flags, settings);
 	message_tag(&m, &r->tagging, &p);
 	if (p.untouched == NULL)
 		check_tagged(r, raw, &m, &p);
 	else if (p.body_changed || p.nlinks > 0 || p.pixel)
 		abort();
+	check_explained(r, &m, &p);
 	plan_free(&p);
 	free(h);
+}
+
+/* The same again and again behind one header: time must not grow faster than the message. */
+static void
+check_long(struct rig *r, struct span head, struct span unit, unsigned flags, unsigned settings)
+{
+	struct buf raw = BUF(4 << 20);
+	struct header *h = NULL;
+	struct message m;
+	struct plan p;
+
+	buf_add(&raw, head);
+	while (unit.n > 0 && raw.n < 300000)
+		buf_add(&raw, unit);
+	if (message_split(buf_span(&raw), &h, &m.nheaders, &m.body)) {
+		m.header = h;
+		set(r, flags, settings);
+		message_tag(&m, &r->tagging, &p);
+		plan_free(&p);
+		free(h);
+	}
+	buf_free(&raw);
 }
 
 int
@@ -201,17 +401,25 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		"", "Content-Type: text/html\r\n\r\n", "Content-Type: text/html; charset=gbk\n\n",
 		"Content-Type: text/html\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n",
 		"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: text/html\r\n\r\n",
+		"Content-Type: text/plain; charset=utf-8\r\n\r\n",
+		"Content-Transfer-Encoding: quoted-printable\r\n\r\n",
+		"DKIM-Signature: v=1;\r\n b=x\r\nContent-Type: multipart/alternative; boundary=b\r\n\r\n--b\r\n\r\n",
 	};
 	static struct rig r; /* making keys takes longer than tagging */
 	struct buf raw = BUF(64 << 20);
+	struct span head, body;
 
-	if (size == 0)
+	if (size < 2)
 		return 0;
 	if (r.sealer == NULL)
 		rig_init(&r);
-	buf_adds(&raw, headers[(data[0] >> 4) % (sizeof headers / sizeof *headers)]);
-	buf_add(&raw, span_make(data + 1, size - 1));
-	check(&r, buf_span(&raw), data[0]);
+	head = span_of(headers[(data[0] >> 4) % (sizeof headers / sizeof *headers)]);
+	body = span_make(data + 2, size - 2);
+	buf_add(&raw, head);
+	buf_add(&raw, body);
+	check(&r, buf_span(&raw), data[0], data[1]);
+	if (data[1] >> 6 == 3 && size % 32 == 0)
+		check_long(&r, head, body, data[0], data[1]);
 	buf_free(&raw);
 	return 0;
 }
