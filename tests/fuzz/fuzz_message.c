@@ -408,18 +408,21 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static struct rig r; /* making keys takes longer than tagging */
 	struct buf raw = BUF(64 << 20);
 	struct span head, body;
+	unsigned flags, settings;
 
 	if (size < 2)
 		return 0;
+	flags = data[size - 1]; /* at the end, so that a message as it is is an input: "\n" puts no header before it */
+	settings = data[size - 2];
 	if (r.sealer == NULL)
 		rig_init(&r);
-	head = span_of(headers[(data[0] >> 4) % (sizeof headers / sizeof *headers)]);
-	body = span_make(data + 2, size - 2);
+	head = span_of(headers[(flags >> 4) % (sizeof headers / sizeof *headers)]);
+	body = span_make(data, size - 2);
 	buf_add(&raw, head);
 	buf_add(&raw, body);
-	check(&r, buf_span(&raw), data[0], data[1]);
-	if (data[1] >> 6 == 3 && size % 32 == 0)
-		check_long(&r, head, body, data[0], data[1]);
+	check(&r, buf_span(&raw), flags, settings);
+	if (settings >> 6 == 3 && size % 32 == 0)
+		check_long(&r, head, body, flags, settings);
 	buf_free(&raw);
 	return 0;
 }
