@@ -97,48 +97,53 @@ base64url_read(struct buf *b, struct span text)
 	return true;
 }
 
-/* Counts the characters that stand for something; false when they do not add up. */
-static bool
-base64_check(struct span text, size_t *digits)
+/* Three bytes of four characters.  False, and nothing written, unless all four are digits. */
+static inline bool
+decode_four(char *out, const unsigned char *in)
 {
-	size_t n = 0, pads = 0;
+	int a = mime_value[in[0]] - 1, b = mime_value[in[1]] - 1, c = mime_value[in[2]] - 1, d = mime_value[in[3]] - 1;
+	unsigned v;
 
-	for (size_t i = 0; i < text.n; i++) {
-		int d = value(mime_value, text.p[i]);
-
-		if (d == SPACE)
-			continue;
-		if (d == FOREIGN || (d >= 0 && pads > 0))
-			return false;
-		if (d == PAD)
-			pads++;
-		else
-			n++;
-	}
-	*digits = n;
-	return n % 4 != 1 && (pads == 0 || (n % 4 != 0 && pads == 4 - n % 4));
+	if ((a | b | c | d) < 0)
+		return false;
+	v = (unsigned)a << 18 | (unsigned)b << 12 | (unsigned)c << 6 | (unsigned)d;
+	out[0] = (char)(v >> 16);
+	out[1] = (char)(v >> 8);
+	out[2] = (char)v;
+	return true;
 }
 
 bool
 base64_read(struct buf *b, struct span text)
 {
-	size_t digits, group = 0;
+	const unsigned char *in = (const unsigned char *)text.p, *end = in + text.n;
+	size_t group = 0, pads = 0;
 	unsigned v = 0;
-	char *out;
+	char *start, *out;
 
-	if (!base64_check(text, &digits))
-		return false;
-	if (digits == 0)
+	if (text.n == 0)
 		return true;
-	if ((out = buf_room(b, digits / 4 * 3 + (digits % 4 ? digits % 4 - 1 : 0))) == NULL)
+	if ((start = out = buf_room(b, BASE64_ROOM(text.n))) == NULL)
 		return false;
-	buf_grew(b, digits / 4 * 3 + (digits % 4 ? digits % 4 - 1 : 0));
 
-	for (size_t i = 0; i < text.n; i++) {
-		int d = value(mime_value, text.p[i]);
+	while (in < end) {
+		int d;
 
-		if (d < 0)
+		/* Lines are whole groups nearly everywhere; what is not goes character by character. */
+		if (group == 0 && pads == 0)
+			for (; end - in >= 4 && decode_four(out, in); in += 4)
+				out += 3;
+		if (in == end)
+			break;
+		d = mime_value[*in++] - 1;
+		if (d == SPACE)
 			continue;
+		if (d == FOREIGN || (d >= 0 && pads > 0))
+			return false;
+		if (d == PAD) {
+			pads++;
+			continue;
+		}
 		v = v << 6 | (unsigned)d;
 		if (++group == 4) {
 			decode_group(out, v, 4);
@@ -147,8 +152,13 @@ base64_read(struct buf *b, struct span text)
 			v = 0;
 		}
 	}
-	if (group > 0)
+	if (group == 1 || (pads > 0 && (group == 0 || pads != 4 - group)))
+		return false;
+	if (group > 0) {
 		decode_group(out, v, group);
+		out += group - 1;
+	}
+	buf_grew(b, (size_t)(out - start));
 	return true;
 }
 
@@ -156,30 +166,31 @@ void
 base64_add_lines(struct buf *b, struct span bytes, struct span eol)
 {
 	const size_t full = LINE / 4 * 3;
+	size_t n = (bytes.n + 2) / 3 * 4 + (bytes.n + full - 1) / full * eol.n;
+	const unsigned char *in = (const unsigned char *)bytes.p;
+	char *out = n ? buf_room(b, n) : NULL;
 
-	for (size_t at = 0; at < bytes.n; at += full) {
-		struct span piece = span_cut(bytes, at, at + full);
-		const unsigned char *in = (const unsigned char *)piece.p;
-		char line[LINE];
-		size_t n = 0;
+	if (out == NULL)
+		return;
+	for (size_t at = 0; at < bytes.n;) {
+		size_t stop = bytes.n - at < full ? bytes.n : at + full;
 
-		for (size_t i = 0; i < piece.n; i += 3, n += 4) {
-			memset(line + n, '=', 4);
-			encode_group(line + n, in + i, piece.n - i < 3 ? piece.n - i : 3, mime_digits);
+		for (; at < stop; at += 3, out += 4) {
+			if (stop - at < 3)
+				memset(out, '=', 4);
+			encode_group(out, in + at, stop - at < 3 ? stop - at : 3, mime_digits);
 		}
-		buf_add(b, span_make(line, n));
-		buf_add(b, eol);
+		at = stop;
+		memcpy(out, eol.p, eol.n);
+		out += eol.n;
 	}
+	buf_grew(b, n);
 }
 
-static int
-hex_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c = ascii_lower(c);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
+/* Kept one higher, as above. */
+static const signed char hex_digit[256] = {
+	['0'] = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, ['A'] = 11, 12, 13, 14, 15, 16, ['a'] = 11, 12, 13, 14, 15, 16,
+};
 
 static bool
 is_blank(char c)
@@ -187,41 +198,38 @@ is_blank(char c)
 	return c == ' ' || c == '\t';
 }
 
-/* Every "=" is followed by two hexadecimal digits. */
-static bool
-qp_check(struct span line)
-{
-	for (size_t i = 0; i < line.n; i++) {
-		if (line.p[i] != '=')
-			continue;
-		if (line.n - i < 3 || hex_value(line.p[i + 1]) < 0 || hex_value(line.p[i + 2]) < 0)
-			return false;
-		i += 2;
-	}
-	return true;
-}
-
 bool
 qp_read_line(struct buf *b, struct span line, bool *soft)
 {
+	const char *in = line.p, *end, *escape;
+	char *start, *out;
+
 	while (line.n > 0 && is_blank(line.p[line.n - 1]))
 		line.n--;
 	*soft = line.n > 0 && line.p[line.n - 1] == '=';
 	if (*soft)
 		line.n--;
-	if (!qp_check(line))
-		return false;
+	if (line.n == 0 || (start = out = buf_room(b, line.n)) == NULL)
+		return true;
 
-	for (size_t at = 0; at < line.n;) {
-		struct span literal = span_cut(line, at, at + span_find(span_from(line, at), '='));
+	end = line.p + line.n;
+	while ((escape = memchr(in, '=', (size_t)(end - in))) != NULL) {
+		int high, low;
 
-		buf_add(b, literal);
-		at += literal.n;
-		if (at < line.n) {
-			buf_addc(b, (char)(hex_value(line.p[at + 1]) << 4 | hex_value(line.p[at + 2])));
-			at += 3;
-		}
+		if (end - escape < 3)
+			return false;
+		high = value(hex_digit, escape[1]);
+		low = value(hex_digit, escape[2]);
+		if ((high | low) < 0)
+			return false;
+		memcpy(out, in, (size_t)(escape - in));
+		out += escape - in;
+		*out++ = (char)(high << 4 | low);
+		in = escape + 3;
 	}
+	memcpy(out, in, (size_t)(end - in));
+	out += end - in;
+	buf_grew(b, (size_t)(out - start));
 	return true;
 }
 
@@ -247,6 +255,25 @@ qp_escapes(struct span s, bool first, bool last)
 	return first && (c == '.' || span_starts(s, SPAN("--")) || span_starts(s, SPAN("From ")));
 }
 
+/* A character that never needs an escape but at the start of a line. */
+static bool
+is_plain(char c)
+{
+	return c > ' ' && c <= '~' && c != '=';
+}
+
+/* How many bytes at the start of s, at most max, can be copied as they are, not at the start of a line. */
+static size_t
+plain_run(struct span s, size_t max)
+{
+	size_t n = 0;
+
+	while (n < s.n && n < max &&
+	    (is_plain(s.p[n]) || (is_blank(s.p[n]) && n + 1 < s.n && is_plain(s.p[n + 1]))))
+		n++;
+	return n;
+}
+
 void
 qp_add(struct buf *b, struct span bytes, struct span eol, bool soft_end)
 {
@@ -261,6 +288,12 @@ qp_add(struct buf *b, struct span bytes, struct span eol, bool soft_end)
 			buf_add(b, span_cut(rest, 0, n));
 			i += n;
 			column = 0;
+			continue;
+		}
+		if (column > 0 && column < LINE - 1 && (n = plain_run(rest, LINE - 1 - column)) > 0) {
+			buf_add(b, span_cut(rest, 0, n));
+			column += n;
+			i += n;
 			continue;
 		}
 

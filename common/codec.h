@@ -15,8 +15,10 @@ bool base64url_read(struct buf *, struct span text);
  * MIME base64 (RFC 2045 section 6.8).  Reading skips line breaks, spaces and
  * tabs; any other foreign byte, data after padding, wrong padding or a lone
  * last character is false, and nothing is appended: the part is then left
- * alone.  Padding may be missing altogether.
+ * alone.  Padding may be missing altogether.  The buffer needs room for
+ * BASE64_ROOM(text.n) bytes; without it the answer is false, and over is set.
  */
+#define BASE64_ROOM(n) ((n) / 4 * 3 + 3)
 bool base64_read(struct buf *, struct span text);
 /* Lines of 76 characters, each ended by eol ("\r\n" or "\n"), the last one too. */
 void base64_add_lines(struct buf *, struct span bytes, struct span eol);
@@ -25,7 +27,8 @@ void base64_add_lines(struct buf *, struct span bytes, struct span eol);
  * One line of quoted-printable (RFC 2045 section 6.7), `line` without its
  * line break.  Appends the bytes it stands for; trailing white space is
  * dropped as the RFC demands.  *soft says that it ended in a soft break.
- * False, and nothing appended, for a malformed escape.
+ * False, and nothing appended, for a malformed escape.  The buffer needs room
+ * for line.n bytes.
  */
 bool qp_read_line(struct buf *, struct span line, bool *soft);
 /*
