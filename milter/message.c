@@ -122,7 +122,7 @@ note_part(struct work *w, const struct mime_part *part, const char *why, bool pi
 
 /* Edits of the text become edits of the body, and perhaps of its header. */
 static void
-write_part(struct work *w, const struct mime_part *part, const struct mime_text *text, const struct edits *edits)
+write_part(struct work *w, const struct mime_part *part, struct mime_text *text, const struct edits *edits)
 {
 	const struct header *h;
 

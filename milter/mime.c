@@ -5,8 +5,10 @@
 
 #include "common/codec.h"
 #include "common/mem.h"
+#include "common/text.h"
 
-static const char broken[] = "broken MIME";
+static const char broken[] = "broken MIME", broken_header[] = "broken part header", bare_cr[] = "bare CR",
+    mixed[] = "mixed line breaks", ambiguous[] = "ambiguous boundary", attachment[] = "attachment";
 
 static bool
 is_blank(char c)
@@ -121,19 +123,16 @@ struct value {
 	bool bad;
 };
 
-struct content_type {
-	struct span type, subtype;
+/* The parameters that we look at. */
+struct params {
 	struct value boundary, charset;
+	bool named; /* name or filename */
 };
 
-static int
-hex(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c = ascii_lower(c);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
+struct content_type {
+	struct span type, subtype;
+	struct params params;
+};
 
 /* charset'language'text%20text; only the first piece has the quotes. */
 static void
@@ -148,11 +147,13 @@ add_extended(struct value *v, struct span s, bool first)
 			buf_addc(&v->text, s.p[i]);
 			continue;
 		}
-		if (i + 2 >= s.n || hex(s.p[i + 1]) < 0 || hex(s.p[i + 2]) < 0) {
+		char byte;
+
+		if (!text_hex(span_cut(s, i + 1, i + 3), &byte, 1)) {
 			v->bad = true;
 			return;
 		}
-		buf_addc(&v->text, (char)(hex(s.p[i + 1]) << 4 | hex(s.p[i + 2])));
+		buf_addc(&v->text, byte);
 		i += 2;
 	}
 }
@@ -206,7 +207,7 @@ quoted(struct span in, size_t *i, struct buf *out)
 }
 
 static bool
-parameter(struct content_type *t, struct span in, size_t *i)
+parameter(struct params *p, struct span in, size_t *i)
 {
 	struct span name = word(in, i, "=;()\""), base;
 	struct buf text = BUF(4096);
@@ -222,7 +223,8 @@ parameter(struct content_type *t, struct span in, size_t *i)
 	else if (good)
 		buf_add(&text, word(in, i, ";()\""));
 	base = span_cut(name, 0, span_find(name, '*'));
-	v = span_ieq(base, SPAN("boundary")) ? &t->boundary : span_ieq(base, SPAN("charset")) ? &t->charset : NULL;
+	v = span_ieq(base, SPAN("boundary")) ? &p->boundary : span_ieq(base, SPAN("charset")) ? &p->charset : NULL;
+	p->named |= span_ieq(base, SPAN("name")) || span_ieq(base, SPAN("filename"));
 	if (v != NULL) {
 		if (text.n == 0 || text.over)
 			v->bad = true;
@@ -233,21 +235,10 @@ parameter(struct content_type *t, struct span in, size_t *i)
 	return good;
 }
 
-/* type "/" subtype *( ";" name "=" value ).  Free t in either case. */
+/* *( ";" name "=" value ), to the end. */
 static bool
-content_type(struct content_type *t, struct span in)
+parameters(struct params *p, struct span in, size_t i)
 {
-	size_t i = 0;
-
-	*t = (struct content_type){ .boundary.text = BUF(MIME_VALUE_MAX), .charset.text = BUF(MIME_VALUE_MAX) };
-	if (!skip_comments(in, &i))
-		return false;
-	t->type = word(in, &i, "/;()\"=,");
-	if (!skip_comments(in, &i) || i == in.n || in.p[i++] != '/' || !skip_comments(in, &i))
-		return false;
-	t->subtype = word(in, &i, "/;()\"=,");
-	if (t->type.n == 0 || t->subtype.n == 0)
-		return false;
 	for (;;) {
 		if (!skip_comments(in, &i))
 			return false;
@@ -258,25 +249,67 @@ content_type(struct content_type *t, struct span in)
 		++i;
 		if (!skip_comments(in, &i))
 			return false;
-		if (i < in.n && in.p[i] != ';' && !parameter(t, in, &i))
+		if (i < in.n && in.p[i] != ';' && !parameter(p, in, &i))
 			return false;
 	}
 }
 
-static void
-content_type_free(struct content_type *t)
+static struct params
+no_params(void)
 {
-	buf_free(&t->boundary.text);
-	buf_free(&t->charset.text);
+	return (struct params){ .boundary.text = BUF(MIME_VALUE_MAX), .charset.text = BUF(MIME_VALUE_MAX) };
 }
 
-/* The first word of a simple value, comments apart. */
-static struct span
-first_word(struct span in)
+static void
+params_free(struct params *p)
+{
+	buf_free(&p->boundary.text);
+	buf_free(&p->charset.text);
+}
+
+/* type "/" subtype parameters.  Free t->params in either case. */
+static bool
+content_type(struct content_type *t, struct span in)
 {
 	size_t i = 0;
 
-	return skip_comments(in, &i) ? word(in, &i, ";()\"") : SPAN("?");
+	*t = (struct content_type){ .params = no_params() };
+	if (!skip_comments(in, &i))
+		return false;
+	t->type = word(in, &i, "/;()\"=,");
+	if (!skip_comments(in, &i) || i == in.n || in.p[i++] != '/' || !skip_comments(in, &i))
+		return false;
+	t->subtype = word(in, &i, "/;()\"=,");
+	return t->type.n > 0 && t->subtype.n > 0 && parameters(&t->params, in, i);
+}
+
+/* "inline" without a name: a page with a file's name is attached, wherever it is shown. */
+static bool
+is_inline(struct span disposition)
+{
+	struct params p = no_params();
+	struct span how;
+	size_t i = 0;
+	bool good;
+
+	good = skip_comments(disposition, &i);
+	how = word(disposition, &i, ";()\"");
+	good = good && span_ieq(how, SPAN("inline")) && parameters(&p, disposition, i) && !p.named;
+	params_free(&p);
+	return good;
+}
+
+/* The only word of a simple value, comments apart; empty when there are more. */
+static struct span
+only_word(struct span in)
+{
+	size_t i = 0;
+	struct span w;
+
+	if (!skip_comments(in, &i))
+		return SPAN("");
+	w = word(in, &i, ";()\"");
+	return skip_comments(in, &i) && i == in.n ? w : SPAN("");
 }
 
 static enum mime_encoding
@@ -289,7 +322,7 @@ encoding(const struct entity *e)
 		{ SPAN("7bit"), MIME_PLAIN }, { SPAN("8bit"), MIME_PLAIN }, { SPAN("binary"), MIME_BINARY },
 		{ SPAN("quoted-printable"), MIME_QP }, { SPAN("base64"), MIME_BASE64 },
 	};
-	struct span name = first_word(e->encoding);
+	struct span name = only_word(e->encoding);
 
 	if (e->nencodings == 0)
 		return MIME_PLAIN;
@@ -299,58 +332,31 @@ encoding(const struct entity *e)
 	return MIME_UNKNOWN;
 }
 
-/*
- * Charsets in which every byte that is markup means what it means in ASCII.
- * us-ascii is one of them: browsers take it for windows-1252, in queries too.
- * The trail bytes of gbk, gb18030, big5 and shift_jis start at 0x30 or 0x40:
- * letters and digits, @ [ \ ] ^ _ ` { | } ~, but never < > " ' & / or =.
- */
-static bool
-is_ascii_superset(struct span name)
-{
-	static const struct span starts[] = {
-		SPAN("iso-8859-"), SPAN("iso8859-"), SPAN("iso_8859-"), SPAN("windows-125"), SPAN("cp125"),
-		SPAN("euc-"),
-	};
-	static const struct span names[] = {
-		SPAN("us-ascii"), SPAN("ascii"),
-		SPAN("latin1"), SPAN("latin2"), SPAN("windows-874"), SPAN("tis-620"), SPAN("koi8-r"), SPAN("koi8-u"),
-		SPAN("koi8-ru"), SPAN("ibm866"), SPAN("cp866"), SPAN("macintosh"), SPAN("x-mac-cyrillic"),
-		SPAN("gb2312"), SPAN("gbk"), SPAN("cp936"), SPAN("gb18030"), SPAN("big5"), SPAN("big5-hkscs"),
-		SPAN("cp950"), SPAN("shift_jis"), SPAN("shift-jis"), SPAN("sjis"), SPAN("windows-31j"), SPAN("cp932"),
-		SPAN("ks_c_5601-1987"), SPAN("cp949"),
-	};
-
-	for (size_t i = 0; i < sizeof starts / sizeof *starts; i++)
-		if (name.n <= starts[i].n + 4 && span_istarts(name, starts[i]))
-			return true;
-	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-		if (span_ieq(name, names[i]))
-			return true;
-	return false;
-}
-
-static bool
-is_utf8_name(struct span name)
-{
-	return span_ieq(name, SPAN("utf-8")) || span_ieq(name, SPAN("utf8"));
-}
-
 /* ---- the walk ---- */
 
 struct walk {
 	struct mime *mime;
 	struct span body;
 	size_t cap;
+	bool crlf; /* how lines end, as the first one does */
+};
+
+/* The boundaries around a place, "--" included, innermost first. */
+struct frame {
+	struct span dashed;
+	const struct frame *up;
 };
 
 /* One entity: its fields and its content. */
 struct place {
 	struct entity entity;
+	size_t header;     /* where its fields start */
 	size_t start, end;
 	size_t fields_end; /* where a new header field belongs */
 	unsigned depth;
-	bool in_digest;
+	bool empty;        /* without a blank line there is no place for any content */
+	bool is_body;      /* the text of the message and no page that comes with it, as far as places can tell */
+	const struct frame *in;
 };
 
 static void walk(struct walk *, const struct place *, const char *leave);
@@ -383,9 +389,70 @@ leaf(struct walk *w, const struct place *at, struct mime_part part)
 	m->part[m->n++] = part;
 }
 
+/* Has it line breaks of the other kind? */
+static bool
+has_other_breaks(const struct walk *w, struct span s)
+{
+	for (size_t i = span_find(s, '\n'); i < s.n; i += 1 + span_find(span_from(s, i + 1), '\n'))
+		if ((i > 0 && s.p[i - 1] == '\r') != w->crlf)
+			return true;
+	return false;
+}
+
+/* The place of the first CR without LF, or s.n. */
+static size_t
+find_bare_cr(struct span s)
+{
+	size_t i = span_find(s, '\r');
+
+	while (i + 1 < s.n && s.p[i + 1] == '\n')
+		i += 2 + span_find(span_from(s, i + 2), '\r');
+	return i;
+}
+
+/*
+ * Would who takes a bare CR for a line break find lines here that begin with
+ * "--", and that we do not find, or find longer?
+ */
+static bool
+cr_makes_boundary(struct span s)
+{
+	size_t line = 0;
+	bool by_cr = false; /* the line began behind a bare CR */
+
+	if (find_bare_cr(s) == s.n)
+		return false;
+	for (size_t i = 0; i <= s.n; i++) {
+		bool cr = i < s.n && s.p[i] == '\r' && (i + 1 == s.n || s.p[i + 1] != '\n');
+
+		if (!cr && i < s.n && s.p[i] != '\n')
+			continue;
+		if ((cr || by_cr) && span_starts(span_cut(s, line, i), SPAN("--")))
+			return true;
+		line = i + 1;
+		by_cr = cr;
+	}
+	return false;
+}
+
+/*
+ * Does a line begin with a boundary?  By RFC 2046 that is enough to make it
+ * one; we, and most, want nothing but white space behind it.
+ */
+static bool
+has_boundary_start(struct span s, const struct frame *in)
+{
+	for (size_t i = 0; i < s.n && in != NULL; i += span_find(span_from(s, i), '\n') + 1)
+		for (const struct frame *f = s.p[i] == '-' ? in : NULL; f != NULL; f = f->up)
+			if (span_starts(span_from(s, i), f->dashed))
+				return true;
+	return false;
+}
+
 /* The next line "--boundary" or "--boundary--" from i on. */
 struct delimiter {
 	size_t before; /* end of the content before it */
+	size_t line;   /* its own start */
 	size_t after;  /* start of the line after it */
 	bool closes;
 };
@@ -406,7 +473,7 @@ next_delimiter(struct span in, size_t start, size_t from, struct span dashed, st
 		while (i < in.n && is_blank(in.p[i]))
 			i++;
 		if (line_end(in, i, &next) == i) {
-			d->before = from;
+			d->before = d->line = from;
 			d->after = next;
 			break;
 		}
@@ -419,76 +486,205 @@ next_delimiter(struct span in, size_t start, size_t from, struct span dashed, st
 	return true;
 }
 
-/* One part between two delimiters: its header, then what it is. */
+/*
+ * A leaf of which nobody can say for all readers what it is.  A multipart to
+ * some of them may have the very boundary of what is around it, and swallow
+ * what comes after it; so when it says so anywhere, the message is left alone.
+ */
 static void
-child(struct walk *w, size_t start, size_t end, unsigned depth, bool in_digest)
+doubtful(struct walk *w, const struct place *at, const char *why)
 {
-	struct place at = { .end = end, .depth = depth, .in_digest = in_digest };
-	struct span in = span_cut(w->body, 0, end);
-	struct header h;
-	size_t i = start;
-	int got;
+	struct span header = span_cut(w->body, at->header, at->start > at->header ? at->start : at->end);
 
-	at.fields_end = start;
-	while ((got = mime_field(in, &i, &h)) > 0) {
-		entity_add(&at.entity, &h);
-		at.fields_end = i;
-	}
-	at.start = i;
-	if (got < 0) /* a line that is no field: nobody can say where the content starts */
-		at = (struct place){ .start = start, .end = end, .fields_end = start, .depth = depth };
-	walk(w, &at, got < 0 ? "broken part header" : NULL);
+	if (at->depth > 0 && span_isearch(header, SPAN("multipart/")) < header.n)
+		w->mime->leave = why;
+	leaf(w, at, (struct mime_part){ .leave = why });
 }
 
-static void
-multipart(struct walk *w, const struct place *at, struct span boundary, bool digest)
+/* A field that everybody reads as we do: no NUL, no white space before the colon, no line of white space only. */
+static bool
+is_clear_field(const struct header *h)
 {
-	struct buf dashed = BUF(MIME_VALUE_MAX + 2);
+	struct span rest = h->value, line;
+
+	if (h->name.p[h->name.n] != ':' || span_find(rest, '\0') < rest.n)
+		return false;
+	for (bool first = true; span_split(&rest, '\n', &line); first = false)
+		if (!first && span_trim(line).n == 0)
+			return false;
+	return true;
+}
+
+/*
+ * Reads the header of a part and finds its content.  NULL, or why nobody can
+ * say for all readers what it is, or where its content starts.
+ */
+static const char *
+part_header(const struct walk *w, struct place *at)
+{
+	struct span in = span_cut(w->body, 0, at->end), header;
+	size_t i = at->header;
+	struct header h;
+	int got;
+	bool clear = true;
+
+	at->fields_end = i;
+	while ((got = mime_field(in, &i, &h)) > 0) {
+		entity_add(&at->entity, &h);
+		clear = clear && is_clear_field(&h);
+		at->fields_end = i;
+	}
+	at->start = i;
+	header = span_cut(in, at->header, at->fields_end);
+	if (find_bare_cr(header) < header.n)
+		return bare_cr;
+	if (got < 0 || !clear)
+		return broken_header;
+	at->empty = at->start == at->fields_end;
+	if (has_other_breaks(w, span_cut(in, at->header, at->start)))
+		return mixed;
+	return NULL;
+}
+
+/* One part between two delimiters: its header, then what it is. */
+static void
+child(struct walk *w, struct place at)
+{
+	const char *leave = part_header(w, &at);
+
+	if (leave == broken_header)
+		at = (struct place){ .header = at.header, .start = at.header, .fields_end = at.header, .end = at.end,
+			.depth = at.depth, .in = at.in };
+	walk(w, &at, leave);
+}
+
+/* All parts.  NULL, or why the multipart must stay whole; then some of them may have been added. */
+static const char *
+children(struct walk *w, const struct place *at, const struct frame *frame, bool alternative)
+{
 	struct span in = span_cut(w->body, 0, at->end);
-	struct delimiter d;
+	struct place part = { .depth = at->depth + 1, .in = frame };
 	size_t start = at->start, n = 0;
+	struct delimiter d;
 	bool closed = false;
 
-	buf_adds(&dashed, "--");
-	buf_add(&dashed, boundary);
-	for (; !closed && w->mime->leave == NULL && next_delimiter(in, at->start, start, buf_span(&dashed), &d); n++) {
+	for (; !closed && w->mime->leave == NULL && next_delimiter(in, at->start, start, frame->dashed, &d); n++) {
+		if (has_other_breaks(w, span_cut(in, d.line > 1 ? d.line - 2 : 0, d.after)))
+			return mixed;
+		part.header = start;
+		part.end = d.before > start ? d.before : start;
+		part.is_body = at->is_body && (alternative || n == 1);
 		if (n > 0)
-			child(w, start, d.before > start ? d.before : start, at->depth + 1, digest);
+			child(w, part);
 		start = d.after;
 		closed = d.closes;
 	}
-	buf_free(&dashed);
 	if (n == 0)
-		leaf(w, at, (struct mime_part){ .leave = broken });
-	else if (!closed && w->mime->leave == NULL)
-		child(w, start, in.n, at->depth + 1, digest);
+		return broken;
+	if (!closed && w->mime->leave == NULL) {
+		part.header = start;
+		part.end = in.n;
+		part.is_body = at->is_body && (alternative || n == 1);
+		child(w, part);
+	}
+	return NULL;
+}
+
+static void
+multipart(struct walk *w, const struct place *at, const struct content_type *t)
+{
+	struct buf dashed = BUF(MIME_VALUE_MAX + 2);
+	struct frame frame = { .up = at->in };
+	size_t n = w->mime->n;
+	const char *leave;
+
+	buf_adds(&dashed, "--");
+	buf_add(&dashed, buf_span(&t->params.boundary.text));
+	frame.dashed = buf_span(&dashed);
+	leave = children(w, at, &frame, span_ieq(t->subtype, SPAN("alternative")));
+	buf_free(&dashed);
+	if (leave != NULL) {
+		w->mime->n = n;
+		leaf(w, at, (struct mime_part){ .leave = leave });
+	}
+}
+
+/* Would the boundary of this part match one around it? */
+static bool
+shadows(const struct frame *in, struct span boundary)
+{
+	for (; in != NULL; in = in->up)
+		if (span_starts(span_from(in->dashed, 2), boundary))
+			return true;
+	return false;
+}
+
+/*
+ * A boundary that all find.  White space at its end is dropped by some;
+ * mime_write counts on that none has any of < > ".
+ */
+static bool
+is_good_boundary(struct span s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if ((unsigned char)s.p[i] < ' ' || s.p[i] == 0x7f || strchr("<>\"", s.p[i]) != NULL)
+			return false;
+	return s.n > 0 && !is_blank(s.p[s.n - 1]);
 }
 
 /* Why a multipart must not be looked into, or NULL. */
 static const char *
 leave_multipart(const struct place *at, const struct content_type *t)
 {
+	static const struct {
+		struct span subtype;
+		const char *leave;
+	} table[] = {
+		{ SPAN("signed"), "multipart/signed" }, { SPAN("encrypted"), "multipart/encrypted" },
+		{ SPAN("report"), "multipart/report" }, { SPAN("digest"), "multipart/digest" },
+		{ SPAN("appledouble"), attachment },
+	};
 	enum mime_encoding e = encoding(&at->entity);
 
-	if (span_ieq(t->subtype, SPAN("signed")))
-		return "multipart/signed";
-	if (span_ieq(t->subtype, SPAN("encrypted")))
-		return "multipart/encrypted";
-	if (span_ieq(t->subtype, SPAN("report")))
-		return "multipart/report";
-	if (t->boundary.text.n == 0 || (e != MIME_PLAIN && e != MIME_BINARY))
+	for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+		if (span_ieq(t->subtype, table[i].subtype))
+			return table[i].leave;
+	if (!is_good_boundary(buf_span(&t->params.boundary.text)) || (e != MIME_PLAIN && e != MIME_BINARY))
 		return broken;
 	return at->depth >= MIME_DEPTH_MAX ? "nested too deeply" : NULL;
 }
 
-/* Why a text/html part must stay as it is, or NULL. */
-static const char *
-leave_html(const struct place *at, const struct content_type *t, bool *utf8)
+static void
+walk_multipart(struct walk *w, const struct place *at, const struct content_type *t)
 {
-	struct span charset = span_trim(buf_span(&t->charset.text));
+	const char *leave = leave_multipart(at, t);
 
-	*utf8 = charset.n == 0 || is_utf8_name(charset);
-	if (!*utf8 && !is_ascii_superset(charset))
+	/* Also when we do not look into it: others do. */
+	if (t->params.boundary.text.n > 0 && shadows(at->in, buf_span(&t->params.boundary.text)))
+		w->mime->leave = leave = ambiguous;
+	if (at->depth == 0 && leave == NULL && cr_makes_boundary(w->body))
+		leave = bare_cr;
+	if (leave != NULL)
+		leaf(w, at, (struct mime_part){ .leave = leave });
+	else
+		multipart(w, at, t);
+}
+
+/* Why text must stay as it is, or NULL. */
+static const char *
+leave_text(const struct walk *w, const struct place *at, const struct content_type *t, struct mime_part *part)
+{
+	struct span charset = span_trim(buf_span(&t->params.charset.text));
+	enum charset_kind kind = charset.n > 0 ? charset_find(charset, &part->charset) : CHARSET_UTF8;
+
+	part->utf8 = kind == CHARSET_UTF8 || kind == CHARSET_CONVERTED;
+	if (t->params.named && !at->is_body)
+		return attachment;
+	if (has_boundary_start(span_cut(w->body, at->header, at->end), at->in))
+		return ambiguous;
+	if (at->empty)
+		return "empty part";
+	if (kind == CHARSET_UNKNOWN)
 		return "unknown charset";
 	return encoding(&at->entity) == MIME_UNKNOWN ? "unknown transfer encoding" : NULL;
 }
@@ -510,60 +706,61 @@ walk_type(struct walk *w, const struct place *at, const struct content_type *t)
 	struct mime_part part = { .type = MIME_OTHER };
 
 	if (span_ieq(t->type, SPAN("multipart"))) {
-		part.leave = leave_multipart(at, t);
-		if (part.leave != NULL)
-			leaf(w, at, part);
-		else
-			multipart(w, at, buf_span(&t->boundary.text), span_ieq(t->subtype, SPAN("digest")));
+		walk_multipart(w, at, t);
 		return;
 	}
-	part.leave = leave_other(t);
 	if (span_ieq(t->type, SPAN("text")) && span_ieq(t->subtype, SPAN("plain")))
 		part.type = MIME_TEXT;
-	if (span_ieq(t->type, SPAN("text")) && span_ieq(t->subtype, SPAN("html"))) {
+	if (span_ieq(t->type, SPAN("text")) && span_ieq(t->subtype, SPAN("html")))
 		part.type = MIME_HTML;
-		part.leave = leave_html(at, t, &part.utf8);
-	}
+	part.leave = part.type == MIME_OTHER ? leave_other(t) : leave_text(w, at, t, &part);
 	leaf(w, at, part);
 }
 
 static void
 walk(struct walk *w, const struct place *at, const char *leave)
 {
+	static const struct content_type text = { .type = { "text", 4 }, .subtype = { "plain", 5 } };
 	const struct entity *e = &at->entity;
 	struct content_type t;
 
 	if (leave == NULL && (e->ntypes > 1 || e->nencodings > 1 || e->ndispositions > 1))
 		leave = "duplicate MIME header";
-	if (leave == NULL && e->ndispositions > 0 && !span_ieq(first_word(e->disposition), SPAN("inline")))
-		leave = "attachment";
-	if (leave == NULL && e->ntypes == 0 && at->in_digest)
-		leave = "message/*";
 	if (leave != NULL) {
-		leaf(w, at, (struct mime_part){ .leave = leave });
+		doubtful(w, at, leave);
+		return;
+	}
+	if (e->ndispositions > 0 && !is_inline(e->disposition)) {
+		leaf(w, at, (struct mime_part){ .leave = attachment });
 		return;
 	}
 	if (e->ntypes == 0) {
-		leaf(w, at, (struct mime_part){ .type = MIME_TEXT });
+		walk_type(w, at, &text);
 		return;
 	}
 	if (content_type(&t, e->type))
 		walk_type(w, at, &t);
 	else
-		leaf(w, at, (struct mime_part){ .leave = "broken Content-Type" });
-	content_type_free(&t);
+		doubtful(w, at, "broken Content-Type");
+	params_free(&t.params);
 }
 
 void
 mime_walk(struct mime *m, const struct message *message)
 {
 	struct walk w = { .mime = m, .body = message->body };
-	struct place top = { .end = message->body.n };
+	struct place top = { .end = message->body.n, .is_body = true };
+	size_t lf = span_find(w.body, '\n');
+	const char *leave = NULL;
 
 	*m = (struct mime){ 0 };
-	for (size_t i = 0; i < message->nheaders; i++)
+	w.crlf = lf < w.body.n && lf > 0 && w.body.p[lf - 1] == '\r';
+	for (size_t i = 0; i < message->nheaders; i++) {
 		entity_add(&top.entity, &message->header[i]);
-	walk(&w, &top, NULL);
+		if (find_bare_cr(message->header[i].value) < message->header[i].value.n)
+			leave = bare_cr;
+	}
+	walk(&w, &top, leave);
 }
 
 void
@@ -598,6 +795,7 @@ read_qp(struct span raw, struct mime_text *t)
 	size_t cap = 0, end, next;
 	bool soft;
 
+	buf_room(&t->own, raw.n);
 	for (size_t i = 0; i <= raw.n; i = next) {
 		if (t->nlines == cap) {
 			cap = cap ? cap * 2 : 64;
@@ -616,14 +814,16 @@ read_qp(struct span raw, struct mime_text *t)
 	return true;
 }
 
-/* Bytes that no HTML in a superset of ASCII has: the charset is lying. */
+/* Bytes that no HTML in UTF-8 or another superset of ASCII has: the charset is lying. */
 static const char *
-leave_text(struct span text)
+odd_text(struct span text)
 {
 	if (span_find(text, '\0') < text.n)
 		return "NUL in text";
 	if (span_find(text, '\033') < text.n)
 		return "escape sequences in text";
+	if (span_starts(text, SPAN("\xff\xfe")) || span_starts(text, SPAN("\xfe\xff")))
+		return "byte order mark of UTF-16";
 	return NULL;
 }
 
@@ -642,41 +842,68 @@ odd_lines(struct span s)
 	return false;
 }
 
-const char *
-mime_read(struct span body, const struct mime_part *part, struct mime_text *t)
+/* Takes the transfer encoding off. */
+static const char *
+read_bytes(struct span raw, enum mime_encoding encoding, struct mime_text *t)
 {
-	struct span raw = content(body, part);
-
-	*t = (struct mime_text){ .own = BUF(raw.n + 1) };
-	if (part->leave != NULL)
-		return part->leave;
-	if (raw.n >= UINT32_MAX)
-		return "too large";
-	switch (part->encoding) {
+	switch (encoding) {
 	case MIME_PLAIN:
-		t->text = raw;
-		break;
+		t->bytes = raw;
+		return NULL;
 	case MIME_BINARY:
-		t->text = raw;
-		if (odd_lines(raw))
-			return "binary with odd line breaks";
-		break;
+		t->bytes = raw;
+		return odd_lines(raw) ? "binary with odd line breaks" : NULL;
 	case MIME_QP:
 		if (!read_qp(raw, t))
 			return "broken quoted-printable";
-		t->text = buf_span(&t->own);
 		break;
 	case MIME_BASE64:
 		if (!base64_read(&t->own, raw))
 			return "broken base64";
-		t->text = buf_span(&t->own);
 		break;
 	case MIME_UNKNOWN:
 		return "unknown transfer encoding";
 	}
-	if (t->own.over)
+	t->bytes = buf_span(&t->own);
+	return NULL;
+}
+
+/* Makes UTF-8 of the bytes. */
+static const char *
+read_charset(const struct mime_part *part, struct mime_text *t)
+{
+	const char *why;
+
+	/* Lines that are lines in the transfer encoding are none in UTF-16 and UTF-32. */
+	if ((part->encoding == MIME_PLAIN || part->encoding == MIME_BINARY) && span_find(t->bytes, '\0') < t->bytes.n)
+		return "NUL in text";
+	if ((why = charset_open(&t->charset, part->charset, t->bytes, &t->utf8)) != NULL)
+		return why;
+	t->text = buf_span(&t->utf8);
+	/* ASCII that says it is UTF-16 becomes good Chinese.  Without a tag nothing speaks for the charset. */
+	if (part->type == MIME_HTML && span_find(t->text, '<') == t->text.n)
+		return "no markup in its charset";
+	return NULL;
+}
+
+const char *
+mime_read(struct span body, const struct mime_part *part, struct mime_text *t)
+{
+	struct span raw = content(body, part);
+	const char *why;
+
+	*t = (struct mime_text){ .own = BUF(raw.n + 4), .utf8 = BUF(CHARSET_ROOM(raw.n)) };
+	if (part->leave != NULL && part->type == MIME_OTHER)
+		return part->leave;
+	if (raw.n >= UINT32_MAX)
 		return "too large";
-	return leave_text(t->text);
+	why = read_bytes(raw, part->encoding, t);
+	t->text = t->bytes;
+	if (why == NULL && part->charset != NULL)
+		why = read_charset(part, t);
+	if (why == NULL)
+		why = odd_text(t->text);
+	return part->leave != NULL ? part->leave : why;
 }
 
 void
@@ -684,6 +911,8 @@ mime_text_free(struct mime_text *t)
 {
 	free(t->line);
 	buf_free(&t->own);
+	buf_free(&t->utf8);
+	charset_close(&t->charset);
 	*t = (struct mime_text){ 0 };
 }
 
@@ -765,7 +994,7 @@ encode_run(struct buf *out, struct span raw, const struct mime_text *t, size_t f
 			here++;
 		if (e.hard.n == 0 || (here < n && edit[here].start < e.text_end + e.hard.n))
 			continue; /* a soft break, or a hard one that an edit takes away */
-		splice_range(&line, t->text, from, e.text_end, edit + done, here - done, text);
+		splice_range(&line, t->bytes, from, e.text_end, edit + done, here - done, text);
 		encode_line(out, buf_span(&line), eol, false);
 		buf_add(out, e.hard);
 		buf_clear(&line);
@@ -773,7 +1002,7 @@ encode_run(struct buf *out, struct span raw, const struct mime_text *t, size_t f
 		done = here;
 	}
 	if (from < to || done < n || e.soft) {
-		splice_range(&line, t->text, from, to, edit + done, n - done, text);
+		splice_range(&line, t->bytes, from, to, edit + done, n - done, text);
 		encode_line(out, buf_span(&line), eol, e.soft);
 		if (e.soft && e.last && span_ends(buf_span(out), eol)) /* it had no line break behind the "=" */
 			out->n -= eol.n;
@@ -809,7 +1038,7 @@ write_base64(struct span raw, size_t base, const struct mime_text *t, const stru
 	struct buf plain = BUF(out->text.max), new = BUF(out->text.max);
 	size_t start = old.n > 0 ? base + (size_t)(old.p - raw.p) : base;
 
-	splice(&plain, t->text, in->edit, in->n, buf_span(&in->text));
+	splice(&plain, t->bytes, in->edit, in->n, buf_span(&in->text));
 	base64_add_lines(&new, buf_span(&plain), eol);
 	edits_add(out, start, start + old.n, span_cut(buf_span(&new), 0, new.n > eol.n ? new.n - eol.n : 0));
 	out->text.over |= plain.over || new.over;
@@ -817,33 +1046,53 @@ write_base64(struct span raw, size_t base, const struct mime_text *t, const stru
 	buf_free(&new);
 }
 
-/* Would a line that an edit touches become too long? */
+/*
+ * Could this line, edited from here on, have become a boundary, or have one
+ * behind a bare CR?  No boundary has < > ", and the line was none before: what
+ * comes before the first of them must have changed.
+ */
 static bool
-makes_long_line(struct span text, const struct edits *in)
+may_be_boundary(struct span line, size_t edited)
 {
-	for (size_t i = 0, j; i < in->n; i = j) {
+	size_t n = 0;
+
+	if (span_search(line, SPAN("\r--")) < line.n)
+		return true;
+	if (!span_starts(line, SPAN("--")))
+		return false;
+	while (n < line.n && line.p[n] != '<' && line.p[n] != '>' && line.p[n] != '"')
+		n++;
+	return edited < n;
+}
+
+/* Would a line that an edit touches become too long, or a boundary? */
+static bool
+needs_encoding(struct span text, const struct edits *in)
+{
+	struct buf line = BUF(MIME_LINE_MAX);
+	bool needs = false;
+
+	for (size_t i = 0, j; i < in->n && !needs; i = j) {
 		const char *lf = memrchr(text.p, '\n', in->edit[i].start);
 		size_t start = lf ? (size_t)(lf - text.p) + 1 : 0, end, next;
-		size_t n = 0, gone = 0;
 
 		end = line_end(text, in->edit[i].end, &next);
-		for (j = i; j < in->n && (j == i || in->edit[j].start <= end); j++) {
+		for (j = i; j < in->n && (j == i || in->edit[j].start <= end); j++)
 			if (in->edit[j].end > end)
 				end = line_end(text, in->edit[j].end, &next);
-			n += in->edit[j].n;
-			gone += in->edit[j].end - in->edit[j].start;
-		}
-		if (end - start - gone + n > MIME_LINE_MAX)
-			return true;
+		buf_clear(&line);
+		splice_range(&line, text, start, end, in->edit + i, j - i, buf_span(&in->text));
+		needs = line.over || may_be_boundary(buf_span(&line), in->edit[i].start - start);
 	}
-	return false;
+	buf_free(&line);
+	return needs;
 }
 
 static void
 become_qp(struct span body, const struct mime_part *part, const struct mime_text *t, const struct edits *in,
     struct edits *out)
 {
-	struct span eol = line_break(content(body, part), line_break(body, SPAN("\r\n")));
+	struct span eol = line_break(body, SPAN("\r\n")); /* the content may have other ones, the header must not */
 	struct buf plain = BUF(out->text.max), new = BUF(out->text.max);
 
 	if (!part->top) {
@@ -855,7 +1104,7 @@ become_qp(struct span body, const struct mime_part *part, const struct mime_text
 		edits_add(out, part->encoding_start, part->encoding_end, buf_span(&new));
 		buf_clear(&new);
 	}
-	splice(&plain, t->text, in->edit, in->n, buf_span(&in->text));
+	splice(&plain, t->bytes, in->edit, in->n, buf_span(&in->text));
 	qp_add(&new, buf_span(&plain), eol, false);
 	edits_add(out, part->start, part->end, buf_span(&new));
 	out->text.over |= plain.over || new.over;
@@ -863,16 +1112,11 @@ become_qp(struct span body, const struct mime_part *part, const struct mime_text
 	buf_free(&new);
 }
 
-bool
-mime_write(struct span body, const struct mime_part *part, const struct mime_text *t, const struct edits *in,
+/* Edits of the bytes.  True when the message itself became quoted-printable. */
+static bool
+write_bytes(struct span body, const struct mime_part *part, const struct mime_text *t, const struct edits *in,
     struct edits *out)
 {
-	struct span text = buf_span(&in->text);
-
-	if (in->n == 0 || in->text.over) {
-		out->text.over |= in->text.over;
-		return false;
-	}
 	if (part->encoding == MIME_QP) {
 		write_qp(content(body, part), part->start, t, in, out);
 		return false;
@@ -881,14 +1125,38 @@ mime_write(struct span body, const struct mime_part *part, const struct mime_tex
 		write_base64(content(body, part), part->start, t, in, out);
 		return false;
 	}
-	if (makes_long_line(t->text, in)) {
+	if (needs_encoding(t->bytes, in)) {
 		become_qp(body, part, t, in, out);
 		return part->top;
 	}
 	for (size_t i = 0; i < in->n; i++) {
 		const struct edit *e = &in->edit[i];
 
-		edits_add(out, part->start + e->start, part->start + e->end, span_cut(text, e->at, e->at + e->n));
+		edits_add(out, part->start + e->start, part->start + e->end,
+		    span_cut(buf_span(&in->text), e->at, e->at + e->n));
 	}
 	return false;
+}
+
+bool
+mime_write(struct span body, const struct mime_part *part, struct mime_text *t, const struct edits *in,
+    struct edits *out)
+{
+	struct edits encoded;
+	bool recoded = false;
+
+	if (in->n == 0 || in->text.over) {
+		out->text.over |= in->text.over;
+		return false;
+	}
+	if (!t->charset.open)
+		return write_bytes(body, part, t, in, out);
+
+	edits_init(&encoded, out->text.max);
+	if (!charset_write(&t->charset, t->bytes, t->text, in, &encoded))
+		t->left = "edited text does not convert back";
+	else if (encoded.n > 0)
+		recoded = write_bytes(body, part, t, &encoded, out);
+	edits_free(&encoded);
+	return recoded;
 }

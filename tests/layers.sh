@@ -12,7 +12,7 @@ layers='
 1 common/codec common/conf common/keys common/addr common/who common/pack common/pack_text common/token common/privacy
 1 common/robot common/touch common/profile common/engage common/verdict
 2 common/store common/writer common/fold common/setup common/proc
-3 milter/message milter/tag milter/links milter/fields milter/url milter/plain milter/mime milter/html milter/charref milter/splice milter/select milter/split
+3 milter/message milter/tag milter/links milter/fields milter/url milter/plain milter/mime milter/charset milter/html milter/charref milter/splice milter/select milter/split
 3 tracker/http tracker/hit cli/print
 4 milter/filter milter/main tracker/loop tracker/conn tracker/main cli/main cli/cli cli/cmd_*
 '
@@ -31,12 +31,13 @@ unictype.h: common/addr.c
 uninorm.h: common/addr.c
 unistr.h: common/addr.c
 jansson.h: cli/cmd_import.c
+iconv.h: milter/charset.[ch]
 syslog.h: common/log.c milter/main.c
 '
 
 # What a pure module has no business with: clocks, sockets, files, threads, logs.
 pure='common/span common/buf common/text common/codec common/keys common/addr common/pack common/token common/privacy common/robot
-	common/touch common/profile common/engage common/verdict milter/message milter/mime milter/html milter/charref milter/splice
+	common/touch common/profile common/engage common/verdict milter/message milter/mime milter/charset milter/html milter/charref milter/splice
 	milter/tag milter/links milter/fields milter/url milter/plain milter/select milter/split tracker/http tracker/hit'
 effects='time.h sys/time.h unistd.h fcntl.h sys/socket.h netdb.h poll.h pthread.h sys/stat.h dirent.h common/log.h'
 # ... with these exceptions: inet_pton is arithmetic, text breaks times down, and pack makes its model once.
