@@ -64,9 +64,10 @@ part_has_pgp(struct span body, const struct mime_part *part)
 	struct mime_text text;
 	bool found;
 
-	if (part->type == MIME_OTHER || part->leave != NULL)
+	if (part->type == MIME_OTHER)
 		return false;
-	found = mime_read(body, part, &text) == NULL && has_pgp(text.text);
+	mime_read(body, part, &text); /* to look at, even if it must stay */
+	found = has_pgp(text.text);
 	mime_text_free(&text);
 	return found;
 }
@@ -120,17 +121,18 @@ note_part(struct work *w, const struct mime_part *part, const char *why, bool pi
 	};
 }
 
-/* Edits of the text become edits of the body, and perhaps of its header. */
-static void
+/* Edits of the text become edits of the body, and perhaps of its header.  NULL, or why the part stays as it is after all. */
+static const char *
 write_part(struct work *w, const struct mime_part *part, struct mime_text *text, const struct edits *edits)
 {
 	const struct header *h;
 
 	if (!mime_write(w->message->body, part, text, edits, &w->edits))
-		return;
+		return text->left;
 	h = message_header(w->message, SPAN("Content-Transfer-Encoding"));
 	fields_edit(w->plan, h ? HEADER_REPLACE : HEADER_ADD, h ? 1 : 0, SPAN("Content-Transfer-Encoding"),
 	    SPAN("quoted-printable"));
+	return NULL;
 }
 
 /* Why the part stays as it is, or NULL. */
@@ -150,8 +152,8 @@ tag_part(struct work *w, const struct mime_part *part)
 	else if (why == NULL && span_trim(text.text).n > 0)
 		why = tag_html(&w->tagger, text.text, part->utf8, &edits);
 	if (why == NULL)
-		write_part(w, part, &text, &edits);
-	else
+		why = write_part(w, part, &text, &edits);
+	if (why != NULL)
 		tag_undo(&w->tagger, &before);
 	if (why == NULL && edits.n == 0)
 		why = "nothing to tag";
