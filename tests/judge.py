@@ -135,6 +135,17 @@ def opts_out(attributes):
     return any(n in OPT_OUT and OPT_OUT[n] in (None, v.strip().lower()) for n, v in attributes.items())
 
 
+def text_of(part, data):
+    """Latin-1 keeps every byte apart, and markup is ASCII in most charsets; in some it is not."""
+    charset = (part.get_content_charset() or "").lower()
+    if charset.startswith(("iso-2022-", "utf-16", "utf-32", "utf-7")):
+        try:
+            return data.decode(charset)
+        except UnicodeDecodeError:
+            pass
+    return data.decode("latin-1")
+
+
 class Tokens(html.parser.HTMLParser):
     """Tokens in order; adjacent text joined."""
 
@@ -235,7 +246,7 @@ class Judge:
         if before.get_content_type() == "text/html":
             self.html_parts += 1
             # Latin-1 keeps every byte apart, whatever the charset; markup is ASCII.
-            self.html(where, Tokens(old.decode("latin-1")).list, Tokens(new.decode("latin-1")).list)
+            self.html(where, Tokens(text_of(before, old)).list, Tokens(text_of(after, new)).list)
             if old != new:
                 charset = before.get_content_charset()
                 self.document(where, document(decoded(old, charset)), document(decoded(new, charset)))
