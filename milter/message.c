@@ -145,7 +145,7 @@ tag_part(struct work *w, const struct mime_part *part)
 	struct edits edits;
 
 	edits_init(&edits, MESSAGE_GROWTH_MAX);
-	if (why == NULL && has_pgp(text.text))
+	if (has_pgp(text.text))
 		why = inline_pgp;
 	if (why == NULL && part->type == MIME_TEXT)
 		tag_plain(&w->tagger, text.text, part->utf8, &edits);
