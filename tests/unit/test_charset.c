@@ -126,6 +126,7 @@ static const struct {
 	{ "only ASCII", "ISO-2022-JP", B("aOLDb"), "aOLDb", "N", B("aNb"), NULL },
 	{ "new text that is not ASCII", "ISO-2022-JP", B("aOLDb"), "aOLDb", NICHI, B("a" JIS "F|" ASCII "b"), NULL },
 	{ "new text that the charset does not have", "ISO-2022-JP", B("aOLDb"), "aOLDb", "\xf0\x9f\x98\x80", NULL, 0, NULL },
+	{ "new text that the charset drops without a word", "ISO-2022-JP-2", B("aOLDb"), "aOLDb", "\xf3\xa0\x81\x81", NULL, 0, NULL },
 	{ "Korean", "ISO-2022-KR", B("\033$)C<\x0e\x47\x51\x0fOLD>"), "<\xed\x95\x9cOLD>", "N", B("\033$)C<\x0e\x47\x51\x0fN>"), NULL },
 	{ "Korean, an edit at its start", "ISO-2022-KR", B("\033$)COLD"), "OLD", "N", B("\033$)CN"), NULL },
 	{ "Chinese", "ISO-2022-CN", B("<OLD>\033$)A\x0eHU\x0f\n"), "<OLD>" NICHI "\n", "N", B("<N>\033$)A\x0eHU\x0f\n"), NULL },
@@ -216,6 +217,31 @@ test_small_edits(void **state)
 	buf_free(&utf8);
 }
 
+/* The shift at the end of the text belongs to both edits. */
+static void
+test_end(void **state)
+{
+	struct span bytes = SPAN("a" JIS "F|" ASCII);
+	struct buf utf8 = BUF(1000), after = BUF(1000);
+	struct charset c;
+	struct edits in, out;
+
+	(void)state;
+	assert_null(charset_open(&c, "ISO-2022-JP", bytes, &utf8));
+	edits_init(&in, 100);
+	edits_init(&out, 100);
+	edits_add(&in, 0, 1, SPAN("b"));
+	edits_add(&in, utf8.n, utf8.n, SPAN("N"));
+	assert_true(charset_write(&c, bytes, buf_span(&utf8), &in, &out));
+	splice(&after, bytes, out.edit, out.n, buf_span(&out.text));
+	assert_span("both ends", buf_span(&after), SPAN("b" JIS "F|" ASCII "N"));
+	edits_free(&in);
+	edits_free(&out);
+	charset_close(&c);
+	buf_free(&utf8);
+	buf_free(&after);
+}
+
 /* More than one piece of conversion, and edits all over it. */
 static void
 test_long(void **state)
@@ -274,7 +300,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_labels), cmocka_unit_test(test_supersets), cmocka_unit_test(test_rows),
-		cmocka_unit_test(test_small_edits), cmocka_unit_test(test_long), cmocka_unit_test(test_cap),
+		cmocka_unit_test(test_small_edits), cmocka_unit_test(test_end), cmocka_unit_test(test_long), cmocka_unit_test(test_cap),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -327,7 +327,7 @@ test_parts(void **state)
 static void
 test_linear_time(void **state)
 {
-	static const char *units[] = { "\n", "\n--", "\n--b1", "-", "\r\n--b50x" };
+	static const char *units[] = { "\n", "\n--", "\n--b1", "-", "\r\n--b50x", "\r", "\r-", "\n\r\r--\n", "\r\n--b50\r\n?multipart/" };
 	struct header h = { SPAN("Content-Type"), SPAN("multipart/mixed; boundary=b1") };
 
 	(void)state;
@@ -423,8 +423,8 @@ edit(const char *type, const char *encoding, struct span raw, struct span old, s
 	bool recoded = false;
 
 	mime_walk(&mime, &m);
-	edits_init(&in, 100000);
-	edits_init(&edits, 100000);
+	edits_init(&in, 1000000);
+	edits_init(&edits, 8000000);
 	if ((*why = mime_read(raw, &mime.part[0], &t)) == NULL) {
 		for (size_t i = 0; (i += span_search(span_from(t.text, i), old)) < t.text.n; i += old.n)
 			edits_add(&in, i, i + old.n, new);
@@ -761,6 +761,39 @@ test_recoded_part(void **state)
 	}
 }
 
+/* Many edits of one text, in each transfer encoding, with and without lines. */
+static void
+test_many_edits(void **state)
+{
+	static const struct {
+		const char *name, *type, *encoding, *unit;
+	} table[] = {
+		{ "7bit lines", "text/html", "7bit", "OLDx\r\n" },
+		{ "7bit without lines", "text/html", "7bit", "OLDx" },
+		{ "QP lines", "text/html", "quoted-printable", "OLDx\r\n" },
+		{ "QP, one line softly broken", "text/html", "quoted-printable", "OLDx=\r\n" },
+		{ "QP without lines", "text/html", "quoted-printable", "OLDx" },
+		{ "base64", "text/html", "base64", "T0xE" },
+		{ "Japanese", "text/html; charset=iso-2022-jp", "7bit", "OLD<\033$BF|\033(B\r\n" },
+		{ "Japanese without lines", "text/html; charset=iso-2022-jp", "quoted-printable", "OLD<=1B$BF|=1B(B" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(table); i++) {
+		struct buf raw = BUF(3000000), out = BUF(8000000);
+		clock_t start = clock();
+		const char *why;
+
+		while (raw.n < 600000)
+			buf_adds(&raw, table[i].unit);
+		edit(table[i].type, table[i].encoding, buf_span(&raw), SPAN("OLD"), SPAN("N"), &out, &why);
+		assert_row(table[i].name, why == NULL && out.n > 100000);
+		assert_row(table[i].name, (clock() - start) / CLOCKS_PER_SEC < 5);
+		buf_free(&raw);
+		buf_free(&out);
+	}
+}
+
 int
 main(void)
 {
@@ -769,7 +802,7 @@ main(void)
 		cmocka_unit_test(test_parts), cmocka_unit_test(test_linear_time), cmocka_unit_test(test_writing),
 		cmocka_unit_test(test_unreadable), cmocka_unit_test(test_line_length), cmocka_unit_test(test_recoded_part),
 		cmocka_unit_test(test_charsets), cmocka_unit_test(test_utf8_flag), cmocka_unit_test(test_looking),
-		cmocka_unit_test(test_nul), cmocka_unit_test(test_near_boundaries),
+		cmocka_unit_test(test_nul), cmocka_unit_test(test_many_edits), cmocka_unit_test(test_near_boundaries),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
