@@ -96,6 +96,20 @@ trim(struct span text, size_t start, size_t end)
 	return end;
 }
 
+/*
+ * Behind the URL: a letter in a charset that we do not read, or the space and
+ * line break that format=flowed with delsp=yes takes out (RFC 3676 section 4.1).
+ */
+static bool
+may_go_on(struct span text, size_t i)
+{
+	struct span rest = span_from(text, i);
+
+	if (rest.n > 0 && (unsigned char)rest.p[0] > 0x7f)
+		return !is_stop(rest);
+	return span_starts(rest, SPAN(" \r\n")) || span_starts(rest, SPAN(" \n"));
+}
+
 bool
 plain_next(struct span text, bool utf8, size_t *at, struct plain_url *u)
 {
@@ -111,6 +125,7 @@ plain_next(struct span text, bool utf8, size_t *at, struct plain_url *u)
 			continue;
 		}
 		u->placeholder = u->start > 0 && text.p[u->start - 1] == '|' && u->end < text.n && text.p[u->end] == '}';
+		u->unclear = may_go_on(text, far);
 		*at = far;
 		return true;
 	}

@@ -7,6 +7,7 @@
 struct plain_url {
 	size_t start, end;
 	bool placeholder; /* the default inside a merge tag, {website|https://...} */
+	bool unclear;     /* readers may see more of it: bytes that are not UTF-8, or a line that flows into the next */
 };
 
 /*

@@ -207,7 +207,7 @@ with_parameters(struct tagger *w, struct span url, const struct url *u)
 	struct span rest = buf_span(&w->parameters), pair;
 	struct buf longer = BUF(w->url.max);
 
-	if (rest.n == 0 || (domains->n > 0 && !in_domains(domains, u->host)))
+	if (rest.n == 0 || url.n > TOKEN_DESTINATION_MAX || (domains->n > 0 && !in_domains(domains, u->host)))
 		return url;
 	while (span_split(&rest, '\n', &pair)) {
 		if (pair.n == 0 || url_has_parameter(url, span_cut(pair, 0, span_find(pair, '='))))
@@ -615,7 +615,8 @@ tag_plain(struct tagger *w, struct span text, bool utf8, struct edits *edits)
 
 	for (size_t at = 0; plain_next(text, utf8, &at, &u);) {
 		struct span url = span_cut(text, u.start, u.end);
-		struct span tracked = track(w, url, utf8, u.placeholder ? "merge tag" : NULL);
+		const char *why = u.placeholder ? "merge tag" : u.unclear ? "may go on behind its end" : NULL;
+		struct span tracked = track(w, url, utf8, why);
 
 		if (tracked.n > 0)
 			edits_add(edits, u.start, u.end, tracked);

@@ -245,7 +245,6 @@ class Judge:
         old, new = content(before), content(after)
         if before.get_content_type() == "text/html":
             self.html_parts += 1
-            # Latin-1 keeps every byte apart, whatever the charset; markup is ASCII.
             self.html(where, Tokens(text_of(before, old)).list, Tokens(text_of(after, new)).list)
             if old != new:
                 charset = before.get_content_charset()
