@@ -96,6 +96,13 @@ static const struct row {
 	{ "no calendar and no HTML in an attachment", "text_links = yes\n", "Content-Type: multipart/mixed; boundary=b\n",
 	    "--b\n\nhttps://e.com/\n--b\nContent-Type: text/calendar\n\nURL:https://e.com/\n--b\nContent-Type: text/csv\n\nhttps://e.com/\n--b--\n", NULL,
 	    "--b\n\n[https://e.com/]\n--b\nContent-Type: text/calendar\n\nURL:https://e.com/\n--b\nContent-Type: text/csv\n\nhttps://e.com/\n--b--\n" },
+	{ "letters beyond ASCII in a UTF-8 text", "text_links = yes\n", "Content-Type: text/plain; charset=utf-8\n", "https://e.com/caf\xc3\xa9 http://\xd1\x81\xd0\xb0\xd0\xb9\xd1\x82.\xd1\x80\xd1\x84/", NULL,
+	    "[https://e.com/caf\xc3\xa9] [http://\xd1\x81\xd0\xb0\xd0\xb9\xd1\x82.\xd1\x80\xd1\x84/]" },
+	{ "a letter of another charset behind a URL: nobody can say where it ends", "text_links = yes\n", "Content-Type: text/plain; charset=iso-8859-1\n", "https://e.com/caf\xe9 https://e.com/ x", NULL,
+	    "https://e.com/caf\xe9 [https://e.com/] x" },
+	{ "an unknown charset of a text", "text_links = yes\n", "Content-Type: text/plain; charset=martian\n", "https://e.com/ x", "no text/html part", NULL },
+	{ "a URL that goes on behind a flowed line", "text_links = yes\n", "Content-Type: text/plain; format=flowed; delsp=yes\n", "See https://e.com/a/ \npath now https://e.com/\n", NULL,
+	    "See https://e.com/a/ \npath now [https://e.com/]\n" },
 	{ "a charset that is not like ASCII stays", "text_links = yes\n", "Content-Type: text/plain; charset=iso-2022-jp\n", "\033$Bhttps://e.com/\033(B\n", "no text/html part", NULL },
 };
 
@@ -391,6 +398,27 @@ test_counts(void **state)
 	}
 }
 
+/* References may decode to more bytes than they have: a URL that outgrows its buffers stays. */
+static void
+test_url_outgrows_its_message(void **state)
+{
+	(void)state;
+	for (unsigned n = 6000; n <= 14000; n += 1000) {
+		struct buf body = BUF(1 << 20);
+		struct tagged t;
+
+		buf_adds(&body, "<a href='https://e.com/?x=");
+		for (unsigned i = 0; i < n; i++)
+			buf_adds(&body, "&nGt;");
+		buf_adds(&body, "'>x</a>");
+		tag(&t, "outgrows", "url_parameters = a=b\nopens = off\n", HTML, buf_span(&body), false);
+		assert_int_equal(t.plan.nlinks, 0);
+		assert_false(t.plan.body_changed);
+		tagged_free(&t);
+		buf_free(&body);
+	}
+}
+
 /* ---- warnings ---- */
 
 static void
@@ -490,6 +518,7 @@ main(void)
 		cmocka_unit_test(test_no_header_is_injected),
 		cmocka_unit_test(test_whole_messages),
 		cmocka_unit_test(test_counts),
+		cmocka_unit_test(test_url_outgrows_its_message),
 		cmocka_unit_test(test_clip),
 		cmocka_unit_test(test_track_header_warning),
 		cmocka_unit_test(test_notes),
