@@ -109,23 +109,60 @@ ordinal(const struct message *m, size_t i)
 	return n;
 }
 
+/* One that the settings name. */
 static bool
-is_control(const struct conf *c, struct span name)
+is_named(const struct conf *c, struct span name)
 {
 	const char *const own[] = { c->campaign_header, c->stream_header, c->consent_header, c->track_header };
 
 	for (size_t i = 0; i < sizeof own / sizeof *own; i++)
 		if (own[i] != NULL && span_ieq(name, span_of(own[i])))
 			return true;
-	return span_istarts(name, SPAN("X-Rekindle-"));
+	return false;
+}
+
+bool
+fields_is_control(const struct conf *c, struct span name)
+{
+	return is_named(c, name) || span_istarts(name, SPAN("X-Rekindle-"));
+}
+
+/* Does the signature with this value list the field? */
+static bool
+covers(struct span signature, struct span name)
+{
+	struct span tag, field;
+
+	while (span_split(&signature, ';', &tag)) {
+		size_t eq = span_find(tag, '=');
+
+		if (!span_eq(span_trim(span_cut(tag, 0, eq)), SPAN("h")))
+			continue;
+		for (tag = span_from(tag, eq + 1); span_split(&tag, ':', &field);)
+			if (span_ieq(span_trim(field), name))
+				return true;
+	}
+	return false;
+}
+
+static bool
+is_signed(const struct message *m, struct span name)
+{
+	for (size_t i = 0; i < m->nheaders; i++)
+		if (span_ieq(m->header[i].name, SPAN("DKIM-Signature")) && covers(m->header[i].value, name))
+			return true;
+	return false;
 }
 
 void
-fields_delete_control(struct plan *p, const struct message *m, const struct conf *conf)
+fields_delete_control(struct plan *p, const struct message *m, const struct conf *conf, bool keep_signed)
 {
-	for (size_t i = m->nheaders; i-- > 0;)
-		if (is_control(conf, m->header[i].name))
-			fields_edit(p, HEADER_DELETE, ordinal(m, i), m->header[i].name, SPAN(""));
+	for (size_t i = m->nheaders; i-- > 0;) {
+		struct span name = m->header[i].name;
+
+		if (fields_is_control(conf, name) && !(keep_signed && is_named(conf, name) && is_signed(m, name)))
+			fields_edit(p, HEADER_DELETE, ordinal(m, i), name, SPAN(""));
+	}
 }
 
 static void

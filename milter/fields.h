@@ -18,8 +18,14 @@ bool fields_track(const struct message *, const struct tagging *, enum mode *ope
 
 /* Appends one edit to the plan; copies name and value. */
 void fields_edit(struct plan *, enum header_change, unsigned index, struct span name, struct span value);
-/* Deletes our control headers, X-Rekindle-* among them. */
-void fields_delete_control(struct plan *, const struct message *, const struct conf *);
+/* Is this a header for us alone: one that the settings name, or any X-Rekindle-*? */
+bool fields_is_control(const struct conf *, struct span name);
+/*
+ * Deletes our control headers.  With keep_signed those that the settings name
+ * stay where a DKIM-Signature covers them (its h= tag, RFC 6376): the message
+ * is not ours to break.
+ */
+void fields_delete_control(struct plan *, const struct message *, const struct conf *, bool keep_signed);
 /* List-Unsubscribe, Feedback-ID, CFBL-*: what the stream wants and the message has not. */
 void fields_add(struct plan *, const struct message *, const struct tagging *);
 /* The mark, which is always the last edit.  False when it cannot be made. */

@@ -30,11 +30,12 @@
 #include "common/mem.h"
 #include "common/text.h"
 #include "common/verdict.h"
+#include "milter/fields.h"
 #include "milter/message.h"
 #include "milter/select.h"
 #include "milter/split.h"
 
-#define HEADER_BYTES_MAX (1024 * 1024) /* of all fields of one message; beyond it passes untouched */
+#define HEADER_BYTES_MAX (1024 * 1024) /* of all fields of one message; beyond it is not tagged */
 #define RECIPIENTS_MAX 50000           /* of one message; beyond it passes untouched */
 #define EDIT_VALUE_MAX 60000           /* Postfix cuts a header field there, libmilter refuses it at 65,534 */
 #define REPLY_MAX 400
@@ -255,7 +256,7 @@ mail_new(void)
 	struct mail *m = xcalloc(1, sizeof *m);
 
 	m->setup = setup_get(filter->slot);
-	buf_init(&m->text, HEADER_BYTES_MAX);
+	buf_init(&m->text, 4 * HEADER_BYTES_MAX);
 	buf_init(&m->body, (size_t)m->setup->conf->max_message);
 	buf_init(&m->campaign, 1024);
 	return m;
@@ -692,12 +693,16 @@ on_header(SMFICTX *ctx, char *name, char *value)
 	struct mail *m = s != NULL ? s->mail : NULL;
 	struct field *f;
 
-	if (m == NULL || m->odd != NULL)
+	if (m == NULL)
 		return go_on(s, SMFIP_NR_HDR);
-	if (m->nfields == MESSAGE_HEADERS_MAX) {
+	if (m->odd == NULL && m->nfields == MESSAGE_HEADERS_MAX)
 		m->odd = "too many header fields";
+	if (m->odd == NULL && m->text.n > HEADER_BYTES_MAX)
+		m->odd = "header too large";
+	/* Of such a message only what is meant for us matters: it selects, and must not leave with it. */
+	if (m->odd != NULL && (!fields_is_control(m->setup->conf, span_of(name)) || m->nfields == 2 * MESSAGE_HEADERS_MAX ||
+	    m->text.n > 2 * HEADER_BYTES_MAX))
 		return go_on(s, SMFIP_NR_HDR);
-	}
 	if (m->nfields == m->fields_cap) {
 		m->fields_cap = m->fields_cap ? 2 * m->fields_cap : 32;
 		m->field = xreallocarray(m->field, m->fields_cap, sizeof *m->field);
@@ -712,8 +717,6 @@ on_header(SMFICTX *ctx, char *name, char *value)
 		buf_addc(&m->text, ' ');
 	buf_adds(&m->text, value);
 	f->nvalue = m->text.n - f->value;
-	if (m->text.over)
-		m->odd = "header too large";
 	return go_on(s, SMFIP_NR_HDR);
 }
 
@@ -782,14 +785,11 @@ pretends(struct mail *m)
 static sfsistat
 on_end_of_header(SMFICTX *ctx)
 {
-	static struct log_rate rate;
 	struct session *s = smfi_getpriv(ctx);
 
 	if (s == NULL || s->mail == NULL)
 		return SMFIS_ACCEPT;
-	if (s->mail->odd != NULL)
-		log_rated(&rate, "%s: untouched reason=\"%s\"", queue_id(ctx), s->mail->odd);
-	else if (select_mail(s, s->mail, queue_id(ctx)) || pretends(s->mail))
+	if (select_mail(s, s->mail, queue_id(ctx)) || pretends(s->mail))
 		return SMFIS_CONTINUE;
 	mail_end(s);
 	return SMFIS_ACCEPT;

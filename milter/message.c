@@ -259,7 +259,7 @@ void
 message_leave(const struct message *m, const struct conf *conf, const char *why, struct plan *p)
 {
 	*p = (struct plan){ .untouched = why };
-	fields_delete_control(p, m, conf);
+	fields_delete_control(p, m, conf, true);
 }
 
 void
@@ -277,7 +277,7 @@ message_tag(const struct message *m, const struct tagging *t, struct plan *p)
 		p->untouched = "already tagged";
 		return;
 	}
-	fields_delete_control(p, m, t->conf);
+	fields_delete_control(p, m, t->conf, !t->stream->tag_signed);
 	p->untouched = fields_leave(m, t->stream);
 	if (p->untouched == NULL)
 		tag(m, t, p);

@@ -362,6 +362,13 @@ def test_two_signatures_both_stay():
 	assert len(got.headers("DKIM-Signature")) == 2 and verifies(r, got.raw)
 
 
+def test_a_signature_of_a_control_header_is_not_broken():
+	r = shared()
+	raw = signed(r, letter(), "example.org", headers=[b"From", b"Subject", b"X-Rekindle-Campaign"])
+	assert r.send(raw, ["control@readers.example"], listener="none").code == 250
+	assert verifies(r, arrived(r, "control@readers.example").raw)
+
+
 def test_what_is_signed_already_gets_a_second_signature_behind_us():
 	r = shared()
 	raw = signed(r, letter(), FOREIGN)

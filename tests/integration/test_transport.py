@@ -268,9 +268,28 @@ class Sizes(Wire):
 				else:
 					self.assertIsNone(outcome.body)
 					self.assertIn(outcome.verdict, ("accept", "continue"))
-					self.assertIn('untouched reason="too many header fields"', self.log_of("F%d" % n)[0])
+					self.assertRegex(self.log_of("F%d" % n)[0], 'untouched campaign=.* reason="too many header fields"')
 				follow = mail()
 				self.tagged(mta.message(follow), follow)
+
+	def too_large_a_header(self):
+		return (("fields", mail(extra=[("X-F%d" % i, "x") for i in range(2000)])),
+			("octets", mail(extra=[("X-F%d" % i, "x" * 30000) for i in range(40)])))
+
+	def test_control_headers_do_not_leave_when_the_header_is_too_large(self):
+		for why, raw in self.too_large_a_header():
+			with self.subTest(why):
+				outcome = self.dial().message(raw)
+				self.assertIn(outcome.verdict, ("accept", "continue"))
+				self.assertIsNone(outcome.body)
+				self.assertNotIn(b"x-rekindle-campaign", [n for n, _ in fields_of(outcome.apply(raw))])
+
+	def test_who_unsubscribed_gets_no_mail_because_its_header_is_too_large(self):
+		self.suppress("gone@example.com", "--reason", "unsubscribed")
+		rig.wait_until(lambda: self.dial().message(mail(), rcpts=["gone@example.com"]).verdict == "reject", 10, "the unsubscription")
+		for why, raw in self.too_large_a_header():
+			with self.subTest(why):
+				self.assertEqual("reject", self.dial().message(raw, rcpts=["gone@example.com"]).verdict)
 
 	def test_two_thousand_recipients(self):
 		raw = mail("crowd")
@@ -869,7 +888,7 @@ class Postfix(unittest.TestCase):
 
 	def test_too_large_only_when_tagged(self):
 		"""The sender learns it from Postfix, nothing is queued, and the next message is not affected."""
-		links = "".join("<a href=\"https://x.example/%d\">x</a>\r\n" % i for i in range(150))
+		links = "".join("<a href=\"https://x.example/%d\">x</a>\r\n" % i for i in range(150)) + "x" * 60 * 90
 		raw = self.complete(mail("large", "<html><body>" + links + "</body></html>"))
 		self.assertLess(len(raw), 15000)
 		with self.rig.smtp("small") as session:
@@ -973,7 +992,8 @@ class Limit:
 		os.chmod(real, 0o755)
 		self.facts = os.path.join(r.data_dir, "facts.mdb")
 
-	def limit(self, pid, octets):
+	@staticmethod
+	def limit(pid, octets):
 		"""As the daemon's own user: that may lower its limit, and raise it again, where root in a container may not."""
 		subprocess.run(["prlimit", "--pid", str(pid), "--fsize=%s:unlimited" % octets], check=True, user=rig.OWNER,
 			group=rig.OWNER, extra_groups=[])
@@ -1058,6 +1078,17 @@ class Full(unittest.TestCase):
 
 	def test_mail_is_tagged_when_no_file_can_grow(self):
 		self.mail_flows(Limit)
+
+	def test_a_limit_on_the_size_of_files_ends_nobody(self):
+		"""As under ulimit -f or LimitFSIZE=: not even by its signal."""
+		with rig.Rig(settings={"enforce": "observe"}, milter="inet") as r:
+			r.start_milter()
+			Limit.limit(r.milter.pid, 0)
+			with Milter("inet:127.0.0.1:%d" % r.milter_port) as mta:
+				mta.negotiate()
+				mta.connect()
+				self.assertEqual("continue", mta.message(mail()).verdict)
+			self.assertTrue(r.milter.running)
 
 
 if __name__ == "__main__":
