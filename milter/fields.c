@@ -26,7 +26,8 @@ fields_leave(const struct message *m, const struct stream *stream)
 	for (size_t i = 0; i < m->nheaders; i++) {
 		struct span name = m->header[i].name;
 
-		if (!stream->tag_signed && (span_ieq(name, SPAN("DKIM-Signature")) || span_ieq(name, SPAN("ARC-Seal"))))
+		if (!stream->tag_signed && (span_ieq(name, SPAN("DKIM-Signature")) || span_ieq(name, SPAN("ARC-Seal")) ||
+		    span_ieq(name, SPAN("ARC-Message-Signature"))))
 			return "signed";
 		if (span_ieq(name, SPAN("Auto-Submitted")) && !says_no(m->header[i].value))
 			return "Auto-Submitted";

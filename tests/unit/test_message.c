@@ -351,6 +351,7 @@ static const struct message_row {
 	{ "a us-ascii page", "Content-Type: text/html; charset=us-ascii\n", LINK, NULL, TAGGED },
 	{ "an unknown charset", "Content-Type: text/html; charset=martian\n", LINK, "unknown charset", NULL },
 	{ "signed by DKIM", "DKIM-Signature: v=1\nContent-Type: text/html\n", LINK, "signed", NULL },
+	{ "signed by ARC", "ARC-Message-Signature: i=1\nContent-Type: text/html\n", LINK, "signed", NULL },
 	{ "sealed by ARC", "arc-seal: i=1\nContent-Type: text/html\n", LINK, "signed", NULL },
 	{ "sent by a machine", "Auto-Submitted: auto-replied\nContent-Type: text/html\n", LINK, "Auto-Submitted", NULL },
 	{ "not sent by a machine", "Auto-Submitted: No (x)\nContent-Type: text/html\n", LINK, NULL, TAGGED },
