@@ -27,7 +27,7 @@ struct saying {
 	bool evidence;      /* worth keeping although it changes nothing */
 	struct buf source;
 	struct batch *batch;
-	uint64_t done, already, bad;
+	uint64_t done, already, overtaken, bad;
 };
 
 static uint32_t
@@ -53,24 +53,27 @@ moment(const struct saying *s, const struct profile *p, enum axis axis)
 	return last + 1000;
 }
 
-/* Who says that it was so long ago may be told that something else was said since. */
-static void
+/* Who says that it was so long ago may be told that something else was said since.  Is it so? */
+static bool
 tell_if_outdated(const struct saying *s, struct span address, const struct profile *p, const struct touch *t, enum axis axis)
 {
 	struct profile after = *p;
 	struct buf day = BUF(64);
 
 	profile_add(&after, t);
-	if (profile_consent(&after, axis) != s->consent) {
-		text_add_time(&day, (int64_t)since(p, axis) * 1000);
-		cli_error("%.*s: %s: still %s, which was said on %s", SPAN_ARG(address), axis_name(axis),
-		    consent_name(profile_consent(p, axis)), buf_cstr(&day));
-	}
+	if (profile_consent(&after, axis) == s->consent)
+		return false;
+	text_add_time(&day, (int64_t)since(p, axis) * 1000);
+	cli_error("%.*s: %s: still %s, which was said on %s", SPAN_ARG(address), axis_name(axis),
+	    consent_name(profile_consent(p, axis)), buf_cstr(&day));
 	buf_free(&day);
+	return true;
 }
 
-/* Returns whether there was something to write. */
-static bool
+enum said { SAID_NOTHING, SAID_TOO_EARLY, SAID };
+
+/* Is there something to write, and does it count now? */
+static enum said
 say_axis(struct saying *s, struct span address, const struct who *who, const struct profile *p, enum axis axis)
 {
 	struct record r = {
@@ -85,11 +88,10 @@ say_axis(struct saying *s, struct span address, const struct who *who, const str
 	};
 
 	if (!s->axis[axis] || (!s->evidence && profile_consent(p, axis) == s->consent))
-		return false;
+		return SAID_NOTHING;
 	r.touch.when = moment(s, p, axis);
-	tell_if_outdated(s, address, p, &r.touch, axis);
 	batch_add(s->batch, &r);
-	return true;
+	return tell_if_outdated(s, address, p, &r.touch, axis) ? SAID_TOO_EARLY : SAID;
 }
 
 /* One address.  False: cannot go on, told why. */
@@ -100,7 +102,7 @@ one(void *arg, struct span address, const char *where)
 	struct cli *c = s->c;
 	struct profile p = { 0 };
 	struct who who;
-	bool some = false;
+	enum said most = SAID_NOTHING;
 
 	if (!cli_who_at(c, address, where, &who)) {
 		s->bad++;
@@ -112,12 +114,14 @@ one(void *arg, struct span address, const char *where)
 	}
 	if (s->batch->n + 2 > BATCH_MAX && !batch_write(c, s->batch))
 		return false;
-	for (size_t i = 0; i < 2; i++)
-		some = say_axis(s, address, &who, &p, axes[i]) || some;
-	if (some)
-		s->done++;
-	else
-		s->already++;
+	for (size_t i = 0; i < 2; i++) {
+		enum said said = say_axis(s, address, &who, &p, axes[i]);
+
+		most = said > most ? said : most;
+	}
+	s->done += most == SAID;
+	s->overtaken += most == SAID_TOO_EARLY;
+	s->already += most == SAID_NOTHING;
 	return true;
 }
 
@@ -150,13 +154,23 @@ tell(const struct saying *s)
 	static const char *const done[] = {
 		[CONSENT_UNKNOWN] = "reset", [CONSENT_DENIED] = "denied", [CONSENT_GRANTED] = "granted",
 	};
+	struct emit e = { 0 };
 
 	if (!s->c->json) {
-		printf("%s %" PRIu64 ", already %s %" PRIu64 "\n", done[s->consent], s->done, consent_name(s->consent),
+		printf("%s %" PRIu64 ", already %s %" PRIu64, done[s->consent], s->done, consent_name(s->consent),
 		    s->already);
+		if (s->overtaken)
+			printf(", overtaken by what was said later %" PRIu64, s->overtaken);
+		putchar('\n');
 		return;
 	}
-	emit_tally(s->done, s->already, s->bad);
+	emit_open(&e, NULL, '{');
+	emit_number(&e, "done", s->done);
+	emit_number(&e, "already", s->already);
+	emit_number(&e, "overtaken", s->overtaken);
+	emit_number(&e, "bad", s->bad);
+	emit_close(&e, '}');
+	emit_end(&e);
 }
 
 static int
@@ -392,7 +406,9 @@ cmd_consent(struct cli *c)
 			return cli_usage(c, "\"%s\" is not a date; write 2026-01-31 or 2026-01-31T12:00:00Z", at);
 		if (when < 0 || when > c->now + CLOCK_SLACK)
 			return cli_usage(c, "%s is %s", at, when < 0 ? "before 1970" : "in the future");
-		s.at = &when;
+		/* Today's letter is not older than what was said this morning: it is said now. */
+		if (strlen(at) != 10 || when / DAY_MS != c->now / DAY_MS)
+			s.at = &when;
 	}
 	s.axis[AXIS_OPENS] = opens || !links;
 	s.axis[AXIS_LINKS] = links || !opens;

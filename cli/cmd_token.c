@@ -37,15 +37,20 @@ kind_name(enum token_kind kind)
 	return "unknown";
 }
 
-/* The token in a tracking URL, wherever the tracker is reached; any other text is taken for the token itself. */
+/*
+ * The token in a tracking URL, wherever the tracker is reached, in a path as
+ * a web server's log has it, or in the subject of a mail that unsubscribes;
+ * any other text is taken for the token itself.
+ */
 static struct span
 token_in(struct span text)
 {
-	size_t scheme = span_search(text, SPAN("://"));
-
-	if (scheme == text.n)
+	text = span_trim(text);
+	for (size_t i = text.n; i > 0; i--)
+		if (text.p[i - 1] == ' ')
+			return span_from(text, i);
+	if (span_find(text, '/') == text.n)
 		return text;
-	text = span_from(text, scheme + 3);
 	text = span_cut(text, 0, span_find(text, '#'));
 	text = span_cut(text, 0, span_find(text, '?'));
 	for (size_t i = text.n; i > 0; i--)

@@ -467,6 +467,10 @@ check_parameter(struct span *s, struct buf *why)
 		if (!is_word(s->p[i]) && s->p[i] != '.')
 			return WRONG(why, "`%.*s' has a name with other characters than letters, digits, - _ and .",
 			    SHOWN(*s));
+	for (size_t i = eq + 1; i < s->n; i++)
+		if (s->p[i] != '\0' && strchr("&;\"=", s->p[i]) != NULL)
+			return WRONG(why, "`%.*s' has a %c in its value; separate parameters with commas, and leave quotes out",
+			    SHOWN(*s), s->p[i]);
 	return check_placeholders(span_from(*s, eq), why);
 }
 
@@ -1568,6 +1572,22 @@ check_split(struct parser *p)
 			}
 }
 
+/* Of two parameters of one name only the first would ever be added. */
+static void
+check_parameters(struct parser *p, const struct stream *stream)
+{
+	const struct list *l = &stream->url_parameters;
+
+	for (size_t i = 0; i < l->n; i++)
+		for (size_t k = 0; k < i; k++) {
+			struct span a = span_of(l->item[i]), name = span_cut(a, 0, span_find(a, '=') + 1);
+
+			if (span_starts(span_of(l->item[k]), name))
+				fault(p, p->line, "url_parameters of stream %s: `%.*s' is there twice; keep one of them",
+				    stream->name, SHOWN(a));
+		}
+}
+
 /* What two settings say together. */
 static void
 check_together(struct parser *p)
@@ -1591,6 +1611,9 @@ check_together(struct parser *p)
 		for (size_t j = i + 1; j < sizeof headers / sizeof *headers; j++)
 			check_apart(p, headers[i].name, headers[i].value, headers[j].name, headers[j].value);
 	check_split(p);
+	for (size_t i = 0; i < c->nstreams; i++)
+		if (i == 0 || c->stream[i].url_parameters.item != c->stream[0].url_parameters.item)
+			check_parameters(p, &c->stream[i]);
 }
 
 static void

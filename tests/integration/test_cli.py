@@ -1173,9 +1173,11 @@ class Consent(Case):
 
     def test_what_stands_is_said_once_and_evidence_again(self):
         self.run_ok("consent", "deny", self.ANN, "--opens")
-        self.assertEqual(self.json("consent", "deny", self.ANN, "--opens"), {"done": 0, "already": 1, "bad": 0})
+        self.assertEqual(self.json("consent", "deny", self.ANN, "--opens"),
+                         {"done": 0, "already": 1, "overtaken": 0, "bad": 0})
         self.assertEqual(len(self.show()[1]), 1)
-        self.assertEqual(self.json("consent", "deny", self.ANN, "--opens", "--note", "again"), {"done": 1, "already": 0, "bad": 0})
+        self.assertEqual(self.json("consent", "deny", self.ANN, "--opens", "--note", "again"),
+                         {"done": 1, "already": 0, "overtaken": 0, "bad": 0})
         self.assertEqual([h[2] for h in self.show()[1]], [self.ME, f"{self.ME}: again"])
         self.assertEqual(self.show()[0][1], ("unknown", None))
 
@@ -1185,10 +1187,16 @@ class Consent(Case):
         self.assertEqual(self.run_ok("consent", "reset", self.ANN, "--links"), "reset 1, already unknown 0\n")
         self.assertEqual(self.show()[0], [("denied", self.ME), ("unknown", self.ME)])
 
+    def test_a_letter_of_today_is_said_now(self):
+        self.run_ok("consent", "deny", self.ANN)
+        self.run_ok("consent", "grant", self.ANN, "--at", ago(0)[:10], "--note", "by letter")
+        self.assertEqual(self.json("why", self.ANN)["consent"], {"opens": "granted", "links": "granted"})
+
     def test_the_latest_word_counts_not_the_last_command(self):
         self.run_ok("consent", "deny", self.ANN, "--at", ago(5))
-        p = self.check(FOUND, "consent", "grant", self.ANN, "--at", ago(9), "--note", "form")
+        p = self.check(NOTHING, "consent", "grant", self.ANN, "--at", ago(9), "--note", "form")
         self.assertEqual(p.stderr.decode().count("still denied, which was said on " + ago(5)), 2)
+        self.assertIn("overtaken by what was said later 1", p.stdout.decode())
         now, history = self.show()
         self.assertEqual(now, [("denied", self.ME)] * 2)
         self.assertEqual(history[0], ("opens", "granted", f"{self.ME}: form"))
