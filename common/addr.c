@@ -1,9 +1,11 @@
 #include "common/addr.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 
 #include <idn2.h>
-#include <openssl/hmac.h>
+#include <openssl/core_names.h>
+#include <openssl/evp.h>
 #include <unicase.h>
 #include <uninorm.h>
 
@@ -263,16 +265,42 @@ addr_domain(struct span normal)
 	return span_from(normal, last_at(normal) + 1);
 }
 
+/*
+ * Finding HMAC and SHA-256 by their names costs several times what the digest
+ * does, so that is done once, and every digest works on a copy.  Copying only
+ * reads the original, which has no key.
+ */
+static EVP_MAC_CTX *unkeyed;
+static pthread_once_t unkeyed_once = PTHREAD_ONCE_INIT;
+
+static void
+make_unkeyed(void)
+{
+	char sha256[] = "SHA256";
+	const OSSL_PARAM params[] = {
+		OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, sha256, 0), OSSL_PARAM_construct_end()
+	};
+	EVP_MAC *hmac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+
+	unkeyed = EVP_MAC_CTX_new(hmac);
+	EVP_MAC_free(hmac); /* the context holds it */
+	if (unkeyed == NULL || EVP_MAC_CTX_set_params(unkeyed, params) != 1)
+		abort();
+}
+
 /* No memory for a digest of a few bytes is the end, as everywhere (mem.h). */
 static void
 keyed(const struct keys *k, struct span text, unsigned char digest[32])
 {
-	unsigned n = 0;
+	EVP_MAC_CTX *c;
+	size_t n = 0;
 
-	if (HMAC(EVP_sha256(), k->identity, sizeof k->identity, (const unsigned char *)text.p, text.n, digest, &n) ==
-		NULL ||
-	    n != 32)
+	pthread_once(&unkeyed_once, make_unkeyed);
+	c = EVP_MAC_CTX_dup(unkeyed);
+	if (c == NULL || EVP_MAC_init(c, k->identity, sizeof k->identity, NULL) != 1 ||
+	    EVP_MAC_update(c, (const unsigned char *)text.p, text.n) != 1 || EVP_MAC_final(c, digest, &n, 32) != 1 || n != 32)
 		abort();
+	EVP_MAC_CTX_free(c);
 }
 
 bool
