@@ -59,9 +59,10 @@ tidy(char *line)
 static void
 put(enum log_level level, const char *fmt, va_list ap)
 {
-	char line[2048], when[32];
+	char line[2048], when[32], whole[sizeof line + sizeof when + 64];
 	struct timespec now;
 	struct tm tm;
+	size_t n;
 
 	if (level > limit)
 		return;
@@ -71,14 +72,19 @@ put(enum log_level level, const char *fmt, va_list ap)
 		syslog(levels[level].priority, "%s%s", levels[level].word, line);
 		return;
 	}
-	if (to_journal) {
-		dprintf(STDERR_FILENO, "<%d>%s\n", levels[level].priority, line);
-		return;
+	if (to_journal)
+		snprintf(whole, sizeof whole, "<%d>%s", levels[level].priority, line);
+	else {
+		clock_gettime(CLOCK_REALTIME, &now);
+		gmtime_r(&now.tv_sec, &tm);
+		strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%S", &tm);
+		snprintf(whole, sizeof whole, "%s.%03ldZ %s: %s%s", when, now.tv_nsec / 1000000, name, levels[level].word, line);
 	}
-	clock_gettime(CLOCK_REALTIME, &now);
-	gmtime_r(&now.tv_sec, &tm);
-	strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%S", &tm);
-	dprintf(STDERR_FILENO, "%s.%03ldZ %s: %s%s\n", when, now.tv_nsec / 1000000, name, levels[level].word, line);
+	/* In one write(), so that the lines of threads do not mix; whether anybody reads them is not our concern. */
+	n = strlen(whole);
+	whole[n++] = '\n';
+	if (write(STDERR_FILENO, whole, n) < 0)
+		return;
 }
 
 #define PUT(level)                     \

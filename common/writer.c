@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -16,6 +17,7 @@ struct writer {
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
 	struct deed *first, **end; /* waiting, in order */
+	bool idle;                 /* the thread waits for one */
 	bool stopping;
 	struct writer_stats stats;
 	struct record *batch; /* the thread's own */
@@ -92,6 +94,7 @@ wait_for_work(struct writer *w)
 	bool good;
 
 	while (w->first == NULL && !w->stopping) {
+		w->idle = true;
 		if (!w->stats.failing) {
 			pthread_cond_wait(&w->wake, &w->lock);
 			continue;
@@ -105,6 +108,7 @@ wait_for_work(struct writer *w)
 		pthread_mutex_lock(&w->lock);
 		set_failing(w, !good);
 	}
+	w->idle = false;
 }
 
 static void *
@@ -171,7 +175,7 @@ writer_stop(struct writer *w)
 bool
 writer_add(struct writer *w, struct deed *d)
 {
-	bool taken;
+	bool taken, wake = false;
 
 	pthread_mutex_lock(&w->lock);
 	taken = !w->stopping && w->stats.waiting + d->n <= WRITER_WAITING_MAX;
@@ -180,10 +184,13 @@ writer_add(struct writer *w, struct deed *d)
 		*w->end = d;
 		w->end = &d->next;
 		w->stats.waiting += d->n;
-		pthread_cond_signal(&w->wake);
+		wake = w->idle;
+		w->idle = false;
 	} else
 		w->stats.refused += d->n;
 	pthread_mutex_unlock(&w->lock);
+	if (wake)
+		pthread_cond_signal(&w->wake); /* whom it wakes finds the lock free */
 	return taken;
 }
 
@@ -202,7 +209,7 @@ struct vigil {
 	struct deed deed;
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
-	unsigned refs;
+	_Atomic unsigned refs;
 	bool over, durable;
 	char *bytes; /* copies of the records' names */
 };
@@ -210,12 +217,7 @@ struct vigil {
 static void
 vigil_leave(struct vigil *v)
 {
-	bool last;
-
-	pthread_mutex_lock(&v->lock);
-	last = --v->refs == 0;
-	pthread_mutex_unlock(&v->lock);
-	if (!last)
+	if (atomic_fetch_sub(&v->refs, 1) > 1)
 		return;
 	pthread_cond_destroy(&v->wake);
 	pthread_mutex_destroy(&v->lock);
@@ -232,8 +234,8 @@ vigil_done(struct deed *d, bool durable)
 	pthread_mutex_lock(&v->lock);
 	v->over = true;
 	v->durable = durable;
-	pthread_cond_signal(&v->wake);
 	pthread_mutex_unlock(&v->lock);
+	pthread_cond_signal(&v->wake);
 	vigil_leave(v);
 }
 

@@ -26,7 +26,7 @@ struct deed {
 };
 
 struct writer *writer_start(struct store *);
-/* Writes what is waiting, then ends.  NULL is fine. */
+/* Writes what is waiting, then ends; no other call may be under way.  NULL is fine. */
 void writer_stop(struct writer *);
 
 /* False, and the deed stays the caller's, when too much is waiting or the writer is stopping. */
