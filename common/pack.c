@@ -302,8 +302,8 @@ learn(void)
 	free(l);
 }
 
-static void
-prime(void)
+void
+pack_start(void)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 
@@ -410,7 +410,7 @@ pack(unsigned char *out, size_t room, struct span text)
 
 	if (text.n == 0 || memchr(text.p, END, text.n) != NULL)
 		return 0;
-	prime();
+	pack_start();
 	coder_start(&c);
 	for (size_t i = 0; i <= text.n; i++) {
 		unsigned char byte = i < text.n ? (unsigned char)text.p[i] : END;
@@ -434,6 +434,102 @@ pack(unsigned char *out, size_t room, struct span text)
 		n--;
 	return n;
 }
+
+/* ---- what was packed before ---- */
+
+/*
+ * A text can be in one of a few places, the newest first, and the oldest
+ * makes room.  It is compared in full, so a hash that meets another only
+ * costs time.  Locks are held to compare and copy, never while packing.
+ */
+#define WAYS 4
+#define SETS (PACK_KEPT / WAYS)
+#define LOCKS 64
+
+struct kept {
+	uint64_t hash;
+	size_t ntext, npacked;
+	char bytes[]; /* text, packed */
+};
+
+static struct kept *kept[SETS][WAYS];
+static pthread_mutex_t locks[LOCKS] = { [0 ... LOCKS - 1] = PTHREAD_MUTEX_INITIALIZER };
+
+/* Eight bytes at a time; n > 0. */
+static uint64_t
+hash_text(struct span text)
+{
+	uint64_t h = text.n, v;
+
+	for (size_t i = 0; i < text.n; i += sizeof v) {
+		v = 0;
+		memcpy(&v, text.p + i, text.n - i < sizeof v ? text.n - i : sizeof v);
+		h = (h ^ v) * 0x9e3779b97f4a7c15u;
+		h ^= h >> 32;
+	}
+	return h;
+}
+
+/* False when it is not there. */
+static bool
+recall(uint64_t h, struct span text, unsigned char *out, size_t *n)
+{
+	struct kept *const *set = kept[h % SETS];
+	bool found = false;
+
+	pthread_mutex_lock(&locks[h % LOCKS]);
+	for (int i = 0; i < WAYS && set[i] != NULL && !found; i++) {
+		const struct kept *k = set[i];
+
+		if (k->hash != h || !span_eq(span_make(k->bytes, k->ntext), text))
+			continue;
+		found = true;
+		*n = k->npacked;
+		memcpy(out, k->bytes + k->ntext, k->npacked);
+	}
+	pthread_mutex_unlock(&locks[h % LOCKS]);
+	return found;
+}
+
+/* Two threads may keep the same text at the same time: then it is there twice, until it makes room. */
+static void
+keep(uint64_t h, struct span text, const unsigned char *packed, size_t n)
+{
+	struct kept **set = kept[h % SETS], *k = xmalloc(sizeof *k + text.n + n), *oldest;
+
+	k->hash = h;
+	k->ntext = text.n;
+	k->npacked = n;
+	memcpy(k->bytes, text.p, text.n);
+	memcpy(k->bytes + text.n, packed, n);
+
+	pthread_mutex_lock(&locks[h % LOCKS]);
+	oldest = set[WAYS - 1];
+	memmove(set + 1, set, (WAYS - 1) * sizeof *set);
+	set[0] = k;
+	pthread_mutex_unlock(&locks[h % LOCKS]);
+	free(oldest);
+}
+
+size_t
+pack_shorter(unsigned char *out, struct span text)
+{
+	uint64_t h;
+	size_t n;
+
+	if (text.n == 0)
+		return 0;
+	if (text.n > PACK_KEPT_TEXT_MAX)
+		return pack(out, text.n - 1, text);
+	h = hash_text(text);
+	if (!recall(h, text, out, &n)) {
+		n = pack(out, text.n - 1, text);
+		keep(h, text, out, n);
+	}
+	return n;
+}
+
+/* ---- the other way ---- */
 
 /* A byte of the packed text, or one of the zeros behind it. */
 static uint32_t
@@ -466,7 +562,7 @@ unpack(char *out, size_t room, struct span packed)
 
 	if (packed.n == 0)
 		return 0;
-	prime();
+	pack_start();
 	coder_start(&c);
 	while (at < 4)
 		value = value << 8 | byte_at(packed, at++);

@@ -12,11 +12,13 @@
  * same on every machine, and never changes after that: any number of threads
  * may pack and unpack.
  *
- * Otherwise nothing is allocated, and time goes with the length of the text:
- * 0.1 to 0.4 us for a byte, either way, as the model is in the processor's
- * cache or not.  A caller with the same links again and again keeps what
- * they packed to.
+ * Time goes with the length of the text: 0.1 to 0.4 us for a byte, either
+ * way, as the model is in the processor's cache or not.  Nothing is
+ * allocated, but by pack_shorter.
  */
+
+/* Makes the model now, so that the first message or reader need not wait for it. */
+void pack_start(void);
 
 /*
  * Packs text into at most `room` bytes and gives their number; 0 when it
@@ -25,6 +27,15 @@
  * at all may become longer than it was, so pass less room than text.n.
  */
 size_t pack(unsigned char *out, size_t room, struct span text);
+
+/*
+ * What pack gives with room for less than text.n bytes, remembered: mail of a
+ * campaign has the same links a million times.  Any number of threads; which
+ * texts are remembered changes how long it takes, and nothing else.
+ */
+#define PACK_KEPT 4096         /* texts, in a process */
+#define PACK_KEPT_TEXT_MAX 500 /* a longer one is packed each time: so they take some 4 MB at most */
+size_t pack_shorter(unsigned char *out, struct span text);
 
 /*
  * The other way; 0 for anything that pack does not make, and for what is

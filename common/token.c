@@ -318,7 +318,7 @@ token_pack(unsigned char *out, struct span text)
 {
 	if (text.n == 0 || text.n > TOKEN_DESTINATION_MAX)
 		return 0;
-	return pack(out, text.n - 1, text);
+	return pack_shorter(out, text);
 }
 
 bool

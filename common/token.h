@@ -45,9 +45,9 @@ void sealer_free(struct sealer *);
  */
 bool token_seal(const struct sealer *, const struct claim *, struct buf *out);
 /*
- * The same in two steps, for who seals one text into many tokens: packing a
- * link takes ten times as long as sealing it, and goes by the text alone, not
- * by key or recipient.  token_pack gives the length of the packed text in out,
+ * The same in two steps, for who wants to know how long the packed text is.
+ * Packing goes by the text alone, not by key or recipient, and what was packed
+ * lately is remembered (pack.h).  token_pack gives the length of the packed text in out,
  * which has room for TOKEN_DESTINATION_MAX bytes, or 0: it travels as it is.
  * `packed` is what it gave for this claim's text, empty for 0.
  */

@@ -17,6 +17,7 @@
 #include "common/fold.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "common/pack.h"
 #include "common/proc.h"
 #include "milter/filter.h"
 
@@ -273,6 +274,7 @@ main(int argc, char **argv)
 	block_signals();
 	umask(007);
 
+	pack_start();
 	if (!filter_register(&filter))
 		fatal("libmilter refuses to start");
 	smfi_settimeout(SESSION_TIMEOUT);

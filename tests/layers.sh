@@ -40,7 +40,8 @@ pure='common/span common/buf common/text common/codec common/keys common/addr co
 	common/touch common/profile common/engage common/verdict milter/message milter/mime milter/charset milter/html milter/charref milter/splice
 	milter/tag milter/links milter/fields milter/url milter/plain milter/select milter/split tracker/http tracker/hit'
 effects='time.h sys/time.h unistd.h fcntl.h sys/socket.h netdb.h poll.h pthread.h sys/stat.h dirent.h common/log.h'
-# ... with these exceptions: inet_pton is arithmetic, text breaks times down, and pack makes its model once.
+# ... with these exceptions: inet_pton is arithmetic, text breaks times down, and pack makes its model once and remembers
+# what it packed.
 allowed=' common/text.c:time.h common/pack.c:pthread.h '
 
 faults=$(mktemp)

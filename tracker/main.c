@@ -5,6 +5,7 @@
 
 #include "common/fold.h"
 #include "common/log.h"
+#include "common/pack.h"
 #include "common/proc.h"
 #include "tracker/loop.h"
 
@@ -121,6 +122,7 @@ main(int argc, char **argv)
 	log_open("rekindle-tracker", first->conf->log_syslog, first->conf->log_level);
 	raise_descriptors(first->conf);
 
+	pack_start();
 	/* Ports below 1024 and the limit above need root; nothing after this line does. */
 	if ((server = server_bind(first->conf, &why)) == NULL)
 		fatal("%s", buf_cstr(&why));

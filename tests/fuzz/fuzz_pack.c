@@ -37,6 +37,17 @@ there_and_back(struct span in)
 	must(pack(packed, n, in) == n);
 }
 
+/* Remembered or not. */
+static void
+shorter(struct span in)
+{
+	static unsigned char again[TEXT_MAX];
+	size_t n = in.n > 0 ? pack(packed, in.n - 1, in) : 0;
+
+	for (int i = 0; i < 2; i++)
+		must(span_eq(span_make(again, pack_shorter(again, in)), span_make(packed, n)));
+}
+
 static void
 back_and_there(struct span in)
 {
@@ -53,6 +64,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	struct span in = span_cut(span_make(data, n), 0, TEXT_MAX);
 
 	there_and_back(in);
+	shorter(in);
 	back_and_there(in);
 	return 0;
 }

@@ -236,18 +236,88 @@ first(void *arg)
 }
 
 static void
-test_threads(void **state)
+run_threads(void *(*run)(void *))
 {
 	pthread_t thread[4];
 	void *wrong;
 
-	(void)state;
 	for (size_t i = 0; i < COUNT(thread); i++)
-		assert_int_equal(pthread_create(&thread[i], NULL, first, thread), 0);
+		assert_int_equal(pthread_create(&thread[i], NULL, run, thread), 0);
 	for (size_t i = 0; i < COUNT(thread); i++) {
 		assert_int_equal(pthread_join(thread[i], &wrong), 0);
 		assert_null(wrong);
 	}
+}
+
+static void
+test_threads(void **state)
+{
+	(void)state;
+	run_threads(first);
+}
+
+/* Gives what pack gives with as little room, the first time and when it remembers? */
+static bool
+is_remembered(struct span text)
+{
+	unsigned char packed[TEXT_MAX], shorter[TEXT_MAX];
+	struct span right = span_make(packed, text.n > 0 ? pack(packed, text.n - 1, text) : 0);
+
+	for (int i = 0; i < 3; i++)
+		if (!span_eq(span_make(shorter, pack_shorter(shorter, text)), right))
+			return false;
+	return true;
+}
+
+static void
+test_remembered(void **state)
+{
+#define TAIL "utm_source=newsletter&utm_medium=email&utm_campaign=spring"
+	static const struct {
+		const char *name;
+		struct span text;
+	} rows[] = {
+		{ "nothing", SPAN("") },
+		{ "one letter, which does not become shorter", SPAN("a") },
+		{ "a link", SPAN("https://example.com/") },
+		{ "a link with one more letter", SPAN("https://example.com/a") },
+		{ "a link with a line feed", SPAN("https://example.com/\n") },
+		{ "no text at all", SPAN("\0\1\2\377\376\375\r\t") },
+		{ "one of two with the same hash", SPAN("http://e.example" TAIL) },
+		{ "the other one", SPAN("httpwcaj/XjNlM~J" TAIL) },
+	};
+	static char text[TEXT_MAX];
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++)
+		assert_row(rows[i].name, is_remembered(rows[i].text));
+	for (size_t i = 0; i < sizeof text; i++)
+		text[i] = "https://www.example.com/"[i % 24];
+	for (size_t n = PACK_KEPT_TEXT_MAX - 9; n <= PACK_KEPT_TEXT_MAX + 9; n++)
+		assert_row("near the longest that is kept", is_remembered(span_make(text, n)));
+	assert_row("a long one", is_remembered(span_make(text, sizeof text)));
+}
+
+/* More texts than are kept, and some of them again and again; NULL when all were right. */
+static void *
+many(void *arg)
+{
+	char text[64];
+
+	for (unsigned i = 0; i < PACK_KEPT + 500; i++) {
+		int n = snprintf(text, sizeof text, "https://example.com/%u", i % 3 ? i : i % 40);
+
+		if (!is_remembered(span_make(text, (size_t)n)))
+			return arg;
+	}
+	return NULL;
+}
+
+static void
+test_remembered_by_threads(void **state)
+{
+	(void)state;
+	run_threads(many);
 }
 
 int
@@ -264,6 +334,8 @@ main(void)
 		cmocka_unit_test(test_worth_it),
 		cmocka_unit_test(test_changed),
 		cmocka_unit_test(test_garbage),
+		cmocka_unit_test(test_remembered),
+		cmocka_unit_test(test_remembered_by_threads),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
