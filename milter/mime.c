@@ -3,6 +3,10 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 #include "common/codec.h"
 #include "common/mem.h"
 #include "common/text.h"
@@ -32,6 +36,33 @@ line_end(struct span in, size_t i, size_t *next)
 
 	*next = lf < in.n ? lf + 1 : lf;
 	return lf < in.n && lf > i && in.p[lf - 1] == '\r' ? lf - 1 : lf;
+}
+
+/*
+ * The first place, from i on, of an `a` with a `b` behind it, or, when not
+ * followed, of one with something else or nothing behind it; s.n when there
+ * is none.  Every byte of a message passes here several times, and a call of
+ * memchr for each line costs more than to look at the line.
+ */
+static size_t
+find_pair(struct span s, size_t i, char a, char b, bool followed)
+{
+#ifdef __SSE2__
+	__m128i flip = _mm_set1_epi8(followed ? 0 : -1);
+
+	for (; i + 17 <= s.n; i += 16) {
+		__m128i here = _mm_cmpeq_epi8(_mm_loadu_si128((const void *)(s.p + i)), _mm_set1_epi8(a));
+		__m128i next = _mm_cmpeq_epi8(_mm_loadu_si128((const void *)(s.p + i + 1)), _mm_set1_epi8(b));
+		unsigned mask = (unsigned)_mm_movemask_epi8(_mm_and_si128(here, _mm_xor_si128(next, flip)));
+
+		if (mask != 0)
+			return i + (unsigned)__builtin_ctz(mask);
+	}
+#endif
+	for (; i < s.n; i++)
+		if (s.p[i] == a && (i + 1 < s.n && s.p[i + 1] == b) == followed)
+			return i;
+	return s.n;
 }
 
 int
@@ -403,11 +434,7 @@ has_other_breaks(const struct walk *w, struct span s)
 static size_t
 find_bare_cr(struct span s)
 {
-	size_t i = span_find(s, '\r');
-
-	while (i + 1 < s.n && s.p[i + 1] == '\n')
-		i += 2 + span_find(span_from(s, i + 2), '\r');
-	return i;
+	return find_pair(s, 0, '\r', '\n', false);
 }
 
 /*
@@ -442,7 +469,7 @@ cr_makes_boundary(struct span s)
 static bool
 has_boundary_start(struct span s, const struct frame *in)
 {
-	for (size_t i = 0; i < s.n && in != NULL; i += span_find(span_from(s, i), '\n') + 1)
+	for (size_t i = 0; i < s.n && in != NULL; i = find_pair(s, i, '\n', '-', true) + 1)
 		for (const struct frame *f = s.p[i] == '-' ? in : NULL; f != NULL; f = f->up)
 			if (span_starts(span_from(s, i), f->dashed))
 				return true;
@@ -461,7 +488,7 @@ struct delimiter {
 static bool
 next_delimiter(struct span in, size_t start, size_t from, struct span dashed, struct delimiter *d)
 {
-	for (;; from += span_find(span_from(in, from), '\n') + 1) {
+	for (;; from = find_pair(in, from, '\n', '-', true) + 1) {
 		size_t i = from + dashed.n, next;
 
 		if (from >= in.n)

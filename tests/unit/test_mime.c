@@ -323,6 +323,48 @@ test_parts(void **state)
 	buf_free(&b);
 }
 
+/* Bytes are looked at many at a time: what stands anywhere is found, whatever stands before and behind it. */
+static void
+test_every_place(void **state)
+{
+	static const struct {
+		const char *name, *text, *leave;
+		size_t parts;
+	} rows[] = {
+		{ "a boundary", "\r\n--b\r\n\r\ny", NULL, 2 },
+		{ "one behind another line", "\r\n-\r\n--b\r\n\r\ny", NULL, 2 },
+		{ "none in a line", "--b\r\n\r\ny", NULL, 1 },
+		{ "a bare CR before dashes", "\r--c", "bare CR", 1 },
+		{ "a bare CR before CRLF", "\r\r\n--c", NULL, 1 },
+		{ "a bare CR before one dash", "\r-c", NULL, 1 },
+	};
+	struct header h = { SPAN("Content-Type"), SPAN("multipart/mixed; boundary=b") };
+	struct buf b = BUF(1000);
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		for (size_t n = 0; n < 40 * 40; n++) {
+			struct message m = { &h, 1, SPAN("") };
+			struct mime mime;
+
+			buf_clear(&b);
+			buf_adds(&b, "--b\r\n\r\nx");
+			for (size_t k = 0; k < n / 40; k++)
+				buf_addc(&b, 'x');
+			buf_adds(&b, rows[i].text);
+			for (size_t k = 0; k < n % 40; k++)
+				buf_addc(&b, 'z');
+			m.body = buf_span(&b);
+			mime_walk(&mime, &m);
+			assert_row(rows[i].name, mime.n == rows[i].parts);
+			assert_row(rows[i].name, mime.part[0].leave == rows[i].leave ||
+			    (rows[i].leave != NULL && strcmp(mime.part[0].leave, rows[i].leave) == 0));
+			mime_free(&mime);
+		}
+	}
+	buf_free(&b);
+}
+
 /* Fifty levels around a body of almost boundaries. */
 static void
 test_linear_time(void **state)
@@ -799,7 +841,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_structure), cmocka_unit_test(test_types), cmocka_unit_test(test_depth),
-		cmocka_unit_test(test_parts), cmocka_unit_test(test_linear_time), cmocka_unit_test(test_writing),
+		cmocka_unit_test(test_parts), cmocka_unit_test(test_every_place), cmocka_unit_test(test_linear_time), cmocka_unit_test(test_writing),
 		cmocka_unit_test(test_unreadable), cmocka_unit_test(test_line_length), cmocka_unit_test(test_recoded_part),
 		cmocka_unit_test(test_charsets), cmocka_unit_test(test_utf8_flag), cmocka_unit_test(test_looking),
 		cmocka_unit_test(test_nul), cmocka_unit_test(test_many_edits), cmocka_unit_test(test_near_boundaries),
