@@ -73,7 +73,12 @@ buf_adds(struct buf *b, const char *s)
 void
 buf_addc(struct buf *b, char c)
 {
-	buf_add(b, span_make(&c, 1));
+	char *room = buf_room(b, 1);
+
+	if (room == NULL)
+		return;
+	*room = c;
+	b->n++;
 }
 
 void

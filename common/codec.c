@@ -31,7 +31,7 @@ value(const signed char table[256], char c)
 }
 
 /* n bytes, 1 to 3 of them, as n + 1 characters. */
-static void
+static inline void
 encode_group(char *out, const unsigned char *in, size_t n, const char *digits)
 {
 	unsigned v = (unsigned)in[0] << 16 | (n > 1 ? (unsigned)in[1] << 8 : 0) | (n > 2 ? in[2] : 0);
@@ -53,13 +53,15 @@ void
 base64url_add(struct buf *b, struct span bytes)
 {
 	const unsigned char *in = (const unsigned char *)bytes.p;
-	size_t n = bytes.n / 3 * 4 + (bytes.n % 3 ? bytes.n % 3 + 1 : 0);
+	size_t left = bytes.n, n = left / 3 * 4 + (left % 3 ? left % 3 + 1 : 0);
 	char *out = n ? buf_room(b, n) : NULL;
 
 	if (out == NULL)
 		return;
-	for (size_t i = 0; i < bytes.n; i += 3, out += 4)
-		encode_group(out, in + i, bytes.n - i < 3 ? bytes.n - i : 3, url_digits);
+	for (; left >= 3; left -= 3, in += 3, out += 4)
+		encode_group(out, in, 3, url_digits);
+	if (left > 0)
+		encode_group(out, in, left, url_digits);
 	buf_grew(b, n);
 }
 
@@ -175,10 +177,12 @@ base64_add_lines(struct buf *b, struct span bytes, struct span eol)
 	for (size_t at = 0; at < bytes.n;) {
 		size_t stop = bytes.n - at < full ? bytes.n : at + full;
 
-		for (; at < stop; at += 3, out += 4) {
-			if (stop - at < 3)
-				memset(out, '=', 4);
-			encode_group(out, in + at, stop - at < 3 ? stop - at : 3, mime_digits);
+		for (; stop - at >= 3; at += 3, out += 4)
+			encode_group(out, in + at, 3, mime_digits);
+		if (at < stop) {
+			memset(out, '=', 4);
+			encode_group(out, in + at, stop - at, mime_digits);
+			out += 4;
 		}
 		at = stop;
 		memcpy(out, eol.p, eol.n);
@@ -256,10 +260,12 @@ qp_escapes(struct span s, bool first, bool last)
 }
 
 /* A character that never needs an escape but at the start of a line. */
-static bool
+static inline bool
 is_plain(char c)
 {
-	return c > ' ' && c <= '~' && c != '=';
+	static const bool plain[256] = { ['!' ... '<'] = true, ['>' ... '~'] = true };
+
+	return plain[(unsigned char)c];
 }
 
 /* How many bytes at the start of s, at most max, can be copied as they are, not at the start of a line. */

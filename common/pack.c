@@ -455,21 +455,6 @@ struct kept {
 static struct kept *kept[SETS][WAYS];
 static pthread_mutex_t locks[LOCKS] = { [0 ... LOCKS - 1] = PTHREAD_MUTEX_INITIALIZER };
 
-/* Eight bytes at a time; n > 0. */
-static uint64_t
-hash_text(struct span text)
-{
-	uint64_t h = text.n, v;
-
-	for (size_t i = 0; i < text.n; i += sizeof v) {
-		v = 0;
-		memcpy(&v, text.p + i, text.n - i < sizeof v ? text.n - i : sizeof v);
-		h = (h ^ v) * 0x9e3779b97f4a7c15u;
-		h ^= h >> 32;
-	}
-	return h;
-}
-
 /* False when it is not there. */
 static bool
 recall(uint64_t h, struct span text, unsigned char *out, size_t *n)
@@ -521,7 +506,7 @@ pack_shorter(unsigned char *out, struct span text)
 		return 0;
 	if (text.n > PACK_KEPT_TEXT_MAX)
 		return pack(out, text.n - 1, text);
-	h = hash_text(text);
+	h = span_hash(text);
 	if (!recall(h, text, out, &n)) {
 		n = pack(out, text.n - 1, text);
 		keep(h, text, out, n);

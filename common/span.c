@@ -1,12 +1,10 @@
 #include "common/span.h"
 
 bool
-span_ieq(struct span a, struct span b)
+span_ieq_bytes(const char *a, const char *b, size_t n)
 {
-	if (a.n != b.n)
-		return false;
-	for (size_t i = 0; i < a.n; i++)
-		if (ascii_lower(a.p[i]) != ascii_lower(b.p[i]))
+	for (size_t i = 0; i < n; i++)
+		if (ascii_lower(a[i]) != ascii_lower(b[i]))
 			return false;
 	return true;
 }
@@ -45,6 +43,20 @@ span_isearch(struct span s, struct span needle)
 		if (span_ieq(span_cut(s, i, i + needle.n), needle))
 			return i;
 	return s.n;
+}
+
+uint64_t
+span_hash(struct span s)
+{
+	uint64_t h = s.n, v;
+
+	for (; s.n > 0; s = span_from(s, sizeof v)) {
+		v = 0;
+		memcpy(&v, s.p, s.n < sizeof v ? s.n : sizeof v);
+		h = (h ^ v) * 0x9e3779b97f4a7c15u;
+		h ^= h >> 32;
+	}
+	return h;
 }
 
 static bool

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 
 struct span {
@@ -78,12 +79,21 @@ ascii_lower(char c)
 	return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
 }
 
-bool span_ieq(struct span, struct span);            /* equal, ASCII case ignored */
+bool span_ieq_bytes(const char *, const char *, size_t n);
+
+/* Equal, ASCII case ignored?  Most names that are compared differ in length already. */
+static inline bool
+span_ieq(struct span a, struct span b)
+{
+	return a.n == b.n && span_ieq_bytes(a.p, b.p, a.n);
+}
+
 bool span_istarts(struct span, struct span start);
 bool span_iends(struct span, struct span end);
 size_t span_search(struct span, struct span needle);  /* index, or n when absent */
 size_t span_isearch(struct span, struct span needle); /* the same, ASCII case ignored */
-struct span span_trim(struct span);                 /* without SP, HT, CR, LF at both ends */
+uint64_t span_hash(struct span);                      /* for tables in memory: the value may differ between machines */
+struct span span_trim(struct span);                   /* without SP, HT, CR, LF at both ends */
 
 /*
  * Takes the piece before the next sep from *rest into *piece.  False when

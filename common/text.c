@@ -352,30 +352,16 @@ text_add_csv(struct buf *b, struct span s)
 void
 text_add_html(struct buf *b, struct span s)
 {
+	static const char *const references[256] = {
+		['&'] = "&amp;", ['<'] = "&lt;", ['>'] = "&gt;", ['"'] = "&quot;", ['\''] = "&#39;",
+	};
 	size_t done = 0;
 
 	for (size_t i = 0; i < s.n; i++) {
-		const char *reference;
+		const char *reference = references[(unsigned char)s.p[i]];
 
-		switch (s.p[i]) {
-		case '&':
-			reference = "&amp;";
-			break;
-		case '<':
-			reference = "&lt;";
-			break;
-		case '>':
-			reference = "&gt;";
-			break;
-		case '"':
-			reference = "&quot;";
-			break;
-		case '\'':
-			reference = "&#39;";
-			break;
-		default:
+		if (reference == NULL)
 			continue;
-		}
 		buf_add(b, span_cut(s, done, i));
 		buf_adds(b, reference);
 		done = i + 1;

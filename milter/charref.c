@@ -2384,6 +2384,11 @@ charref_decode(struct buf *b, struct span text, bool in_attribute)
 		text = span_from(text, amp);
 		if (text.n == 0)
 			return;
+		if (span_starts(text, SPAN("&amp;"))) { /* nearly all there are in URLs */
+			buf_addc(b, '&');
+			text = span_from(text, 5);
+			continue;
+		}
 		n = text.n > 1 && text.p[1] == '#' ? numeric(b, text) : named(b, text, in_attribute);
 		if (n == 0) {
 			buf_addc(b, '&');

@@ -56,16 +56,6 @@ links_add_url(const struct tagging *t, struct buf *out, const struct claim *clai
 	return out->n > start;
 }
 
-static uint64_t
-hash(struct span s)
-{
-	uint64_t h = 14695981039346656037u;
-
-	for (size_t i = 0; i < s.n; i++)
-		h = (h ^ (unsigned char)s.p[i]) * 1099511628211u;
-	return h ^ h >> 32;
-}
-
 static struct span
 text_of(const struct links *l, const struct link *k)
 {
@@ -122,7 +112,7 @@ links_cut(struct links *l, size_t n)
 struct span
 links_url(struct links *l, struct span dest, uint16_t *no)
 {
-	uint64_t h = hash(dest);
+	uint64_t h = span_hash(dest);
 	struct claim claim;
 	struct link *k;
 	uint32_t *slot;

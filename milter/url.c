@@ -1,5 +1,27 @@
 #include "milter/url.h"
 
+/* What a byte may be, in one look. */
+enum {
+	ENDS_AUTHORITY = 1,
+	BEGINS_TAG = 2, /* a merge tag */
+};
+
+static const unsigned char classes[256] = {
+	['/'] = ENDS_AUTHORITY, ['\\'] = ENDS_AUTHORITY, ['?'] = ENDS_AUTHORITY, ['#'] = ENDS_AUTHORITY,
+	['{'] = BEGINS_TAG, ['%'] = BEGINS_TAG, ['*'] = BEGINS_TAG, ['['] = BEGINS_TAG,
+};
+
+/* Index of the first byte of the class, or s.n. */
+static size_t
+find_class(struct span s, unsigned class)
+{
+	size_t i = 0;
+
+	while (i < s.n && !(classes[(unsigned char)s.p[i]] & class))
+		i++;
+	return i;
+}
+
 bool
 url_is_web(struct span s)
 {
@@ -14,8 +36,7 @@ url_split(struct span s, struct url *u)
 	if (!url_is_web(s))
 		return false;
 	s = span_from(s, ascii_lower(s.p[4]) == 's' ? 8 : 7);
-	for (i = 0; i < s.n && strchr("/\\?#", s.p[i] ? s.p[i] : 'x') == NULL;)
-		i++;
+	i = find_class(s, ENDS_AUTHORITY);
 	u->authority = span_cut(s, 0, i);
 	u->path = span_from(s, i);
 	while ((at = span_find(u->authority, '@')) < u->authority.n)
@@ -76,7 +97,8 @@ url_has_merge_tag(struct span s)
 		{ SPAN("[["), SPAN("]]") },
 	};
 
-	for (size_t i = 0; i < sizeof tags / sizeof *tags; i++) {
+	s = span_from(s, find_class(s, BEGINS_TAG)); /* most have nothing of the kind */
+	for (size_t i = 0; i < sizeof tags / sizeof *tags && s.n > 0; i++) {
 		struct span rest = span_from(s, span_search(s, tags[i].open));
 
 		rest = span_from(rest, tags[i].open.n);

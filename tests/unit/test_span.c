@@ -51,6 +51,28 @@ searching(void **state)
 }
 
 static void
+hashes_go_by_every_byte(void **state)
+{
+	char text[40] = { 0 };
+
+	(void)state;
+	assert_true(span_hash(SPAN("")) == span_hash((struct span){ NULL, 0 }));
+	for (size_t n = 1; n < sizeof text; n++) {
+		uint64_t h = span_hash(span_make(text, n));
+
+		assert_true(h != span_hash(span_make(text, n - 1))); /* zeros too */
+		for (size_t i = 0; i < n; i++) {
+			text[i] = 1;
+			assert_true(h != span_hash(span_make(text, n)));
+			text[i] = 0;
+		}
+		text[n] = 1; /* behind it */
+		assert_true(h == span_hash(span_make(text, n)));
+		text[n] = 0;
+	}
+}
+
+static void
 splitting_gives_every_piece(void **state)
 {
 	struct span rest = SPAN("a,,b,"), piece;
@@ -121,6 +143,7 @@ main(void)
 		cmocka_unit_test(cuts_are_clamped),
 		cmocka_unit_test(comparing_ignores_ascii_case_only),
 		cmocka_unit_test(searching),
+		cmocka_unit_test(hashes_go_by_every_byte),
 		cmocka_unit_test(splitting_gives_every_piece),
 		cmocka_unit_test(a_buf_stops_at_its_cap),
 		cmocka_unit_test(a_buf_formats_what_is_longer_than_its_first_guess),
