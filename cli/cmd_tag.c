@@ -9,6 +9,7 @@
 #include "cli/print.h"
 #include "common/addr.h"
 #include "common/mem.h"
+#include "milter/fields.h"
 #include "milter/message.h"
 #include "milter/select.h"
 
@@ -350,6 +351,8 @@ make_plan(struct tag *t, const struct message *m)
 	tagging_address(&how, to, t->nrecipients, t->nrecipients > 1, t->c->now);
 	free(to);
 	lower(t, m, &how);
+	if (!fields_track(m, &how, &how.opens, &how.links))
+		cli_error("%s is malformed, taken as no; write yes, no, opens or links", how.conf->track_header);
 	t->opens = how.opens;
 	t->links = how.links;
 	if (t->nrecipients > 1 && t->stream->several_leave)
@@ -406,8 +409,12 @@ print_explanation(const struct plan *p)
 	for (size_t i = 0; i < p->nparts; i++) {
 		const struct part_note *n = &p->part[i];
 
-		printf("part %zu: %s, %s, %zu bytes: %s%s\n", i + 1, n->what, n->encoding, n->end - n->start,
+		struct buf what = BUF(LINE_CAP);
+
+		print_safe(&what, span_cut(n->what, 0, 200));
+		printf("part %zu: %s, %s, %zu bytes: %s%s\n", i + 1, buf_cstr(&what), n->encoding, n->end - n->start,
 		    n->why ? "left alone, " : n->pixel ? "tagged, with the pixel" : "tagged", n->why ? n->why : "");
+		buf_free(&what);
 		for (; k < p->nseen && p->seen[k].part == i; k++)
 			if (p->seen[k].why || !p->untouched) /* in a message that is left alone after all no link leads anywhere */
 				print_link(p, &p->seen[k]);
@@ -422,8 +429,6 @@ print_explanation(const struct plan *p)
 	}
 	if (p->warnings & WARN_CLIP)
 		printf("warning: the HTML is over %d bytes now; Gmail hides the rest of it, the pixel too\n", CLIP_BYTES);
-	if (p->warnings & WARN_TRACK)
-		printf("warning: the track header is malformed, taken as no; write yes, no, opens or links\n");
 }
 
 static void
@@ -436,7 +441,7 @@ emit_explanation(struct emit *e, const struct plan *p)
 		const struct part_note *n = &p->part[i];
 
 		emit_open(e, NULL, '{');
-		emit_string(e, "type", n->what);
+		emit_text(e, "type", n->what);
 		emit_string(e, "encoding", n->encoding);
 		emit_number(e, "bytes", n->end - n->start);
 		if (n->why)

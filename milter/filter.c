@@ -699,8 +699,9 @@ on_header(SMFICTX *ctx, char *name, char *value)
 		m->odd = "too many header fields";
 	if (m->odd == NULL && m->text.n > HEADER_BYTES_MAX)
 		m->odd = "header too large";
-	/* Of such a message only what is meant for us matters: it selects, and must not leave with it. */
-	if (m->odd != NULL && (!fields_is_control(m->setup->conf, span_of(name)) || m->nfields == 2 * MESSAGE_HEADERS_MAX ||
+	/* Of such a message what is meant for us matters: it selects, and must not leave with it unless a signature covers it. */
+	if (m->odd != NULL && ((!fields_is_control(m->setup->conf, span_of(name)) &&
+	    !span_ieq(span_of(name), SPAN("DKIM-Signature"))) || m->nfields == 2 * MESSAGE_HEADERS_MAX ||
 	    m->text.n > 2 * HEADER_BYTES_MAX))
 		return go_on(s, SMFIP_NR_HDR);
 	if (m->nfields == m->fields_cap) {

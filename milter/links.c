@@ -103,10 +103,12 @@ links_cut(struct links *l, size_t n)
 {
 	if (n >= l->n)
 		return;
+	/* The newest first: nothing that stays was put behind them. */
+	for (size_t i = l->n; i-- > n;)
+		*find_slot(l, text_of(l, &l->link[i]), l->link[i].hash) = 0;
 	l->text.n = l->link[n].at;
 	l->urls.n = l->link[n].url_at;
 	l->n = n;
-	fill_slots(l);
 }
 
 struct span
@@ -121,15 +123,17 @@ links_url(struct links *l, struct span dest, uint16_t *no)
 		grow(l);
 	slot = find_slot(l, dest, h);
 	if (*slot == 0) {
-		if (l->n == MESSAGE_LINKS_MAX)
+		if (l->n == MESSAGE_LINKS_MAX || l->refused == LINKS_REFUSED_MAX)
 			return SPAN("");
 		k = &l->link[l->n];
 		*k = (struct link){ .hash = h, .at = l->text.n, .n = dest.n, .url_at = l->urls.n };
 		claim = links_claim(l->tagging, TOKEN_CLICK, links_mode(l->tagging, l->tagging->links));
 		claim.link = (uint16_t)(l->n + 1);
 		claim.text = dest;
-		if (!links_add_url(l->tagging, &l->urls, &claim, ""))
+		if (!links_add_url(l->tagging, &l->urls, &claim, "")) {
+			l->refused++;
 			return SPAN("");
+		}
 		k->url_n = l->urls.n - k->url_at;
 		buf_add(&l->text, dest);
 		*slot = (uint32_t)++l->n;

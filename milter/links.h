@@ -15,6 +15,7 @@ struct links {
 	size_t n, cap;
 	uint32_t *slot;               /* link index + 1, or 0 */
 	size_t nslots;
+	size_t refused;               /* that turned out to be too long: packing is work, and somebody may want us to work */
 	struct buf text, urls;
 };
 
@@ -24,8 +25,10 @@ void links_free(struct links *);
 /*
  * The tracked URL that leads to this destination, the same one each time, and
  * its number, from 1.  Good until the next call.  Empty when it cannot be
- * made: too long, or one of more than MESSAGE_LINKS_MAX.
+ * made: too long, one of more than MESSAGE_LINKS_MAX, or after LINKS_REFUSED_MAX
+ * that were too long.
  */
+#define LINKS_REFUSED_MAX 1000
 struct span links_url(struct links *, struct span destination, uint16_t *no);
 /* The destination with this number; good until the next links_url. */
 struct span links_destination(const struct links *, size_t no);

@@ -104,11 +104,8 @@ unwanted(const struct work *w, const struct mime_part *part)
 static void
 note_part(struct work *w, const struct mime_part *part, const char *why, bool pixel)
 {
-	static const char *const types[] = {
-		[MIME_OTHER] = "other", [MIME_TEXT] = "text/plain", [MIME_HTML] = "text/html",
-	};
 	static const char *const encodings[] = {
-		[MIME_PLAIN] = "plain", [MIME_BINARY] = "binary", [MIME_QP] = "quoted-printable", [MIME_BASE64] = "base64",
+		[MIME_PLAIN] = "7bit or 8bit", [MIME_BINARY] = "binary", [MIME_QP] = "quoted-printable", [MIME_BASE64] = "base64",
 		[MIME_UNKNOWN] = "unknown encoding",
 	};
 	struct plan *p = w->plan;
@@ -117,7 +114,7 @@ note_part(struct work *w, const struct mime_part *part, const char *why, bool pi
 		return;
 	p->part = xreallocarray(p->part, p->nparts + 1, sizeof *p->part);
 	p->part[p->nparts++] = (struct part_note){
-		types[part->type], encodings[part->encoding], why, part->start, part->end, pixel,
+		part->media.n > 0 ? part->media : SPAN("text/plain"), encodings[part->encoding], why, part->start, part->end, pixel,
 	};
 }
 
@@ -132,6 +129,9 @@ write_part(struct work *w, const struct mime_part *part, struct mime_text *text,
 	h = message_header(w->message, SPAN("Content-Transfer-Encoding"));
 	fields_edit(w->plan, h ? HEADER_REPLACE : HEADER_ADD, h ? 1 : 0, SPAN("Content-Transfer-Encoding"),
 	    SPAN("quoted-printable"));
+	/* Without it a strict reader would not look at the encoding. */
+	if (message_header(w->message, SPAN("MIME-Version")) == NULL)
+		fields_edit(w->plan, HEADER_ADD, 0, SPAN("MIME-Version"), SPAN("1.0"));
 	return NULL;
 }
 
@@ -270,6 +270,7 @@ message_tag(const struct message *m, const struct tagging *t, struct plan *p)
 		.note_text = BUF(SIZE_MAX),
 	};
 	if (m->nheaders > MESSAGE_HEADERS_MAX) {
+		fields_delete_control(p, m, t->conf, true);
 		p->untouched = "too many header fields";
 		return;
 	}

@@ -67,7 +67,7 @@ struct tagged_link {
 
 /* What was decided, for people; only when asked for. */
 struct part_note {
-	const char *what;  /* "text/html", "text/plain" or "other" */
+	struct span what;  /* its media type as the message has it; borrows from that */
 	const char *encoding;
 	const char *why;   /* it stays as it is; NULL: it was edited */
 	size_t start, end; /* content, in the body */

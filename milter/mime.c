@@ -409,6 +409,7 @@ leaf(struct walk *w, const struct place *at, struct mime_part part)
 	part.start = at->start;
 	part.end = at->end;
 	part.top = at->depth == 0;
+	part.media = span_trim(span_cut(at->entity.type, 0, span_find(at->entity.type, ';')));
 	part.encoding = encoding(&at->entity);
 	part.has_encoding = e.n > 0;
 	if (!part.top) {
@@ -470,7 +471,7 @@ static bool
 has_boundary_start(struct span s, const struct frame *in)
 {
 	for (size_t i = 0; i < s.n && in != NULL; i = find_pair(s, i, '\n', '-', true) + 1)
-		for (const struct frame *f = s.p[i] == '-' ? in : NULL; f != NULL; f = f->up)
+		for (const struct frame *f = span_starts(span_from(s, i), SPAN("--")) ? in : NULL; f != NULL; f = f->up)
 			if (span_starts(span_from(s, i), f->dashed))
 				return true;
 	return false;

@@ -25,6 +25,7 @@ enum mime_encoding { MIME_PLAIN, MIME_BINARY, MIME_QP, MIME_BASE64, MIME_UNKNOWN
 /* A leaf.  Offsets are into the body of the message. */
 struct mime_part {
 	enum mime_type type;
+	struct span media;    /* what its Content-Type says before the parameters; empty without one */
 	const char *leave;    /* why it must stay as it is, a fixed string; NULL: it may be edited */
 	enum mime_encoding encoding;
 	bool utf8;            /* bytes over 127 in the text are UTF-8 or nothing we know of; else some other superset of ASCII */

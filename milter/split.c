@@ -51,7 +51,8 @@ split_select(const struct conf *c, const struct sealer *sealer, const struct mes
 {
 	const struct stream *s = NULL;
 
-	for (size_t i = 0; i < m->nheaders && s == NULL; i++)
+	/* The front's own comes last. */
+	for (size_t i = m->nheaders; i-- > 0 && s == NULL;)
 		if (span_ieq(m->header[i].name, span_of(marker)))
 			s = read_marker(c, sealer, m->header[i].value, campaign);
 	return s;

@@ -237,6 +237,20 @@ note(struct tagger *w, struct span url, const char *why, uint16_t no)
 	buf_add(&p->note_text, url);
 }
 
+static const char *
+no_web(struct span url)
+{
+	size_t colon = span_find(url, ':'), i = 0;
+
+	while (i < url.n && url.p[i] != '/' && url.p[i] != '?' && url.p[i] != '#')
+		i++;
+	if (url.n == 0)
+		return "empty";
+	if (url.p[0] == '#')
+		return "a place in this page";
+	return colon < i ? "not http or https" : "relative";
+}
+
 /*
  * The tracked URL for this one, or empty when it stays.  Either way it is
  * counted and noted; `why` is a reason of the caller's to leave it.
@@ -249,7 +263,7 @@ track(struct tagger *w, struct span url, bool utf8, const char *why)
 	struct url u;
 
 	if (!url_is_web(url)) {
-		note(w, url, url.n == 0 ? "empty" : "not http or https", 0);
+		note(w, url, no_web(url), 0);
 		return tracked;
 	}
 	if (!url_split(url, &u))
@@ -615,7 +629,7 @@ tag_plain(struct tagger *w, struct span text, bool utf8, struct edits *edits)
 
 	for (size_t at = 0; plain_next(text, utf8, &at, &u);) {
 		struct span url = span_cut(text, u.start, u.end);
-		const char *why = u.placeholder ? "merge tag" : u.unclear ? "may go on behind its end" : NULL;
+		const char *why = u.placeholder ? "merge tag" : u.unclear ? "where it ends is not clear" : NULL;
 		struct span tracked = track(w, url, utf8, why);
 
 		if (tracked.n > 0)

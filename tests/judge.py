@@ -214,6 +214,8 @@ class Judge:
         if before.get_content_type() == "text/html" and after.get("Content-Transfer-Encoding") == "quoted-printable":
             old = [(n, v) for n, v in old if n.lower() != "content-transfer-encoding"]
             new = [(n, v) for n, v in new if n.lower() != "content-transfer-encoding"]
+            if "MIME-Version" not in before:
+                new = [(n, v) for n, v in new if (n.lower(), v.strip()) != ("mime-version", "1.0")]
         if old != new:
             gone = [item for item in old if item not in new]
             come = [item for item in new if item not in old]

@@ -865,8 +865,10 @@ class Tag(Case):
 
     def test_a_malformed_track_header_is_told(self):
         message = b"X-Rekindle-Track: perhaps\r\n" + MESSAGE
-        out = self.run_ok("tag", "--to", "ann@example.org", "--explain", stdin=message)
-        self.assertIn("warning: the track header is malformed", out)
+        p = self.check(FOUND, "tag", "--to", "ann@example.org", "--explain", stdin=message)
+        out = p.stdout.decode()
+        self.assertIn("X-Rekindle-Track is malformed", p.stderr.decode())
+        self.assertIn("opens off, links off", p.stderr.decode())
         self.assertIn("left alone, tracking is off", out)
 
     def test_verdict_and_consent_come_from_the_store(self):

@@ -1083,6 +1083,7 @@ class Full(unittest.TestCase):
 		"""As under ulimit -f or LimitFSIZE=: not even by its signal."""
 		with rig.Rig(settings={"enforce": "observe"}, milter="inet") as r:
 			r.start_milter()
+			rig.wait_until(lambda: "listening on" in r.milter.log, 10, "the store to be open")
 			Limit.limit(r.milter.pid, 0)
 			with Milter("inet:127.0.0.1:%d" % r.milter_port) as mta:
 				mta.negotiate()

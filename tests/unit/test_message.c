@@ -547,7 +547,7 @@ test_too_many_headers(void **state)
 		h[0] = (struct header){ SPAN("Content-Type"), SPAN(" text/html") };
 		message_tag(&m, &r.tagging, &p);
 		assert_int_equal(p.untouched == NULL, n == MESSAGE_HEADERS_MAX);
-		assert_int_equal(p.nheaders, n == MESSAGE_HEADERS_MAX ? n : 0);
+		assert_int_equal(p.nheaders, n == MESSAGE_HEADERS_MAX ? n : n - 1); /* the mark; control headers go in any case */
 		plan_free(&p);
 		free(h);
 	}
@@ -1257,8 +1257,8 @@ test_long_line_becomes_qp(void **state)
 	static const struct {
 		const char *name, *header, *edit;
 	} rows[] = {
-		{ "a field is added", "Content-Type: text/html\n", "+Content-Transfer-Encoding: quoted-printable\n" MARK },
-		{ "a field is replaced", "Content-Transfer-Encoding: 8bit\nContent-Type: text/html\n", "=Content-Transfer-Encoding 1: quoted-printable\n" MARK },
+		{ "a field is added", "Content-Type: text/html\n", "+Content-Transfer-Encoding: quoted-printable\n+MIME-Version: 1.0\n" MARK },
+		{ "a field is replaced", "MIME-Version: 1.0\nContent-Transfer-Encoding: 8bit\nContent-Type: text/html\n", "=Content-Transfer-Encoding 1: quoted-printable\n" MARK },
 	};
 
 	(void)state;

@@ -472,7 +472,7 @@ test_notes(void **state)
 		const char *url, *why; /* NULL: tracked */
 	} want[] = {
 		{ "https://e.com/", NULL }, { "https://e.com/", NULL }, { "mailto:a@e.com", "not http or https" },
-		{ "#top", "not http or https" }, { "", "empty" }, { "https://e.com/{{x}}", "merge tag" },
+		{ "#top", "a place in this page" }, { "", "empty" }, { "https://e.com/{{x}}", "merge tag" },
 		{ "https://f.com/", "untracked_domains" }, { "https://e.com/a.pdf", "untracked_urls" },
 		{ "https://e.com/no", "opt-out attribute" }, { "https://e.com/", "its text is a URL" },
 		{ "https://e.com/leave", "target of List-Unsubscribe" }, { TRACKING "/c/x", "ours already" },
@@ -491,8 +491,9 @@ test_notes(void **state)
 	         "<a href='https://e.com/\xe9'>x</a>\n--b\nContent-Type: image/png\n\nx\n--b--\n"), true);
 	assert_null(t.plan.untouched);
 	assert_int_equal(t.plan.nparts, 3);
-	assert_string_equal(t.plan.part[0].what, "text/plain");
-	assert_string_equal(t.plan.part[1].what, "text/html");
+	assert_span("what", t.plan.part[0].what, SPAN("text/plain"));
+	assert_span("what", t.plan.part[1].what, SPAN("text/html"));
+	assert_span("what", t.plan.part[2].what, SPAN("image/png"));
 	assert_null(t.plan.part[1].why);
 	assert_true(t.plan.part[1].pixel && !t.plan.part[0].pixel);
 	assert_int_equal(t.plan.nseen, COUNT(want));
