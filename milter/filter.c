@@ -39,6 +39,7 @@
 #define RECIPIENTS_MAX 50000           /* of one message; beyond it passes untouched */
 #define EDIT_VALUE_MAX 60000           /* Postfix cuts a header field there, libmilter refuses it at 65,534 */
 #define REPLY_MAX 400
+#define ROOM_MAX (128 * 1024)          /* for the next body, kept by a session that is open */
 
 #define ACTIONS (SMFIF_ADDHDRS | SMFIF_CHGHDRS | SMFIF_CHGBODY | SMFIF_DELRCPT | SMFIF_QUARANTINE | SMFIF_SETSYMLIST)
 #define STEPS \
@@ -86,6 +87,7 @@ struct session {
 	char *client, *daemon;
 	bool said_port, no_port; /* the MTA says on which port of its own it was reached; on none */
 	struct mail *mail;
+	struct buf room; /* memory of the last body, while there is no mail: new memory costs more than the copy into it */
 };
 
 static const struct filter *filter;
@@ -244,20 +246,27 @@ mail_free(struct mail *m)
 static void
 mail_end(struct session *s)
 {
-	if (s == NULL)
+	if (s == NULL || s->mail == NULL)
 		return;
+	if (s->mail->body.cap <= ROOM_MAX) {
+		s->room = s->mail->body;
+		buf_init(&s->mail->body, 0);
+	}
 	mail_free(s->mail);
 	s->mail = NULL;
 }
 
 static struct mail *
-mail_new(void)
+mail_new(struct session *s)
 {
 	struct mail *m = xcalloc(1, sizeof *m);
 
 	m->setup = setup_get(filter->slot);
 	buf_init(&m->text, 4 * HEADER_BYTES_MAX);
-	buf_init(&m->body, (size_t)m->setup->conf->max_message);
+	m->body = s->room;
+	m->body.max = (size_t)m->setup->conf->max_message;
+	buf_clear(&m->body);
+	buf_init(&s->room, 0);
 	buf_init(&m->campaign, 1024);
 	return m;
 }
@@ -364,7 +373,7 @@ on_mail(SMFICTX *ctx, char **argv)
 	struct session *s = session_of(ctx);
 
 	mail_end(s);
-	s->mail = mail_new();
+	s->mail = mail_new(s);
 	/*
 	 * Nobody connects to a port when mail comes by pickup or qmqpd.  An MTA
 	 * that does not say the port, as Postfix before 3.2, has a queue file
@@ -1207,6 +1216,7 @@ on_close(SMFICTX *ctx)
 
 	if (s != NULL) {
 		mail_end(s);
+		buf_free(&s->room);
 		free(s->client);
 		free(s->daemon);
 		free(s);
