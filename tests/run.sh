@@ -17,7 +17,9 @@ trap 'exit 130' INT
 
 # Two at a time: most of their time is waiting.
 printf '%s\n' "$@" | PYTHONDONTWRITEBYTECODE=1 REKINDLE_BUILD=$build xargs -P 2 -I '{}' sh -c '
-	if python3 "$2" >"$1/$2" 2>&1; then :; else echo "$2: exit status $?" >>"$1/$2"; fi' sh "$out" '{}'
+	begin=$(date +%s)
+	if python3 "$2" >"$1/$2" 2>&1; then :; else echo "$2: exit status $?" >>"$1/$2"; fi
+	echo $(($(date +%s) - begin)) >"$1/.$2.seconds"' sh "$out" '{}'
 
 # What went well is one line each; what did not is told whole, at the end, where a reader looks first.
 passed=0 failed=0 told=$out/.failed
@@ -30,7 +32,7 @@ for test in "$@"; do
 		/^FAILED \(/ { n = split($0, part, /[^0-9]+/); for (i = 1; i <= n; i++) bad += part[i]; good -= bad }
 		/: exit status [0-9]+$/ { if (!bad) bad = 1 }
 		END { print good + 0, (end ? bad : 1) + 0 }' "$out/$test")
-	echo "$test: ${counts% *} passed, ${counts#* } failed"
+	echo "$test: ${counts% *} passed, ${counts#* } failed, $(cat "$out/.$test.seconds") s"
 	# What a test measured is worth a line too.
 	grep -E '^[0-9].* (answered|messages), ' "$out/$test" | sed 's/^/	/' || :
 	[ "${counts#* }" -eq 0 ] || { echo "== $test"; cat "$out/$test"; } >>"$told"

@@ -147,7 +147,7 @@ check_part(struct span old, const struct mime_part *a, struct span new, const st
 		must(strcmp(why, "no markup in its charset") == 0 && span_find(buf_span(&x->text), '<') == x->text.n);
 	else
 		must(span_eq(t.text, buf_span(&x->text)));
-	if (inside)
+	if (inside && !has_boundary(span_cut(old, a->start, a->end))) /* as parts may that nobody edits */
 		must(!has_boundary(span_cut(new, b->start, b->end)));
 	mime_text_free(&t);
 }
