@@ -8,7 +8,7 @@ Of each file, by `rekindle tag`:
 - every tracked link is sealed for exactly the destination that html5lib read in the page before;
 - where nothing was to be done it is the same bytes, without the header that named the campaign;
 - tagging a tagged message changes nothing;
-- two sets of several recipients get the same body, byte for byte.
+- of a third of them: two sets of several recipients get the same body, byte for byte.
 
 Then a running tracker is asked where each link leads.
 
@@ -24,6 +24,7 @@ import subprocess
 import sys
 import time
 import urllib.parse
+import zlib
 
 import rig
 
@@ -102,13 +103,17 @@ def look(tag, raw):
 
 
 def look_again(tag, raw):
-	"""Twice is once, with headers for unsubscribing too; and a body for several says nothing of any of them."""
+	"""Twice is once, with headers for unsubscribing too."""
 	status, once = tag(marked(raw), stream="full")
 	if status == 0:
 		judged("with unsubscribe headers", raw, once)
 	again, twice = tag(once, stream="full")
 	assert again == 1, "tagged twice"
 	same("a second time", once, twice)
+
+
+def look_at_several(tag, raw):
+	"""A body for several recipients says nothing of any of them."""
 	_, some = tag(marked(raw), to=("ann@example.net", "bob@example.org"))
 	_, others = tag(marked(raw), to=("mia@example.net", "noa@example.org", "zoe@example.com"))
 	same("for other recipients", some, others)
@@ -122,6 +127,8 @@ def case(tag, name, expected):
 			raw = f.read()
 		links, got = look(tag, raw)
 		look_again(tag, raw)
+		if zlib.crc32(name.encode()) % 3 == 0:  # a third of them, always the same
+			look_at_several(tag, raw)
 		assert got == expected, "expected: %s\n\t    seen: %s" % (expected, got)
 	except Exception as e:
 		fault = "%s: %s" % (type(e).__name__, e)
