@@ -27,16 +27,6 @@ has_control(struct span s)
 	return false;
 }
 
-static bool
-is_ascii(struct span s)
-{
-	for (size_t i = 0; i < s.n; i++) {
-		if ((unsigned char)s.p[i] > 0x7f)
-			return false;
-	}
-	return true;
-}
-
 /* May this stand in a dot-atom?  RFC 5322 atext, and all of UTF-8 beyond ASCII (RFC 6532). */
 static bool
 is_atext(char c)
@@ -107,7 +97,7 @@ unquote(struct buf *out, struct span s)
 static bool
 fold_case(struct buf *out, struct span s)
 {
-	if (is_ascii(s)) {
+	if (text_is_ascii(s)) {
 		for (size_t i = 0; i < s.n; i++)
 			buf_addc(out, ascii_lower(s.p[i]));
 		return true;
@@ -216,7 +206,7 @@ add_domain(struct buf *out, struct span s)
 {
 	if (span_starts(s, SPAN("[")))
 		return add_literal(out, s);
-	if (is_ascii(s))
+	if (text_is_ascii(s))
 		return add_ascii_domain(out, s.n > 1 && span_ends(s, SPAN(".")) ? span_cut(s, 0, s.n - 1) : s);
 
 	return addr_host(out, s);

@@ -1712,6 +1712,15 @@ conf_free(struct conf *c)
 	free(c);
 }
 
+bool
+conf_list_has(const struct list *l, struct span item)
+{
+	for (size_t i = 0; i < l->n; i++)
+		if (span_eq(span_of(l->item[i]), item))
+			return true;
+	return false;
+}
+
 const struct stream *
 conf_stream(const struct conf *c, struct span name)
 {

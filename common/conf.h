@@ -104,6 +104,9 @@ void conf_sample(struct buf *out);
 /* The i-th setting's section ("", "stream" or "policy") and name; false past the end.  For tests of the manual. */
 bool conf_setting(size_t i, const char **section, const char **name);
 
+/* Is this one of the items, to the byte? */
+bool conf_list_has(const struct list *, struct span);
+
 /* NULL when there is none of this name. */
 const struct stream *conf_stream(const struct conf *, struct span name);
 

@@ -296,6 +296,15 @@ text_utf8(struct span s)
 }
 
 bool
+text_is_ascii(struct span s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if ((unsigned char)s.p[i] > 0x7f)
+			return false;
+	return true;
+}
+
+bool
 text_is_utf8(struct span s)
 {
 	size_t n;
@@ -347,6 +356,14 @@ text_add_csv(struct buf *b, struct span s)
 		buf_addc(b, s.p[i]);
 	}
 	buf_addc(b, '"');
+}
+
+void
+text_add_percent(struct buf *b, char c)
+{
+	static const char digit[] = "0123456789ABCDEF";
+
+	buf_add(b, span_make((const char[]){ '%', digit[(unsigned char)c >> 4], digit[c & 15] }, 3));
 }
 
 void

@@ -21,6 +21,7 @@ bool text_hex(struct span, void *out, size_t n);   /* exactly 2n digits */
 
 void text_add_json(struct buf *, struct span);     /* quoted; bytes that are not UTF-8 become U+FFFD (RFC 8259) */
 void text_add_csv(struct buf *, struct span);      /* quoted only where needed (RFC 4180) */
+void text_add_percent(struct buf *, char);          /* %XX, as in a URL (RFC 3986 section 2.1) */
 void text_add_html(struct buf *, struct span);     /* & < > " ' as character references */
 
 /* A name by its number, "unknown" past the end; and the number of a name, ASCII case ignored, n when there is none. */
@@ -30,6 +31,7 @@ size_t text_find_name(const char *const *names, size_t n, struct span);
 /* Length in bytes of the valid UTF-8 sequence at the start of s, 0 when it is not one (RFC 3629). */
 size_t text_utf8(struct span);
 bool text_is_utf8(struct span);
+bool text_is_ascii(struct span);
 
 /* Edit distance (insert, delete, replace, swap neighbours), for "did you mean". */
 unsigned text_distance(struct span, struct span);

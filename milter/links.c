@@ -62,12 +62,6 @@ text_of(const struct links *l, const struct link *k)
 	return span_cut(buf_span(&l->text), k->at, k->at + k->n);
 }
 
-struct span
-links_destination(const struct links *l, size_t no)
-{
-	return text_of(l, &l->link[no - 1]);
-}
-
 /* The slot of this destination, or the free one where it belongs. */
 static uint32_t *
 find_slot(const struct links *l, struct span dest, uint64_t h)

@@ -30,8 +30,6 @@ void links_free(struct links *);
  */
 #define LINKS_REFUSED_MAX 1000
 struct span links_url(struct links *, struct span destination, uint16_t *no);
-/* The destination with this number; good until the next links_url. */
-struct span links_destination(const struct links *, size_t no);
 /* Forgets all but the first n. */
 void links_cut(struct links *, size_t n);
 

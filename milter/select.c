@@ -141,15 +141,6 @@ header_matches(const struct message *m, struct span rule)
 }
 
 static bool
-in_list(const struct list *l, struct span what)
-{
-	for (size_t i = 0; what.n > 0 && i < l->n; i++)
-		if (span_eq(span_of(l->item[i]), what))
-			return true;
-	return false;
-}
-
-static bool
 in_networks(struct span client, const struct list *l)
 {
 	for (size_t i = 0; i < l->n; i++)
@@ -162,7 +153,7 @@ in_networks(struct span client, const struct list *l)
 static bool
 server_matches(const struct stream *s, const struct envelope *e)
 {
-	return in_list(&s->match_login, e->login) || in_list(&s->match_daemon, e->daemon) ||
+	return conf_list_has(&s->match_login, e->login) || conf_list_has(&s->match_daemon, e->daemon) ||
 	    in_networks(e->client, &s->match_network);
 }
 

@@ -4,21 +4,12 @@
 
 static const char marker[] = "X-Rekindle-Split";
 
-static bool
-has_name(const struct list *l, struct span name)
-{
-	for (size_t i = 0; i < l->n; i++)
-		if (span_eq(span_of(l->item[i]), name))
-			return true;
-	return false;
-}
-
 enum pass
 split_pass(const struct conf *c, struct span daemon)
 {
-	if (has_name(&c->split_front, daemon))
+	if (conf_list_has(&c->split_front, daemon))
 		return PASS_FRONT;
-	return has_name(&c->split_back, daemon) ? PASS_BACK : PASS_ONLY;
+	return conf_list_has(&c->split_back, daemon) ? PASS_BACK : PASS_ONLY;
 }
 
 bool

@@ -8,7 +8,6 @@
 #include "milter/fields.h"
 #include "milter/html.h"
 #include "milter/plain.h"
-#include "milter/url.h"
 
 #define VISIBLE_MAX 2000    /* link text that is looked at to see whether it is a URL */
 #define TARGETS_MAX 16384   /* List-Unsubscribe targets, all together */
@@ -67,6 +66,7 @@ tag_start(struct tagger *w, const struct message *m, const struct tagging *t, st
 		.url = BUF(m->body.n + PARAMETERS_MAX),
 	};
 	links_init(&w->links, t);
+	w->has_own = url_split(span_of(t->conf->tracking_url), &w->own);
 	collect_targets(w, m);
 	collect_parameters(w);
 }
@@ -117,15 +117,13 @@ tag_undo(struct tagger *w, const struct tag_place *place)
 
 /* Made by us: the tracker's place, and a letter for the kind: /c/ /o/ /u/ and those that come later. */
 static bool
-is_ours(const struct conf *conf, const struct url *u)
+is_ours(const struct tagger *w, const struct url *u)
 {
-	struct url own;
 	struct span rest;
 
-	if (!url_split(span_of(conf->tracking_url), &own) || !span_ieq(u->authority, own.authority) ||
-	    !span_starts(u->path, own.path))
+	if (!w->has_own || !span_ieq(u->authority, w->own.authority) || !span_starts(u->path, w->own.path))
 		return false;
-	rest = span_from(u->path, own.path.n);
+	rest = span_from(u->path, w->own.path.n);
 	return rest.n >= 3 && rest.p[0] == '/' && rest.p[1] >= 'a' && rest.p[1] <= 'z' && rest.p[2] == '/';
 }
 
@@ -167,15 +165,6 @@ has_control(struct span s)
 	return false;
 }
 
-static bool
-is_ascii(struct span s)
-{
-	for (size_t i = 0; i < s.n; i++)
-		if ((unsigned char)s.p[i] > 0x7f)
-			return false;
-	return true;
-}
-
 /* Why a web URL stays as it is, wherever it stands, or NULL. */
 static const char *
 leave_url(const struct tagger *w, struct span url, const struct url *u, bool utf8)
@@ -184,11 +173,11 @@ leave_url(const struct tagger *w, struct span url, const struct url *u, bool utf
 
 	if (has_control(url))
 		return "control characters";
-	if (!is_ascii(url) && (!utf8 || !text_is_utf8(url)))
+	if (!text_is_ascii(url) && (!utf8 || !text_is_utf8(url)))
 		return "beyond ASCII, and not UTF-8";
 	if (url_has_merge_tag(url))
 		return "merge tag";
-	if (is_ours(w->tagging->conf, u))
+	if (is_ours(w, u))
 		return "ours already";
 	if (is_target(w, url))
 		return "target of List-Unsubscribe";

@@ -4,12 +4,15 @@
 
 #include "milter/links.h"
 #include "milter/splice.h"
+#include "milter/url.h"
 
 /* What all texts of a message share. */
 struct tagger {
 	const struct tagging *tagging; /* with the modes that hold for this message */
 	struct plan *plan;
 	struct links links;
+	struct url own;        /* the tracking_url */
+	bool has_own;
 	struct buf targets;    /* List-Unsubscribe targets, each behind a line feed */
 	struct buf parameters; /* to be added to URLs, encoded: name=value, each behind a line feed */
 	struct buf scratch, url;

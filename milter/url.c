@@ -1,5 +1,7 @@
 #include "milter/url.h"
 
+#include "common/text.h"
+
 /* What a byte may be, in one look. */
 enum {
 	ENDS_AUTHORITY = 1,
@@ -213,14 +215,12 @@ url_add_parameter(struct buf *out, struct span url, struct span pair)
 void
 url_encode(struct buf *out, struct span text)
 {
-	static const char digit[] = "0123456789ABCDEF";
-
 	for (size_t i = 0; i < text.n; i++) {
 		unsigned char c = (unsigned char)text.p[i];
 
 		if (c < 0x80 && c > 0 && (is_letter((char)c) || is_digit((char)c) || strchr("-_.~", c) != NULL))
 			buf_addc(out, (char)c);
 		else
-			buf_add(out, span_make((const char[]){ '%', digit[c >> 4], digit[c & 15] }, 3));
+			text_add_percent(out, text.p[i]);
 	}
 }

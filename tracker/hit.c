@@ -232,25 +232,14 @@ host_of(struct span url)
 static void
 add_escaped(struct buf *out, struct span s)
 {
-	static const char digit[] = "0123456789ABCDEF";
-
 	for (size_t i = 0; i < s.n; i++) {
 		unsigned char c = (unsigned char)s.p[i];
 
 		if (c > ' ' && c < 0x7f)
 			buf_addc(out, (char)c);
 		else if (c != '\t' && c != '\r' && c != '\n')
-			buf_add(out, span_make((const char[]){ '%', digit[c >> 4], digit[c & 15] }, 3));
+			text_add_percent(out, s.p[i]);
 	}
-}
-
-static bool
-is_beyond_ascii(struct span s)
-{
-	for (size_t i = 0; i < s.n; i++)
-		if ((unsigned char)s.p[i] > 0x7f)
-			return true;
-	return false;
 }
 
 /*
@@ -274,7 +263,7 @@ location(struct hit *h, struct span url)
 		return url;
 	buf_clear(&h->spare);
 	add_escaped(&h->spare, span_cut(url, 0, start));
-	if (!is_beyond_ascii(host) || !addr_host(&h->spare, host))
+	if (text_is_ascii(host) || !addr_host(&h->spare, host))
 		add_escaped(&h->spare, host);
 	add_escaped(&h->spare, span_from(url, start + host.n));
 	return buf_span(&h->spare);
