@@ -13,12 +13,14 @@
 #include "cli/print.h"
 #include "common/addr.h"
 #include "common/fold.h"
+#include "common/journal.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/proc.h"
 #include "common/text.h"
 
 #define WHY_MAX 65536
+#define SETTLE_WITHIN_MS 2000 /* a daemon whose disk hangs must not keep a question waiting */
 
 static const struct command commands[] = {
 	{ "why", cmd_why, "ADDRESS [--stream NAME] [--json]",
@@ -403,6 +405,7 @@ open_store(struct cli *c, bool create, struct buf *why)
 
 	if (!store_become_owner(conf->data_dir, why) || !(c->store = store_open(&options, why)))
 		return false;
+	journal_settle(conf->data_dir, c->store, SETTLE_WITHIN_MS);
 	cli_fold(c);
 	return true;
 }

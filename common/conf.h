@@ -78,6 +78,7 @@ struct conf {
 	uint64_t max_message;    /* bytes; larger mail is passed untouched */
 	int64_t keep_facts;      /* ms */
 	uint64_t facts_size, state_size; /* map sizes: the most that each file may grow to */
+	uint64_t journal_size;           /* bytes, of each daemon's */
 	bool log_syslog;
 	enum log_level log_level;
 	enum preset preset;      /* gave the numbers of the policy that are not set */

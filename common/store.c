@@ -599,9 +599,20 @@ keep_reserve(struct store *s, MDB_txn *txn, uint64_t more)
 	return used + more + reserve > limit ? MDB_MAP_FULL : 0;
 }
 
-enum store_result
-store_append(struct store *s, const struct record *r, size_t n, uint64_t *last)
+/* The name under which facts remember how much of a journal they have. */
+#define MARK_NAME 32
+
+static const char *
+mark_name(char name[MARK_NAME], uint64_t journal)
 {
+	snprintf(name, MARK_NAME, "journal-%016llx", (unsigned long long)journal);
+	return name;
+}
+
+static enum store_result
+append(struct store *s, const struct record *r, size_t n, uint64_t *last, uint64_t journal, uint64_t upto)
+{
+	char name[MARK_NAME];
 	uint64_t seq;
 	MDB_txn *txn;
 	int rc;
@@ -615,6 +626,8 @@ store_append(struct store *s, const struct record *r, size_t n, uint64_t *last)
 		    (rc = put_consent(s, txn, &r[i])) == 0)
 			rc = put_touch(s, txn, ++seq, &r[i].touch);
 	}
+	if (rc == 0 && upto > 0)
+		rc = put_meta(txn, s->facts_meta, mark_name(name, journal), upto);
 	if (rc == 0)
 		rc = keep_reserve(s, txn, 0);
 	if (rc == 0)
@@ -624,6 +637,33 @@ store_append(struct store *s, const struct record *r, size_t n, uint64_t *last)
 	if (rc == 0 && last != NULL)
 		*last = seq;
 	return result(&s->facts, rc, "write");
+}
+
+enum store_result
+store_append(struct store *s, const struct record *r, size_t n, uint64_t *last)
+{
+	return append(s, r, n, last, 0, 0);
+}
+
+enum store_result
+store_append_from(struct store *s, const struct record *r, size_t n, uint64_t journal, uint64_t upto)
+{
+	return append(s, r, n, NULL, journal, upto);
+}
+
+enum store_result
+store_mark(struct store *s, uint64_t journal, uint64_t *upto)
+{
+	char name[MARK_NAME];
+	MDB_txn *txn;
+	int rc;
+
+	*upto = 0;
+	if ((rc = env_begin(&s->facts, MDB_RDONLY, &txn)) != 0)
+		return result(&s->facts, rc, "read");
+	rc = get_meta(txn, s->facts_meta, mark_name(name, journal), upto);
+	env_end(&s->facts, txn);
+	return result(&s->facts, rc, "read");
 }
 
 /* The same number over and over: a page and its way up are written and flushed all the same. */

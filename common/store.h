@@ -50,6 +50,13 @@ bool store_become_owner(const char *dir, struct buf *why);
  * STORE_FULL comes a little before the file's limit: store_tidy needs room.
  */
 enum store_result store_append(struct store *, const struct record *, size_t n, uint64_t *last);
+/*
+ * The same for touches that come out of a journal, up to a place in it: the
+ * place is remembered in the same transaction, so each gets here once.
+ */
+enum store_result store_append_from(struct store *, const struct record *, size_t n, uint64_t journal, uint64_t upto);
+/* The place up to which facts have the touches of a journal; 0: nothing of it. */
+enum store_result store_mark(struct store *, uint64_t journal, uint64_t *upto);
 /* Could touches be written now?  Writes and flushes, but adds nothing. */
 enum store_result store_try(struct store *);
 

@@ -1,19 +1,22 @@
 #include "common/writer.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/mem.h"
 
 #define BATCH_MAX 20000 /* touches in one transaction; keeps LMDB's list of dirty pages short */
+#define RETRY_MS 1000   /* how often a store that failed is tried again */
 
 struct writer {
 	struct store *store;
-	pthread_t thread;
+	struct journal *journal;
+	pthread_t thread, mover;
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
 	struct deed *first, **end; /* waiting, in order */
@@ -22,7 +25,14 @@ struct writer {
 	struct writer_stats stats;
 	struct record *batch; /* the thread's own */
 	size_t cap;
+
+	/* The journal's other end. */
+	pthread_cond_t news, room; /* there is something to move; something was moved, or could not be */
+	bool moving_idle, fresh, hurry, stop_moving;
+	struct record *moving; /* the mover's own */
 };
+
+/* ---- deeds become durable ---- */
 
 /* Takes deeds off the queue until a batch is full; the lock is held.  *n is the number of records. */
 static struct deed *
@@ -44,6 +54,90 @@ take_batch(struct writer *w, size_t *n)
 	return first;
 }
 
+/* The lock is held. */
+static void
+set_failing(struct writer *w, bool failing)
+{
+	if (w->stats.failing && !failing)
+		log_info("store: touches are recorded again, %llu were lost", (unsigned long long)w->stats.lost);
+	w->stats.failing = failing;
+}
+
+static bool
+write_directly(struct writer *w, size_t n)
+{
+	bool good = store_append(w->store, w->batch, n, NULL) == STORE_OK;
+
+	pthread_mutex_lock(&w->lock);
+	set_failing(w, !good);
+	pthread_mutex_unlock(&w->lock);
+	return good;
+}
+
+/* There is something in the journal; the lock is held. */
+static void
+tell_mover(struct writer *w)
+{
+	w->fresh = true;
+	if (w->moving_idle) {
+		w->moving_idle = false;
+		pthread_cond_signal(&w->news);
+	}
+}
+
+static bool
+is_failing(struct writer *w)
+{
+	bool failing;
+
+	pthread_mutex_lock(&w->lock);
+	failing = w->stats.failing;
+	pthread_mutex_unlock(&w->lock);
+	return failing;
+}
+
+static void
+wait_for_room(struct writer *w)
+{
+	struct timespec until = clock_after(RETRY_MS);
+
+	pthread_mutex_lock(&w->lock);
+	w->fresh = w->hurry = true;
+	pthread_cond_signal(&w->news);
+	if (!w->stats.failing)
+		pthread_cond_timedwait(&w->room, &w->lock, &until);
+	pthread_mutex_unlock(&w->lock);
+}
+
+static bool
+write_to_journal(struct writer *w, size_t n)
+{
+	struct journal_load load;
+	bool failing;
+
+	for (;;) {
+		failing = is_failing(w);
+		journal_load(w->journal, &load);
+		switch (journal_put(w->journal, w->batch, n, -1)) {
+		case JOURNAL_OK:
+			pthread_mutex_lock(&w->lock);
+			tell_mover(w);
+			pthread_mutex_unlock(&w->lock);
+			return journal_flush(w->journal);
+		case JOURNAL_FULL:
+			if (load.waiting == 0) /* more than it ever takes */
+				return write_directly(w, n);
+			if (failing) /* there will be no room soon */
+				return false;
+			wait_for_room(w);
+			break;
+		case JOURNAL_BUSY:
+		case JOURNAL_ERROR:
+			return write_directly(w, n);
+		}
+	}
+}
+
 static bool
 write_batch(struct writer *w, const struct deed *first, size_t n)
 {
@@ -56,16 +150,7 @@ write_batch(struct writer *w, const struct deed *first, size_t n)
 	for (const struct deed *d = first; d != NULL; d = d->next)
 		for (size_t i = 0; i < d->n; i++)
 			w->batch[at++] = d->record[i];
-	return store_append(w->store, w->batch, n, NULL) == STORE_OK;
-}
-
-/* The lock is held. */
-static void
-set_failing(struct writer *w, bool failing)
-{
-	if (w->stats.failing && !failing)
-		log_info("store: touches are recorded again, %llu were lost", (unsigned long long)w->stats.lost);
-	w->stats.failing = failing;
+	return w->journal != NULL ? write_to_journal(w, n) : write_directly(w, n);
 }
 
 static void
@@ -78,14 +163,14 @@ count_batch(struct writer *w, size_t n, bool durable)
 		w->stats.durable += n;
 	else
 		w->stats.lost += n;
-	set_failing(w, !durable);
 	pthread_mutex_unlock(&w->lock);
 }
 
 /*
  * Waits for a deed or the end; the lock is held.  After a failure it looks
  * every second whether writing works again: whoever sends hits only where
- * /readyz says yes would never send the one that shows it.
+ * /readyz says yes would never send the one that shows it.  With a journal
+ * that is the mover's task.
  */
 static void
 wait_for_work(struct writer *w)
@@ -95,12 +180,11 @@ wait_for_work(struct writer *w)
 
 	while (w->first == NULL && !w->stopping) {
 		w->idle = true;
-		if (!w->stats.failing) {
+		if (!w->stats.failing || w->journal != NULL) {
 			pthread_cond_wait(&w->wake, &w->lock);
 			continue;
 		}
-		clock_gettime(CLOCK_MONOTONIC, &until);
-		until.tv_sec++;
+		until = clock_after(RETRY_MS);
 		if (pthread_cond_timedwait(&w->wake, &w->lock, &until) != ETIMEDOUT)
 			continue;
 		pthread_mutex_unlock(&w->lock);
@@ -138,19 +222,131 @@ run(void *arg)
 	}
 }
 
+/* ---- from the journal to the store ---- */
+
+static void
+moved(struct writer *w, bool good)
+{
+	pthread_mutex_lock(&w->lock);
+	set_failing(w, !good);
+	pthread_mutex_unlock(&w->lock);
+}
+
+/* All that is in the journal now.  Where many do not fit, some may. */
+static void
+move_all(struct writer *w)
+{
+	size_t max = BATCH_MAX, n;
+	enum store_result result;
+	uint64_t id = journal_id(w->journal), to;
+	struct journal_load load;
+
+	for (;;) {
+		n = journal_take(w->journal, w->moving, max, &to);
+		journal_load(w->journal, &load);
+		if (load.waiting == 0)
+			break;
+		result = store_append_from(w->store, w->moving, n, id, to);
+		if (result == STORE_FULL && n > 1) {
+			max = n / 2;
+			continue;
+		}
+		if (result == STORE_OK)
+			journal_moved(w->journal, to);
+		moved(w, result == STORE_OK);
+		if (result != STORE_OK)
+			return;
+	}
+}
+
+/*
+ * Waits for something in the journal, and after a failure for another try.
+ * False: this is the end, once all is moved.
+ */
+static bool
+wait_for_news(struct writer *w)
+{
+	struct timespec until = clock_after(RETRY_MS);
+	bool on;
+
+	pthread_mutex_lock(&w->lock);
+	while (!w->stop_moving && (w->stats.failing || !w->fresh)) {
+		w->moving_idle = !w->stats.failing;
+		if (!w->stats.failing)
+			pthread_cond_wait(&w->news, &w->lock);
+		else if (pthread_cond_timedwait(&w->news, &w->lock, &until) == ETIMEDOUT)
+			break;
+	}
+	w->moving_idle = w->fresh = w->hurry = false;
+	on = !w->stop_moving;
+	pthread_mutex_unlock(&w->lock);
+	return on;
+}
+
+/* A commit costs much the same for one touch and for hundreds: the next ones gather for a moment. */
+static void
+pace(struct writer *w)
+{
+	struct timespec until = clock_after(WRITER_PACE_MS);
+
+	pthread_mutex_lock(&w->lock);
+	pthread_cond_signal(&w->room);
+	while (!w->stop_moving && !w->hurry)
+		if (pthread_cond_timedwait(&w->news, &w->lock, &until) == ETIMEDOUT)
+			break;
+	pthread_mutex_unlock(&w->lock);
+}
+
+static bool
+try_again(struct writer *w)
+{
+	struct journal_load load;
+
+	journal_load(w->journal, &load);
+	if (!is_failing(w) || load.waiting > 0)
+		return true;
+	moved(w, store_try(w->store) == STORE_OK);
+	return false;
+}
+
+static void *
+move(void *arg)
+{
+	struct writer *w = arg;
+	bool on;
+
+	do {
+		on = wait_for_news(w);
+		if (try_again(w))
+			move_all(w);
+		pace(w);
+	} while (on);
+	return NULL;
+}
+
+/* ---- start and stop ---- */
+
 struct writer *
-writer_start(struct store *s)
+writer_start(struct store *s, const char *dir, uint64_t journal_size)
 {
 	struct writer *w = xcalloc(1, sizeof *w);
-	pthread_condattr_t attr;
+	struct buf why = BUF(PATH_MAX + 256);
 
 	w->store = s;
+	if (dir != NULL && (w->journal = journal_open(dir, journal_size, s, &why)) == NULL)
+		log_warn("store: no journal, touches are written a little slower: %s", buf_cstr(&why));
+	buf_free(&why);
 	w->end = &w->first;
 	pthread_mutex_init(&w->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&w->wake, &attr);
-	pthread_condattr_destroy(&attr);
+	clock_cond(&w->wake);
+	clock_cond(&w->news);
+	clock_cond(&w->room);
+	if (w->journal != NULL) {
+		w->moving = xreallocarray(NULL, BATCH_MAX, sizeof *w->moving);
+		w->fresh = true; /* what was left in it */
+		if (pthread_create(&w->mover, NULL, move, w) != 0)
+			fatal("cannot start the journal's thread");
+	}
 	if (pthread_create(&w->thread, NULL, run, w) != 0)
 		fatal("cannot start the writer's thread");
 	return w;
@@ -166,9 +362,20 @@ writer_stop(struct writer *w)
 	pthread_cond_signal(&w->wake);
 	pthread_mutex_unlock(&w->lock);
 	pthread_join(w->thread, NULL);
+	if (w->journal != NULL) {
+		pthread_mutex_lock(&w->lock);
+		w->stop_moving = true;
+		pthread_cond_signal(&w->news);
+		pthread_mutex_unlock(&w->lock);
+		pthread_join(w->mover, NULL);
+		journal_close(w->journal);
+	}
 	pthread_cond_destroy(&w->wake);
+	pthread_cond_destroy(&w->news);
+	pthread_cond_destroy(&w->room);
 	pthread_mutex_destroy(&w->lock);
 	free(w->batch);
+	free(w->moving);
 	free(w);
 }
 
@@ -200,6 +407,8 @@ writer_stats(struct writer *w, struct writer_stats *out)
 	pthread_mutex_lock(&w->lock);
 	*out = w->stats;
 	pthread_mutex_unlock(&w->lock);
+	if (w->journal != NULL)
+		journal_load(w->journal, &out->journal);
 }
 
 /* ---- waiting for it ---- */
@@ -260,7 +469,6 @@ static struct vigil *
 vigil_new(const struct record *r, size_t n)
 {
 	struct vigil *v = xcalloc(1, sizeof *v);
-	pthread_condattr_t attr;
 	size_t size = 0;
 	char *to;
 
@@ -282,10 +490,7 @@ vigil_new(const struct record *r, size_t n)
 	v->deed.done = vigil_done;
 	v->refs = 2;
 	pthread_mutex_init(&v->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&v->wake, &attr);
-	pthread_condattr_destroy(&attr);
+	clock_cond(&v->wake);
 	return v;
 }
 
@@ -302,13 +507,7 @@ writer_write(struct writer *w, const struct record *r, size_t n, int64_t within_
 		vigil_leave(v);
 		return WRITER_LOST;
 	}
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += within_ms / 1000;
-	until.tv_nsec += within_ms % 1000 * 1000000;
-	if (until.tv_nsec >= 1000000000) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000;
-	}
+	until = clock_after(within_ms);
 	pthread_mutex_lock(&v->lock);
 	while (!v->over && rc == 0)
 		rc = pthread_cond_timedwait(&v->wake, &v->lock, &until);
@@ -316,4 +515,16 @@ writer_write(struct writer *w, const struct record *r, size_t n, int64_t within_
 	pthread_mutex_unlock(&v->lock);
 	vigil_leave(v);
 	return out;
+}
+
+enum writer_result
+writer_keep(struct writer *w, const struct record *r, size_t n, int64_t within_ms)
+{
+	if (w->journal == NULL || journal_put(w->journal, r, n, within_ms) != JOURNAL_OK)
+		return writer_write(w, r, n, within_ms);
+	pthread_mutex_lock(&w->lock);
+	w->stats.durable += n;
+	tell_mover(w);
+	pthread_mutex_unlock(&w->lock);
+	return WRITER_KEPT;
 }

@@ -2,16 +2,24 @@
 #ifndef REKINDLE_WRITER_H
 #define REKINDLE_WRITER_H
 
-#include "common/store.h"
+#include "common/journal.h"
 
 #define WRITER_WAITING_MAX 200000 /* touches; beyond that new ones are refused, mail and links go on */
 
 /*
- * There is no timer and no batch size to tune.  While one batch is being
- * committed the next one gathers, so a quiet server answers after one disk
- * flush and a busy one shares each flush among all who wait for it.
+ * There is no timer and no batch size to tune on the way to an answer.  While
+ * one batch is being flushed the next one gathers, so a quiet server answers
+ * after one disk flush and a busy one shares each flush among all who wait.
+ *
+ * What is in the journal is durable; a second thread brings it to the store,
+ * where others see it, at most every WRITER_PACE_MS.  A store that is full
+ * or failing delays that, and nothing is lost until the journal is full too.
+ * Without a journal (there was no room for one) touches go to the store
+ * directly, and the same is true a little slower.
  */
 struct writer;
+
+#define WRITER_PACE_MS 20
 
 /* Touches that become durable together.  The caller owns it until writer_add takes it. */
 struct deed {
@@ -25,24 +33,37 @@ struct deed {
 	struct record *record; /* spans must stay good until done */
 };
 
-struct writer *writer_start(struct store *);
+/*
+ * With a journal of journal_size bytes in dir (journal.h); dir NULL: without.
+ * One that cannot be had is logged, and done without.
+ */
+struct writer *writer_start(struct store *, const char *dir, uint64_t journal_size);
 /* Writes what is waiting, then ends; no other call may be under way.  NULL is fine. */
 void writer_stop(struct writer *);
 
 /* False, and the deed stays the caller's, when too much is waiting or the writer is stopping. */
 bool writer_add(struct writer *, struct deed *);
 
-enum writer_result { WRITER_DURABLE, WRITER_LATE, WRITER_LOST };
+enum writer_result { WRITER_DURABLE, WRITER_KEPT, WRITER_LATE, WRITER_LOST };
 /*
  * Copies the records and waits until they are durable, at most within_ms.
  * WRITER_LATE: not yet, but they will still be written.
  */
 enum writer_result writer_write(struct writer *, const struct record *, size_t n, int64_t within_ms);
+/*
+ * The same without waiting for the disk.  WRITER_KEPT: the touches survive
+ * the end of this process, however it ends, and reach the disk with the next
+ * batch, some WRITER_PACE_MS later; only the machine's own end may come
+ * between.  For what nobody was promised: that a message was sent.  Falls
+ * back to writer_write where the journal is missing or full.
+ */
+enum writer_result writer_keep(struct writer *, const struct record *, size_t n, int64_t within_ms);
 
 struct writer_stats {
 	uint64_t durable, lost, refused, batches; /* touches, except batches */
 	uint64_t waiting;
-	bool failing; /* the last batch was not written, and writing does not work again yet */
+	struct journal_load journal; /* zero without one */
+	bool failing; /* the store did not take the last batch, and does not take any yet */
 };
 void writer_stats(struct writer *, struct writer_stats *);
 

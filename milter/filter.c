@@ -485,10 +485,10 @@ write_records(const char *id, const struct mail *m, const struct record *records
 	enum writer_result rc = WRITER_DURABLE;
 
 	if (n > 0)
-		rc = writer_write(filter->writer, records, n, m->setup->conf->record_within);
+		rc = writer_keep(filter->writer, records, n, m->setup->conf->record_within);
 	if (written != NULL)
 		*written = rc != WRITER_LOST;
-	if (rc == WRITER_DURABLE)
+	if (rc == WRITER_DURABLE || rc == WRITER_KEPT)
 		return;
 	atomic_fetch_add(&count.unrecorded, n);
 	log_rated(&rate, "%s: touches are %s; mail goes on", id, rc == WRITER_LATE ? "written late" : "lost");
@@ -567,7 +567,7 @@ would_be_seen(const struct recipient *r, const struct plan *plan)
 	    ((plan->pixel && r->opens >= MODE_DAYONLY) || (plan->nlinks > 0 && r->links >= MODE_DAYONLY));
 }
 
-/* What happened to each recipient, and what the links are called, durable before the message goes on. */
+/* What happened to each recipient, and what the links are called, in the journal before the message goes on. */
 static void
 record(const char *id, const struct mail *m, const struct plan *plan, bool individual, bool elsewhere, int64_t now)
 {

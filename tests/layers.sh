@@ -8,10 +8,10 @@ cd "${top_srcdir:-$(dirname "$0")/..}"
 
 # layer modules
 layers='
-0 common/span common/buf common/mem common/text common/log
+0 common/span common/buf common/mem common/text common/log common/clock
 1 common/codec common/conf common/keys common/addr common/who common/pack common/pack_text common/token common/privacy
 1 common/robot common/touch common/profile common/engage common/verdict
-2 common/store common/writer common/fold common/setup common/proc
+2 common/store common/journal common/writer common/fold common/setup common/proc
 3 milter/message milter/tag milter/links milter/fields milter/url milter/plain milter/mime milter/charset milter/html milter/charref milter/splice milter/select milter/split
 3 tracker/http tracker/hit cli/print
 4 milter/filter milter/main tracker/loop tracker/conn tracker/main cli/main cli/cli cli/cmd_*

@@ -67,6 +67,7 @@ log_restart(const struct conf *was, const struct conf *is)
 		{ "admin_listen", !list_eq(&was->admin_listen, &is->admin_listen) },
 		{ "threads", was->threads != is->threads },
 		{ "keep_facts", was->keep_facts != is->keep_facts },
+		{ "journal_size", was->journal_size != is->journal_size },
 		{ "facts_size", was->facts_size != is->facts_size },
 		{ "state_size", was->state_size != is->state_size },
 		{ "log", was->log_syslog != is->log_syslog },
@@ -140,7 +141,7 @@ main(int argc, char **argv)
 		fatal("%s", buf_cstr(&why));
 	slot = setup_slot_new(first);
 	first = setup_get(slot);
-	writer = writer_start(store);
+	writer = writer_start(store, first->conf->data_dir, first->conf->journal_size);
 	fold = fold_start(store, first->conf->keep_facts);
 	server_start(server, slot, store, writer);
 	proc_notify("READY=1");

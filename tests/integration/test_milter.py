@@ -752,7 +752,7 @@ class Enforcing(Case):
 class Full(Case):
 	"""The disk is full: nobody waits for it, and nothing else changes."""
 
-	settings = {"facts_size": "1M", "record_within": "5s"}
+	settings = {"facts_size": "1M", "journal_size": "64k", "record_within": "5s"}
 
 	def test_mail_flows_when_nothing_can_be_recorded(self):
 		raw = mail()

@@ -568,21 +568,23 @@ class Limits(Case):
 
 
 class Full(Case):
-	settings = {"facts_size": "1M"}
+	"""No room for touches, neither in their file nor in the journal."""
 
-	def fill(self, pixel):
+	settings = {"facts_size": "1M", "journal_size": "64k"}
+
+	def fill(self, pixel, metric):
 		"""In large steps, then in single ones, until not even one touch fits."""
 		line = '{"type":"sent","address":"r%d@fill.example","at":"2026-11-01T00:00:00Z","stream":"default","campaign":"fill"}\n'
 		self.cli("import", input="".join(line % i for i in range(20000)), code=None)
 		with Client(self.port) as c:
-			while self.metric("rekindle_writer_failing") == 0:
+			while self.metric(metric) == 0:
 				for _ in range(20):
 					c.send(request(pixel))
 					self.assertEqual(c.answer().body, GIF)
 
 	def test_full(self):
 		pixel, link, leave = self.urls()
-		self.fill(pixel)
+		self.fill(pixel, "rekindle_hits_unrecorded_total")
 		self.assertEqual(self.get(pixel).body, GIF)
 		self.assertEqual(self.get(link).fields["location"], DESTINATION)
 		answer = self.get(leave, method="POST", fields=Unsubscribe.FORM, body=Unsubscribe.ONE_CLICK)
@@ -591,6 +593,27 @@ class Full(Case):
 		self.assertEqual(self.ask(request("/readyz"), self.admin).status, 503)
 		self.assertGreaterEqual(self.metric("rekindle_hits_unrecorded_total"), 2)
 		self.assertEqual(self.metric("rekindle_writer_failing"), 1)
+
+
+class AlmostFull(Full):
+	"""The file of touches is full, and the journal has room: what is promised is kept once there is room."""
+
+	settings = {"facts_size": "1M"}
+
+	def test_full(self):
+		pixel, link, leave = self.urls()
+		self.fill(pixel, "rekindle_writer_failing")
+		self.assertEqual(self.ask(request("/readyz"), self.admin).status, 503)
+		self.assertEqual(self.get(link).fields["location"], DESTINATION)
+		answer = self.get(leave, method="POST", fields=Unsubscribe.FORM, body=Unsubscribe.ONE_CLICK)
+		self.assertEqual(answer.status, 200)
+		self.assertEqual(self.metric("rekindle_hits_unrecorded_total"), 0)
+		self.assertNotIn("left", [t["type"] for t in self.touches()])
+		self.process.kill()
+		self.process.wait()
+		self.configure(facts_size="64M")
+		self.start()
+		self.assertIn("left", [t["type"] for t in self.touches()])
 
 
 class Late(Case):
@@ -627,10 +650,36 @@ class Stalled(Case):
 
 		return release
 
-	def test_stalled(self):
+	def test_the_journal_takes_it(self):
 		pixel, link, leave = self.urls()
 		release = self.hold()
 		try:
+			self.assertEqual(self.get(pixel).body, GIF)
+			self.assertEqual(self.get(link).fields["location"], DESTINATION)
+			answer = self.get(leave, method="POST", fields=Unsubscribe.FORM, body=Unsubscribe.ONE_CLICK)
+			self.assertEqual(answer.status, 200)
+			self.assertEqual(self.metric("rekindle_answers_late_total"), 0)
+		finally:
+			release()
+		self.wait(lambda: len(self.touches()) == 3)
+
+
+class StalledLong(Stalled):
+	"""And the journal is full."""
+
+	settings = {"journal_size": "64k"}
+
+	def test_the_journal_takes_it(self):
+		pixel, link, leave = self.urls()
+		release, before = self.hold(), 0
+		try:
+			with Client(self.port) as c:
+				while self.metric("rekindle_answers_late_total") == 0:
+					for _ in range(20):
+						c.send(request(pixel))
+						self.assertEqual(c.answer().body, GIF)
+						before += 1
+			late = self.metric("rekindle_answers_late_total")
 			began = time.monotonic()
 			self.assertEqual(self.get(pixel).body, GIF)
 			self.assertEqual(self.get(link).fields["location"], DESTINATION)
@@ -640,10 +689,10 @@ class Stalled(Case):
 			self.assertEqual(answer.status, 503)
 			self.assertIn("retry-after", answer.fields)
 			self.assertGreater(time.monotonic() - began, 4.5)
-			self.assertEqual(self.metric("rekindle_answers_late_total"), 3)
+			self.assertEqual(self.metric("rekindle_answers_late_total"), late + 3)
 		finally:
 			release()
-		self.wait(lambda: len(self.touches()) == 3)
+		self.wait(lambda: len(self.touches()) == before + 3)
 
 
 class Life(Case):

@@ -16,7 +16,7 @@ struct fixture {
 };
 
 static struct fixture
-start(uint64_t size)
+start_with(uint64_t size, uint64_t journal)
 {
 	struct fixture f = { .dir = temp_make() };
 	struct store_options o = { .dir = f.dir, .facts_size = size, .state_size = MB, .create = true };
@@ -25,8 +25,14 @@ start(uint64_t size)
 	if ((f.s = store_open(&o, &why)) == NULL)
 		fail_msg("store_open: %s", buf_cstr(&why));
 	buf_free(&why);
-	f.w = writer_start(f.s);
+	f.w = writer_start(f.s, journal ? f.dir : NULL, journal);
 	return f;
+}
+
+static struct fixture
+start(uint64_t size)
+{
+	return start_with(size, 0);
 }
 
 static void
@@ -187,6 +193,116 @@ too_much_is_refused(void **state)
 	end(&f);
 }
 
+/* ---- with a journal ---- */
+
+static void
+await_last(struct store *s, uint64_t last)
+{
+	for (int i = 0; i < 2000 && store_last(s) < last; i++)
+		usleep(5000);
+	assert_int_equal(store_last(s), last);
+}
+
+static void
+what_is_durable_comes_to_the_store(void **state)
+{
+	struct fixture f = start_with(64 * MB, JOURNAL_MIN);
+	struct record r = touch_of(1);
+	struct writer_stats stats;
+
+	(void)state;
+	assert_int_equal(writer_write(f.w, &r, 1, 10000), WRITER_DURABLE);
+	await_last(f.s, 1);
+	assert_int_equal(writer_keep(f.w, &r, 1, 10000), WRITER_KEPT);
+	await_last(f.s, 2);
+	writer_stats(f.w, &stats);
+	assert_int_equal(stats.durable, 2);
+	end(&f);
+}
+
+static void *
+write_and_keep(void *arg)
+{
+	struct fixture *f = arg;
+	struct record r = touch_of(1);
+
+	for (int i = 0; i < 400; i++) {
+		enum writer_result got = i % 4 ? writer_keep(f->w, &r, 1, 60000) : writer_write(f->w, &r, 1, 60000);
+
+		if (got != WRITER_DURABLE && got != WRITER_KEPT)
+			return f;
+	}
+	return NULL;
+}
+
+/* The ring is a few hundred touches long, so all of them run into its end. */
+static void
+many_threads_and_a_small_journal(void **state)
+{
+	enum { THREADS = 16 };
+	struct fixture f = start_with(64 * MB, JOURNAL_MIN);
+	pthread_t thread[THREADS];
+	void *failed;
+
+	(void)state;
+	for (int i = 0; i < THREADS; i++)
+		assert_int_equal(pthread_create(&thread[i], NULL, write_and_keep, &f), 0);
+	for (int i = 0; i < THREADS; i++) {
+		pthread_join(thread[i], &failed);
+		assert_null(failed);
+	}
+	writer_stop(f.w);
+	f.w = NULL;
+	assert_int_equal(store_last(f.s), THREADS * 400);
+	end(&f);
+}
+
+static void
+more_than_the_journal_takes_goes_past_it(void **state)
+{
+	struct fixture f = start_with(64 * MB, JOURNAL_MIN);
+	struct record *many = calloc(5000, sizeof *many);
+
+	(void)state;
+	for (int i = 0; i < 5000; i++)
+		many[i] = touch_of(1);
+	assert_int_equal(writer_write(f.w, many, 5000, 60000), WRITER_DURABLE);
+	assert_int_equal(store_last(f.s), 5000);
+	free(many);
+	end(&f);
+}
+
+static void
+a_full_store_is_waited_for(void **state)
+{
+	struct fixture f = start_with(MB, JOURNAL_MIN);
+	struct record one = touch_of(1);
+	struct writer_stats stats = { 0 };
+	uint64_t durable, full;
+	bool more;
+
+	(void)state;
+	while (writer_keep(f.w, &one, 1, 60000) != WRITER_LOST)
+		;
+	writer_stats(f.w, &stats);
+	assert_true(stats.failing);
+	assert_true(stats.journal.waiting > stats.journal.size / 2);
+	assert_int_equal(stats.lost, 1);
+	durable = stats.durable;
+	full = store_last(f.s);
+	assert_true(full < durable);
+	assert_int_equal(fold_all(f.s), STORE_OK);
+	assert_int_equal(store_tidy(f.s, 2000, 20000, &more), STORE_OK);
+	await_last(f.s, durable);
+	for (int i = 0; i < 2000 && stats.failing; i++) {
+		usleep(5000);
+		writer_stats(f.w, &stats);
+	}
+	assert_false(stats.failing);
+	assert_int_equal(stats.journal.waiting, 0);
+	end(&f);
+}
+
 int
 main(void)
 {
@@ -197,6 +313,10 @@ main(void)
 		cmocka_unit_test(a_full_store_says_lost_and_goes_on),
 		cmocka_unit_test(a_failure_ends_without_a_hit),
 		cmocka_unit_test(too_much_is_refused),
+		cmocka_unit_test(what_is_durable_comes_to_the_store),
+		cmocka_unit_test(many_threads_and_a_small_journal),
+		cmocka_unit_test(more_than_the_journal_takes_goes_past_it),
+		cmocka_unit_test(a_full_store_is_waited_for),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,16 @@
+/* clock.h -- how long things take: the clock that nobody sets, and waiting by it. */
+#ifndef REKINDLE_CLOCK_H
+#define REKINDLE_CLOCK_H
+
+#include <pthread.h>
+#include <stdint.h>
+#include <time.h>
+
+/* Milliseconds since some fixed moment; for differences only. */
+int64_t clock_ms(void);
+
+/* Makes a condition whose timed waits end at a clock_after(). */
+void clock_cond(pthread_cond_t *);
+struct timespec clock_after(int64_t ms);
+
+#endif
