@@ -19,7 +19,7 @@
  */
 struct writer;
 
-#define WRITER_PACE_MS 20
+#define WRITER_PACE_MS 100
 
 /* Touches that become durable together.  The caller owns it until writer_add takes it. */
 struct deed {
