@@ -8,6 +8,7 @@
 
 #include "common/log.h"
 #include "common/mem.h"
+#include "tracker/admin.h"
 #include "tracker/conn.h"
 
 /* ---- tasks ---- */
@@ -226,7 +227,7 @@ handle(struct conn *c, const struct http_request *r, struct span body)
 	struct loop *l = c->loop;
 	struct task *t = task_get(l);
 
-	if (!c->admin || r->method == HTTP_POST || r->method == HTTP_OTHER || !server_page(l->server, r->path, &t->hit))
+	if (!c->admin || r->method == HTTP_POST || r->method == HTTP_OTHER || !admin_page(l->server, r->path, &t->hit))
 		hit_take(&t->hit, l->setup, l->store, r, body, &c->peer, l->wall);
 	count_hit(l, &t->hit);
 	if (t->hit.n == 0) {

@@ -1,7 +1,6 @@
 /* loop.c -- N event loops, each with its own listeners on the same addresses. */
 #include <errno.h>
 #include <limits.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <sched.h>
 #include <stdio.h>
@@ -15,28 +14,7 @@
 #include "common/mem.h"
 #include "tracker/conn.h"
 
-#define BACKLOG 4096
-#define ACCEPT_TURN 64   /* connections taken before others get a turn */
-#define LISTENERS_MAX 64
-
-/* One address, listened on by every loop (http) or by the first one (admin). */
-struct listener {
-	int fd[LOOPS_MAX];
-	size_t n;
-	bool admin;
-};
-
-struct server {
-	struct loop *loop[LOOPS_MAX];
-	size_t n;
-	bool running;
-	struct listener listener[LISTENERS_MAX];
-	size_t nlisteners;
-	_Atomic unsigned connections;
-	struct setup_slot *slot;
-	struct store *store;
-	struct writer *writer;
-};
+#define ACCEPT_TURN 64 /* connections taken before others get a turn */
 
 /* ---- time ---- */
 
@@ -373,7 +351,7 @@ begin_drain(struct loop *l)
 	for (size_t i = 0; i < l->ninlets; i++) {
 		struct inlet *in = &l->inlet[i];
 
-		for (int k = 0; k < BACKLOG && accept_one(in); k++)
+		for (int k = 0; k < LISTEN_BACKLOG && accept_one(in); k++)
 			;
 		if (in->on)
 			event_del(&in->ev);
@@ -409,124 +387,7 @@ on_wake(evutil_socket_t fd, short what, void *arg)
 	loop_reap(l);
 }
 
-/* ---- listeners ---- */
-
-static int
-open_socket(const struct addrinfo *ai, const struct sockaddr *to, bool shared, const char **what)
-{
-	int one = 1, fd;
-
-	*what = "socket";
-	if ((fd = socket(ai->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)) == -1)
-		return -1;
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-	if (ai->ai_family == AF_INET6)
-		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one);
-	*what = "bind";
-	if (shared && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one) == -1)
-		goto fail;
-	if (bind(fd, to, ai->ai_addrlen) == -1)
-		goto fail;
-	return fd;
-fail:
-	one = errno;
-	close(fd);
-	errno = one;
-	return -1;
-}
-
-/*
- * Every loop has a socket of its own, and the kernel spreads connections over
- * them.  The first bind is made alone: with SO_REUSEPORT a second tracker
- * started by mistake would quietly get half of the hits.
- */
-static bool
-listen_on(struct server *s, const struct addrinfo *ai, bool admin, const char **what)
-{
-	struct listener *l = &s->listener[s->nlisteners];
-	struct sockaddr_storage name;
-	socklen_t n = sizeof name;
-	size_t wanted = admin ? 1 : s->n;
-	int fd;
-
-	memcpy(&name, ai->ai_addr, ai->ai_addrlen);
-	l->admin = admin;
-	l->n = 0;
-	if ((fd = open_socket(ai, ai->ai_addr, false, what)) == -1)
-		return false;
-	if (wanted > 1) {
-		if (getsockname(fd, (struct sockaddr *)&name, &n) == -1) {
-			close(fd);
-			return false;
-		}
-		close(fd);
-	} else
-		l->fd[l->n++] = fd;
-	while (l->n < wanted && (fd = open_socket(ai, (struct sockaddr *)&name, true, what)) != -1)
-		l->fd[l->n++] = fd;
-	*what = "listen";
-	for (size_t i = 0; fd != -1 && i < l->n; i++)
-		if (listen(l->fd[i], BACKLOG) == -1)
-			fd = -1;
-	if (fd != -1) {
-		s->nlisteners++;
-		return true;
-	}
-	for (size_t i = 0; i < l->n; i++)
-		close(l->fd[i]);
-	return false;
-}
-
-static void
-log_listener(const struct listener *l)
-{
-	struct sockaddr_storage name;
-	socklen_t n = sizeof name;
-	char host[NI_MAXHOST], port[NI_MAXSERV];
-
-	if (getsockname(l->fd[0], (struct sockaddr *)&name, &n) == -1 ||
-	    getnameinfo((struct sockaddr *)&name, n, host, sizeof host, port, sizeof port,
-		NI_NUMERICHOST | NI_NUMERICSERV) != 0)
-		return;
-	log_info(name.ss_family == AF_INET6 ? "listening on %s [%s]:%s" : "listening on %s %s:%s",
-	    l->admin ? "admin" : "http", host, port);
-}
-
-static bool
-bind_address(struct server *s, const char *text, bool admin, struct buf *why)
-{
-	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV }, *all;
-	char port[8], host[256];
-	struct span name;
-	uint16_t number;
-	const char *what;
-	size_t before = s->nlisteners;
-	int rc;
-
-	if (!conf_host_port(span_of(text), &name, &number) || name.n >= sizeof host) {
-		buf_addf(why, "cannot listen on %s: not HOST:PORT", text);
-		return false;
-	}
-	snprintf(host, sizeof host, "%.*s", SPAN_ARG(name));
-	snprintf(port, sizeof port, "%u", number);
-	if ((rc = getaddrinfo(name.n ? host : NULL, port, &hints, &all)) != 0) {
-		buf_addf(why, "cannot listen on %s: %s", text, gai_strerror(rc));
-		return false;
-	}
-	for (const struct addrinfo *ai = all; ai != NULL && !why->n; ai = ai->ai_next) {
-		if (s->nlisteners == LISTENERS_MAX)
-			buf_addf(why, "cannot listen on %s: more than %d addresses", text, LISTENERS_MAX);
-		else if (listen_on(s, ai, admin, &what))
-			log_listener(&s->listener[s->nlisteners - 1]);
-		else if (errno != EAFNOSUPPORT && !(errno == EADDRNOTAVAIL && all->ai_next != NULL))
-			/* A machine without IPv6, or a name that has more addresses than this machine, is fine. */
-			buf_addf(why, "cannot listen on %s: %s: %s", text, what, strerror(errno));
-	}
-	freeaddrinfo(all);
-	if (why->n == 0 && s->nlisteners == before)
-		buf_addf(why, "cannot listen on %s: no such address here", text);
-	return why->n == 0;
-}
+/* ---- start and stop ---- */
 
 static size_t
 processors(void)
@@ -545,20 +406,11 @@ server_bind(const struct conf *conf, struct buf *why)
 	s->n = conf->threads > 0 ? conf->threads : processors();
 	if (s->n > LOOPS_MAX)
 		s->n = LOOPS_MAX;
-	for (size_t i = 0; i < conf->http_listen.n; i++)
-		if (!bind_address(s, conf->http_listen.item[i], false, why))
-			goto fail;
-	for (size_t i = 0; i < conf->admin_listen.n; i++)
-		if (!bind_address(s, conf->admin_listen.item[i], true, why))
-			goto fail;
-	return s;
-
-fail:
-	server_free(s);
+	if (listen_open(&s->listeners, conf, s->n, why))
+		return s;
+	free(s);
 	return NULL;
 }
-
-/* ---- start and stop ---- */
 
 static void *
 run_loop(void *arg)
@@ -575,13 +427,13 @@ add_inlets(struct loop *l, size_t index)
 {
 	struct server *s = l->server;
 
-	l->inlet = xcalloc(s->nlisteners + 1, sizeof *l->inlet);
-	for (size_t i = 0; i < s->nlisteners; i++) {
+	l->inlet = xcalloc(s->listeners.n + 1, sizeof *l->inlet);
+	for (size_t i = 0; i < s->listeners.n; i++) {
 		struct inlet *in = &l->inlet[l->ninlets];
 
-		if (index >= s->listener[i].n)
+		if (index >= s->listeners.at[i].n)
 			continue;
-		*in = (struct inlet){ .loop = l, .fd = s->listener[i].fd[index], .admin = s->listener[i].admin };
+		*in = (struct inlet){ .loop = l, .fd = s->listeners.at[i].fd[index], .admin = s->listeners.at[i].admin };
 		event_assign(&in->ev, l->base, in->fd, EV_READ | EV_PERSIST, on_accept, in);
 		l->ninlets++;
 	}
@@ -687,116 +539,7 @@ server_free(struct server *s)
 	if (s->running) {
 		for (size_t i = 0; i < s->n; i++)
 			loop_free(s->loop[i]);
-	} else {
-		/* The loops never took these over. */
-		for (size_t i = 0; i < s->nlisteners; i++)
-			for (size_t k = 0; k < s->listener[i].n; k++)
-				close(s->listener[i].fd[k]);
-	}
+	} else
+		listen_close(&s->listeners);
 	free(s);
-}
-
-/* ---- pages for the administrator ---- */
-
-static void
-add_metric(struct buf *out, const char *name, const char *type, const char *help, uint64_t value)
-{
-	buf_addf(out, "# HELP %s %s\n# TYPE %s %s\n%s %llu\n", name, help, name, type, name, (unsigned long long)value);
-}
-
-static void
-add_hits(const struct server *s, struct buf *out)
-{
-	static const char *const kinds[HIT_KINDS] = { [HIT_OPEN] = "open", [HIT_CLICK] = "click" };
-
-	buf_adds(out, "# HELP rekindle_hits_total Hits with a good token, HEAD included.\n"
-	    "# TYPE rekindle_hits_total counter\n");
-	for (unsigned k = 0; k < HIT_KINDS; k++) {
-		for (unsigned v = ROBOT_NONE + 1; kinds[k] != NULL && v <= ROBOT_SUSPECT; v++) {
-			uint64_t n = 0;
-
-			for (size_t i = 0; i < s->n; i++)
-				n += atomic_load_explicit(&s->loop[i]->counters.hits[k][v], memory_order_relaxed);
-			buf_addf(out, "rekindle_hits_total{kind=\"%s\",verdict=\"%s\"} %llu\n", kinds[k],
-			    robot_name((enum robot)v), (unsigned long long)n);
-		}
-	}
-}
-
-/* The plain counters, by where they lie in struct counters. */
-static const struct {
-	size_t at;
-	const char *name, *help;
-} plain[] = {
-#define COUNTER(member, name, help) { offsetof(struct counters, member), "rekindle_" name "_total", help }
-	COUNTER(accepted, "connections_accepted", "Connections taken."),
-	COUNTER(turned_away, "connections_turned_away", "Connections refused because of max_connections."),
-	COUNTER(requests, "requests", "Well-formed requests."),
-	COUNTER(malformed, "requests_malformed", "Requests refused unread."),
-	COUNTER(timeouts, "requests_timeout", "Requests that took longer than request_within."),
-	COUNTER(not_found, "not_found", "Requests for a page or with a token that we do not know."),
-	COUNTER(leaves, "unsubscribes", "Unsubscribes recorded."),
-	COUNTER(late, "answers_late", "Hits answered before their touch was durable."),
-	COUNTER(unrecorded, "hits_unrecorded", "Hits whose touches could not be written."),
-	COUNTER(sorry, "unsubscribes_deferred", "Unsubscribes answered with 503."),
-#undef COUNTER
-};
-
-static void
-add_counters(const struct server *s, struct buf *out)
-{
-	for (size_t p = 0; p < sizeof plain / sizeof *plain; p++) {
-		uint64_t sum = 0;
-
-		for (size_t i = 0; i < s->n; i++)
-			sum += atomic_load_explicit((_Atomic uint64_t *)((char *)&s->loop[i]->counters + plain[p].at),
-			    memory_order_relaxed);
-		add_metric(out, plain[p].name, "counter", plain[p].help, sum);
-	}
-}
-
-static void
-add_store(const struct server *s, struct buf *out)
-{
-	struct store_size facts, state;
-	struct writer_stats w;
-	uint64_t folded = store_folded(s->store), last = store_last(s->store);
-
-	writer_stats(s->writer, &w);
-	store_sizes(s->store, &facts, &state);
-	add_metric(out, "rekindle_touches_durable_total", "counter", "Touches on disk.", w.durable);
-	add_metric(out, "rekindle_touches_lost_total", "counter", "Touches that could not be written.", w.lost);
-	add_metric(out, "rekindle_touches_refused_total", "counter", "Touches refused: too many wait.", w.refused);
-	add_metric(out, "rekindle_writer_batches_total", "counter", "Flushes to disk.", w.batches);
-	add_metric(out, "rekindle_touches_waiting", "gauge", "Touches on their way to disk.", w.waiting);
-	add_metric(out, "rekindle_writer_failing", "gauge", "1 when the last batch could not be written.", w.failing);
-	add_metric(out, "rekindle_fold_lag", "gauge", "Touches not yet summed up.", last > folded ? last - folded : 0);
-	add_metric(out, "rekindle_facts_used_bytes", "gauge", "Used by facts.", facts.used);
-	add_metric(out, "rekindle_facts_limit_bytes", "gauge", "The most that facts may use.", facts.limit);
-	add_metric(out, "rekindle_state_used_bytes", "gauge", "Used by state.", state.used);
-	add_metric(out, "rekindle_state_limit_bytes", "gauge", "The most that state may use.", state.limit);
-}
-
-bool
-server_page(struct server *s, struct span path, struct hit *h)
-{
-	struct writer_stats w;
-
-	if (span_eq(path, SPAN("/readyz"))) {
-		writer_stats(s->writer, &w);
-		hit_plain(h, w.failing ? 503 : 200,
-		    w.failing ? SPAN("touches cannot be written\n") : SPAN("ready\n"));
-		return true;
-	}
-	if (span_eq(path, SPAN("/metrics"))) {
-		buf_clear(&h->spare);
-		add_hits(s, &h->spare);
-		add_counters(s, &h->spare);
-		add_metric(&h->spare, "rekindle_connections", "gauge", "Open connections.",
-		    atomic_load_explicit(&s->connections, memory_order_relaxed));
-		add_store(s, &h->spare);
-		hit_plain(h, 200, buf_span(&h->spare));
-		return true;
-	}
-	return false;
 }

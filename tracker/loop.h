@@ -11,8 +11,8 @@
 #include "common/store.h"
 #include "common/writer.h"
 #include "tracker/hit.h"
+#include "tracker/listen.h"
 
-#define LOOPS_MAX 256
 #define ACCEPT_PAUSE_MS 100 /* when descriptors or memory are short */
 #define DRAIN_MS 5000       /* requests in flight may finish when we stop */
 
@@ -105,6 +105,18 @@ struct loop {
 	struct counters counters;
 };
 
+/* What all loops share. */
+struct server {
+	struct loop *loop[LOOPS_MAX];
+	size_t n;
+	bool running;
+	struct listeners listeners;
+	_Atomic unsigned connections;
+	struct setup_slot *slot;
+	struct store *store;
+	struct writer *writer;
+};
+
 /* Every callback begins with the one, which reads the clocks, and ends with the other, which frees what was dropped. */
 void loop_tick(struct loop *);
 void loop_reap(struct loop *);
@@ -119,8 +131,5 @@ void loop_done(struct loop *, struct task *);
 /* One connection more or less, over all loops.  False when there would be more than allowed: not counted then. */
 bool server_enter(struct server *, unsigned max);
 void server_leave(struct server *);
-
-/* /readyz and /metrics; false when it is neither. */
-bool server_page(struct server *, struct span path, struct hit *);
 
 #endif
