@@ -2,13 +2,14 @@
 #include <assert.h>
 #include <stdio.h>
 
+#include "common/text.h"
 #include "tracker/http.h"
 
 /* What a byte may be part of. */
 #define TCHAR 0x01 /* token: methods and field names (RFC 9110 section 5.6.2) */
 #define URI 0x02   /* URI characters (RFC 3986), % among them, # not */
 #define TEXT 0x04  /* field values: visible, space, tab, obs-text */
-#define HOST 0x08  /* Host and the authority of an absolute target, without userinfo */
+#define HOST 0x08  /* a host's name (RFC 3986 section 3.2.2), % among them */
 
 #define T TCHAR
 #define U URI
@@ -20,9 +21,9 @@ static const unsigned char kind[256] = {
 	['&'] = T | U | X | H, ['\''] = T | U | X | H, ['('] = U | X | H, [')'] = U | X | H, ['*'] = T | U | X | H,
 	['+'] = T | U | X | H, [','] = U | X | H, ['-'] = T | U | X | H, ['.'] = T | U | X | H, ['/'] = U | X,
 	['0' ... '9'] = T | U | X | H,
-	[':'] = U | X | H, [';'] = U | X | H, ['<'] = X, ['='] = U | X | H, ['>'] = X, ['?'] = U | X, ['@'] = U | X,
+	[':'] = U | X, [';'] = U | X | H, ['<'] = X, ['='] = U | X | H, ['>'] = X, ['?'] = U | X, ['@'] = U | X,
 	['A' ... 'Z'] = T | U | X | H,
-	['['] = U | X | H, ['\\'] = X, [']'] = U | X | H, ['^'] = T | X, ['_'] = T | U | X | H, ['`'] = T | X,
+	['['] = U | X, ['\\'] = X, [']'] = U | X, ['^'] = T | X, ['_'] = T | U | X | H, ['`'] = T | X,
 	['a' ... 'z'] = T | U | X | H,
 	['{'] = X, ['|'] = T | X, ['}'] = X, ['~'] = T | U | X | H,
 	[128 ... 255] = X,
@@ -111,7 +112,7 @@ scan_head(struct http_scan *s, struct http_request *r, struct span in)
 static bool
 read_method(struct http_request *r, struct span m)
 {
-	static const char *const others[] = { "OPTIONS", "PUT", "DELETE", "TRACE", "CONNECT", "PATCH" };
+	static const char *const others[] = { "PUT", "DELETE", "TRACE", "CONNECT", "PATCH" };
 
 	if (m.n == 0 || !all(m, TCHAR)) {
 		r->status = 400;
@@ -123,6 +124,8 @@ read_method(struct http_request *r, struct span m)
 		r->method = HTTP_HEAD;
 	else if (span_eq(m, SPAN("POST")))
 		r->method = HTTP_POST;
+	else if (span_eq(m, SPAN("OPTIONS")))
+		r->method = HTTP_OPTIONS;
 	else {
 		r->method = HTTP_OTHER;
 		for (size_t i = 0; i < sizeof others / sizeof *others; i++)
@@ -140,16 +143,42 @@ is_hex(char c)
 	return (c >= '0' && c <= '9') || (ascii_lower(c) >= 'a' && ascii_lower(c) <= 'f');
 }
 
-/* URI characters only, and every % begins an escape. */
+/* These characters only, and every % begins an escape. */
 static bool
-is_uri(struct span s)
+is_escaped(struct span s, unsigned char what)
 {
 	for (size_t i = 0; i < s.n; i++) {
-		if (!is(s.p[i], URI))
+		if (!is(s.p[i], what))
 			return false;
 		if (s.p[i] == '%' && (s.n - i < 3 || !is_hex(s.p[i + 1]) || !is_hex(s.p[i + 2])))
 			return false;
 	}
+	return true;
+}
+
+/* uri-host [ ":" port ], without userinfo. */
+static bool
+is_host(struct span s)
+{
+	size_t end = s.n > 0 && s.p[0] == '[' ? span_find(s, ']') : 0;
+
+	if (end > 0) {
+		if (end == s.n || end == 1)
+			return false;
+		for (size_t i = 1; i < end; i++)
+			if (!is_hex(s.p[i]) && s.p[i] != ':' && s.p[i] != '.')
+				return false;
+		end++;
+	} else {
+		end = span_find(s, ':');
+		if (!is_escaped(span_cut(s, 0, end), HOST))
+			return false;
+	}
+	if (end < s.n && s.p[end++] != ':')
+		return false;
+	for (; end < s.n; end++)
+		if (s.p[end] < '0' || s.p[end] > '9')
+			return false;
 	return true;
 }
 
@@ -159,11 +188,11 @@ read_target(struct http_request *r, struct span target, bool connect, bool optio
 {
 	size_t skip = span_istarts(target, SPAN("http://")) ? 7 : span_istarts(target, SPAN("https://")) ? 8 : 0;
 
-	if (target.n == 0 || !is_uri(target))
+	if (target.n == 0 || !is_escaped(target, URI))
 		return false;
 	if (connect) {
 		r->path = span_cut(target, 0, 0);
-		return all(target, HOST);
+		return is_host(target);
 	}
 	if (options && span_eq(target, SPAN("*"))) {
 		r->path = target;
@@ -175,7 +204,8 @@ read_target(struct http_request *r, struct span target, bool connect, bool optio
 
 		while (n < rest.n && rest.p[n] != '/' && rest.p[n] != '?')
 			n++;
-		if (n == 0 || !all(span_cut(rest, 0, n), HOST))
+		r->host = span_cut(rest, 0, n);
+		if (n == 0 || rest.p[0] == ':' || !is_host(r->host))
 			return false;
 		target = span_from(rest, n);
 	} else if (target.p[0] != '/')
@@ -201,6 +231,9 @@ read_version(struct http_request *r, struct span v)
 	}
 	bool other = v.n == 8 && span_starts(v, SPAN("HTTP/")) && v.p[5] >= '0' && v.p[5] <= '9' && v.p[6] == '.'
 	    && v.p[7] >= '0' && v.p[7] <= '9';
+	/* RFC 9110 section 2.5: a later 1.x is read as 1.1. */
+	if (other && v.p[5] == '1')
+		return true;
 	r->status = other ? 505 : 400;
 	return false;
 }
@@ -224,6 +257,7 @@ read_line(struct http_request *r, struct span line)
 /* What only the whole head can tell. */
 struct seen {
 	bool host, length, encoding, close, keep_alive, expect, expect_other, too_large;
+	bool chunked, unknown; /* the last coding is chunked; there is one that we do not do */
 };
 
 static void
@@ -257,6 +291,27 @@ read_length(struct http_request *r, struct seen *seen, struct span value)
 	return true;
 }
 
+/* Several fields are one list (RFC 9112 section 6.1), in which chunked comes last, and once. */
+static bool
+read_encoding(struct seen *seen, struct span value)
+{
+	struct span word;
+
+	seen->encoding = true;
+	if (span_ends(value, SPAN(",")))
+		return false;
+	while (span_split(&value, ',', &word)) {
+		if (seen->chunked)
+			return false;
+		word = span_trim(word);
+		if (span_ieq(word, SPAN("chunked")))
+			seen->chunked = true;
+		else
+			seen->unknown = true;
+	}
+	return true;
+}
+
 /* Of a repeated header that says nothing about framing, the first one holds. */
 static bool
 keep_first(struct span *to, struct span value)
@@ -278,11 +333,10 @@ read_field(struct http_request *r, struct seen *seen, struct span line)
 	case 4:
 		if (!span_ieq(name, SPAN("Host")))
 			break;
-		if (seen->host || !all(value, HOST))
+		if (seen->host || !is_host(value))
 			return false;
 		seen->host = true;
-		r->host = value;
-		break;
+		return keep_first(&r->host, value); /* the target's, if it has one */
 	case 5:
 		if (span_ieq(name, SPAN("X-Moz")))
 			return keep_first(&r->x_moz, value);
@@ -323,7 +377,7 @@ read_field(struct http_request *r, struct seen *seen, struct span line)
 		break;
 	case 17:
 		if (span_ieq(name, SPAN("Transfer-Encoding")))
-			seen->encoding = true;
+			return read_encoding(seen, value);
 		break;
 	}
 	return true;
@@ -335,16 +389,20 @@ check(struct http_request *r, const struct seen *seen)
 {
 	if (!r->http10 && !seen->host)
 		return 400;
-	if (seen->encoding)
-		return seen->length || r->http10 ? 400 : 501;
+	/* Where the body ends has to be beyond doubt. */
+	if (seen->encoding && (seen->length || r->http10 || !seen->chunked))
+		return 400;
+	if (seen->encoding && seen->unknown)
+		return 501;
 	if (seen->too_large)
 		return 413;
-	if (r->length > 0 && (r->method == HTTP_GET || r->method == HTTP_HEAD))
+	r->chunked = seen->encoding;
+	if ((r->length > 0 || r->chunked) && (r->method == HTTP_GET || r->method == HTTP_HEAD))
 		return 400;
 	if (seen->expect_other && !r->http10)
 		return 417;
 	r->keep = !seen->close && (!r->http10 || seen->keep_alive);
-	r->expects = seen->expect && !r->http10 && r->length > 0;
+	r->expects = seen->expect && !r->http10 && (r->length > 0 || r->chunked);
 	return 0;
 }
 
@@ -385,6 +443,156 @@ http_read(struct http_scan *scan, struct http_request *r, struct span in)
 	if (n <= 0)
 		return n;
 	return read_head(r, span_cut(in, 0, (size_t)n)) ? n : -1;
+}
+
+/* ---- a body in chunks ---- */
+
+enum { SIZE, EXTENSION, SIZE_LF, DATA, DATA_CR, DATA_LF, TRAILER, NAME, VALUE, VALUE_LF, LAST_LF, OVER };
+
+#define DIGITS_MAX 16
+
+static unsigned
+hex_value(char c)
+{
+	return c <= '9' ? (unsigned)(c - '0') : (unsigned)(ascii_lower(c) - 'a' + 10);
+}
+
+static bool
+expect(struct http_chunks *s, bool good, unsigned state)
+{
+	s->state = (uint8_t)state;
+	if (!good)
+		s->status = 400;
+	return good;
+}
+
+static bool
+read_size(struct http_chunks *s, char c)
+{
+	unsigned size;
+
+	if (is_hex(c)) {
+		size = s->left * 16u + hex_value(c);
+		s->left = (uint16_t)(size > HTTP_BODY_MAX ? HTTP_BODY_MAX + 1 : size);
+		return expect(s, ++s->digits <= DIGITS_MAX, SIZE);
+	}
+	/* No space here: some drop it and some do not read on. */
+	if (c == ';')
+		return expect(s, s->digits > 0, EXTENSION);
+	return expect(s, s->digits > 0 && c == '\r', SIZE_LF);
+}
+
+static bool
+end_size(struct http_chunks *s, char c)
+{
+	if (!expect(s, c == '\n', s->left > 0 ? DATA : TRAILER))
+		return false;
+	s->digits = 0;
+	s->length = (uint16_t)(s->length + s->left);
+	if (s->length <= HTTP_BODY_MAX)
+		return true;
+	s->status = 413;
+	return false;
+}
+
+/* One byte that is no data. */
+static bool
+read_frame(struct http_chunks *s, char c)
+{
+	switch (s->state) {
+	case SIZE:
+		return read_size(s, c);
+	case EXTENSION:
+		return is(c, TEXT) || expect(s, c == '\r', SIZE_LF);
+	case SIZE_LF:
+		return end_size(s, c);
+	case DATA_CR:
+		return expect(s, c == '\r', DATA_LF);
+	case DATA_LF:
+		return expect(s, c == '\n', SIZE);
+	case TRAILER:
+		return c == '\r' ? expect(s, true, LAST_LF) : expect(s, is(c, TCHAR), NAME);
+	case NAME:
+		return is(c, TCHAR) || expect(s, c == ':', VALUE);
+	case VALUE:
+		return is(c, TEXT) || expect(s, c == '\r', VALUE_LF);
+	case VALUE_LF:
+		return expect(s, c == '\n', TRAILER);
+	default:
+		return expect(s, c == '\n', OVER);
+	}
+}
+
+int
+http_chunked(struct http_chunks *s, struct span in)
+{
+	size_t stop = in.n < HTTP_CHUNKED_MAX ? in.n : HTTP_CHUNKED_MAX;
+
+	while (s->at < stop) {
+		if (s->state != DATA) {
+			if (!read_frame(s, in.p[s->at++]))
+				return -1;
+			if (s->state == OVER)
+				return s->at;
+			continue;
+		}
+		size_t n = s->left < stop - s->at ? s->left : stop - s->at;
+
+		s->at = (uint16_t)(s->at + n);
+		s->left = (uint16_t)(s->left - n);
+		if (s->left == 0)
+			s->state = DATA_CR;
+	}
+	if (s->at < HTTP_CHUNKED_MAX)
+		return 0;
+	s->status = 413;
+	return -1;
+}
+
+size_t
+http_unchunk(char *p, size_t n)
+{
+	size_t from = 0, to = 0;
+
+	for (;;) {
+		size_t size = 0;
+
+		for (; is_hex(p[from]); from++)
+			size = size * 16 + hex_value(p[from]);
+		if (size == 0)
+			return to;
+		from += span_find(span_make(p + from, n - from), '\n') + 1;
+		memmove(p + to, p + from, size);
+		to += size;
+		from += size + 2;
+	}
+}
+
+/* ---- small things ---- */
+
+static bool
+is_unreserved(unsigned char c)
+{
+	return (c >= '0' && c <= '9') || (ascii_lower((char)c) >= 'a' && ascii_lower((char)c) <= 'z') || c == '-' || c == '.' ||
+	    c == '_' || c == '~';
+}
+
+struct span
+http_path(struct buf *scratch, struct span path)
+{
+	unsigned char byte;
+
+	if (span_find(path, '%') == path.n)
+		return path;
+	buf_clear(scratch);
+	for (size_t i = 0; i < path.n; i++) {
+		if (path.p[i] == '%' && text_hex(span_cut(path, i + 1, i + 3), &byte, 1) && is_unreserved(byte)) {
+			buf_addc(scratch, (char)byte);
+			i += 2;
+		} else
+			buf_addc(scratch, path.p[i]);
+	}
+	return buf_span(scratch);
 }
 
 const char *
