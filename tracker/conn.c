@@ -11,6 +11,8 @@
 #include "tracker/admin.h"
 #include "tracker/conn.h"
 
+#define INPUT_MIN 1024 /* most requests; grows to HTTP_INPUT_MAX */
+
 /* ---- tasks ---- */
 
 static struct task *
@@ -251,43 +253,95 @@ handle(struct conn *c, const struct http_request *r, struct span body)
 		loop_enter(l, c, STATE_WAITING, l->setup->conf->answer_within);
 }
 
+static size_t
+malformed(struct conn *c, unsigned status, struct span in)
+{
+	count(&c->loop->counters.malformed);
+	refuse(c, status);
+	return in.n;
+}
+
+/* Is the body here, all of it?  As http_read: > 0 yes, 0 not yet, -1 refused. */
+static int
+read_body(struct conn *c, struct span body)
+{
+	int n;
+
+	if (!c->chunked)
+		return body.n >= c->body_n;
+	if ((n = http_chunked(&c->chunks, body)) > 0)
+		c->body_n = (uint16_t)n;
+	return n;
+}
+
+static void
+begin_body(struct conn *c, size_t head_n, const struct http_request *r)
+{
+	c->head_n = (uint16_t)head_n;
+	c->body_n = (uint16_t)r->length;
+	c->chunked = r->chunked;
+	c->chunks = (struct http_chunks){ 0 };
+}
+
+/* RFC 9110 section 10.1.1: whoever began with the body does not wait for us. */
+static bool
+say_continue(struct conn *c)
+{
+	static const char interim[] = "HTTP/1.1 100 Continue\r\n\r\n";
+
+	if (send(c->fd, interim, sizeof interim - 1, MSG_NOSIGNAL) == sizeof interim - 1)
+		return true;
+	/* Half of it would be taken for the beginning of the answer. */
+	conn_close(c);
+	return false;
+}
+
 /* Handles the first request of in.  Bytes taken, 0 when more are needed. */
 static size_t
 take_request(struct conn *c, struct span in)
 {
 	struct http_request r;
-	int n;
+	struct span body;
+	int head_n, here = 1;
 
-	if (in.n < c->need)
-		return 0;
-	if ((n = http_read(&c->scan, &r, in)) < 0) {
-		count(&c->loop->counters.malformed);
-		refuse(c, r.status);
-		return in.n;
+	/* A head is read again when its body is there, and only then. */
+	if (c->head_n > 0)
+		here = read_body(c, span_from(in, c->head_n));
+	if (here > 0) {
+		if ((head_n = http_read(&c->scan, &r, in)) < 0)
+			return malformed(c, r.status, in);
+		if (head_n == 0)
+			here = 0;
+		else if (c->head_n == 0) {
+			begin_body(c, (size_t)head_n, &r);
+			here = read_body(c, span_from(in, c->head_n));
+			if (here == 0 && r.expects && in.n == c->head_n && !say_continue(c))
+				return in.n;
+		}
 	}
-	if (n > 0 && (size_t)n + r.length > in.n) {
-		/* The head is read again when its body is there: once. */
-		c->scan = (struct http_scan){ 0 };
-		c->need = (uint32_t)((size_t)n + r.length);
-		if (r.expects && !c->continued)
-			(void)!send(c->fd, "HTTP/1.1 100 Continue\r\n\r\n", 25, MSG_NOSIGNAL);
-		c->continued = true;
-		n = 0;
-	}
-	if (n == 0) {
+	if (here < 0)
+		return malformed(c, c->chunks.status, in);
+	if (here == 0) {
+		if (c->head_n > 0)
+			c->scan = (struct http_scan){ 0 };
 		if (c->state == STATE_IDLE)
 			loop_enter(c->loop, c, STATE_READING, c->loop->setup->conf->request_within);
 		return 0;
 	}
+
+	size_t n = (size_t)c->head_n + c->body_n;
+
+	body = span_cut(in, c->head_n, n);
+	if (c->chunked)
+		body.n = http_unchunk((char *)body.p, body.n); /* in our own buffer, where nobody needs the rest */
 	c->scan = (struct http_scan){ 0 };
-	c->need = 0;
-	c->continued = false;
+	c->head_n = 0;
 	c->keep = r.keep && r.method != HTTP_OTHER;
 	c->head = r.method == HTTP_HEAD;
 	c->http10 = r.http10;
-	c->unread = in.n > (size_t)n + r.length;
-	handle(c, &r, span_cut(in, (size_t)n, (size_t)n + r.length));
-	return (size_t)n + r.length;
+	c->unread = in.n > n;
+	handle(c, &r, body);
+	return n;
 }
 
 /* What was not taken waits in a buffer of its own; most of the time there is nothing, and no buffer. */
@@ -300,12 +354,16 @@ keep_rest(struct conn *c, struct span rest)
 		free(c->in);
 		c->in = NULL;
 	} else {
-		if (c->in == NULL)
-			c->in = xmalloc(HTTP_INPUT_MAX);
+		if (c->in == NULL) {
+			c->cap = INPUT_MIN;
+			while (c->cap < rest.n)
+				c->cap *= 2;
+			c->in = xmalloc(c->cap);
+		}
 		if (rest.p != c->in)
 			memmove(c->in, rest.p, rest.n);
 	}
-	c->nin = (uint32_t)rest.n;
+	c->nin = (uint16_t)rest.n;
 }
 
 /* Requests one after the other, as long as each is answered at once. */
@@ -349,12 +407,19 @@ on_readable(struct conn *c)
 {
 	struct loop *l = c->loop;
 	bool linger_on = c->state == STATE_LINGER;
-	char *to = c->in != NULL ? c->in : l->input;
-	size_t held = c->in != NULL ? c->nin : 0;
+	char *to = l->input;
+	size_t held = 0, room = HTTP_INPUT_MAX;
 	ssize_t n;
 
-	/* Room is left: a request that needs more than HTTP_INPUT_MAX is refused before. */
-	n = recv(c->fd, to + held, HTTP_INPUT_MAX - held, 0);
+	if (c->in != NULL) {
+		/* A request that needs more than HTTP_INPUT_MAX is refused before. */
+		if (c->nin == c->cap)
+			c->in = xreallocarray(c->in, c->cap *= 2, 1);
+		to = c->in;
+		held = c->nin;
+		room = c->cap;
+	}
+	n = recv(c->fd, to + held, room - held, 0);
 	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) {
 		settle(c);
 		return;

@@ -14,16 +14,18 @@ struct conn {
 	struct loop *loop;
 	struct conn *prev, *next; /* in the queue of its state */
 	int64_t deadline;
-	char *in;                 /* HTTP_INPUT_MAX bytes, or NULL */
+	char *in;                 /* cap bytes, or NULL */
 	char *out;                /* what the socket did not take yet */
 	struct task *task;        /* whose touches are being written */
-	uint32_t nin, nout, out_at;
-	uint32_t need;            /* bytes of this request, once its head is known */
+	uint32_t nout, out_at;
+	uint16_t nin, cap;
+	uint16_t head_n, body_n;  /* of the request whose body is waited for, as they were sent; head_n 0: none */
 	int fd;
 	struct http_scan scan;
+	struct http_chunks chunks;
 	struct peer peer;
 	uint8_t state;            /* enum state */
-	bool armed, admin, continued;
+	bool armed, admin, chunked;
 	bool keep, head, http10;  /* of the request that is being answered */
 	bool unread;              /* there was more input than we cared for */
 };

@@ -10,7 +10,8 @@
 #define COMMON "Cache-Control: no-store\r\nReferrer-Policy: no-referrer\r\nX-Robots-Tag: noindex\r\n" \
 	"X-Content-Type-Options: nosniff\r\n"
 
-#define TEXT_HEAD "Content-Type: text/plain; charset=utf-8\r\n" COMMON
+#define TEXT_HEAD "Content-Type: text/plain; charset=utf-8\r\n" COMMON \
+	"Content-Security-Policy: default-src 'none'; frame-ancestors 'none'\r\n"
 #define GIF_HEAD "Content-Type: image/gif\r\n" COMMON
 
 /* No script, no image, nothing from anywhere; the one style sheet is known by its hash. */
@@ -468,13 +469,19 @@ below(struct span path, struct span url)
 	return path;
 }
 
+#define METHODS "Allow: GET, HEAD, OPTIONS\r\n"
+#define METHODS_POST "Allow: GET, HEAD, POST, OPTIONS\r\n"
+
+/* Is there more to do than to say what may be asked? */
 static bool
 allowed(struct hit *h, enum http_method method, bool post)
 {
 	if (method == HTTP_GET || method == HTTP_HEAD || (post && method == HTTP_POST))
 		return true;
-	answer(h, 405, post ? SPAN(TEXT_HEAD "Allow: GET, HEAD, POST\r\n") : SPAN(TEXT_HEAD "Allow: GET, HEAD\r\n"),
-	    SPAN("Method not allowed.\n"));
+	if (method == HTTP_OPTIONS)
+		answer(h, 200, post ? SPAN(COMMON METHODS_POST) : SPAN(COMMON METHODS), (struct span){ 0 });
+	else
+		answer(h, 405, post ? SPAN(TEXT_HEAD METHODS_POST) : SPAN(TEXT_HEAD METHODS), SPAN("Method not allowed.\n"));
 	return false;
 }
 
@@ -483,14 +490,15 @@ hit_take(struct hit *h, const struct setup *setup, struct store *store, const st
     const struct peer *peer, int64_t now)
 {
 	struct scene scene = { setup, store, r, body, peer, now };
-	struct span path = below(r->path, span_of(setup->conf->tracking_url));
+	/* A path in spare is done with when its token is opened. */
+	struct span path = below(http_path(&h->spare, r->path), span_of(setup->conf->tracking_url));
 	const struct page *page;
 
 	h->kind = HIT_PAGE;
 	h->verdict = ROBOT_NONE;
 	h->must_last = false;
 	h->n = 0;
-	if (!allowed(h, r->method, span_starts(path, SPAN("/u/"))))
+	if (!allowed(h, r->method, span_starts(path, SPAN("/u/")) || span_eq(path, SPAN("*"))))
 		return;
 	if (span_starts(path, SPAN("/o/")) && span_ends(path, SPAN(".gif")) && path.n > 7)
 		take_open(h, &scene, span_cut(path, 3, path.n - 4));
