@@ -294,14 +294,48 @@ check_milter_socket(struct span *s, struct buf *why)
 }
 
 static bool
-check_host_port(struct span *s, struct buf *why)
+check_listen(struct span *s, struct buf *why)
 {
-	struct span host;
+	struct span host, path = span_from(*s, 5);
 	uint16_t port;
 
+	if (span_starts(*s, SPAN("unix:"))) {
+		if (!span_starts(path, SPAN("/")) || path.n >= sizeof((struct sockaddr_un *)NULL)->sun_path)
+			return WRONG(why, "`%.*s' is not a socket; write unix:/PATH (absolute, at most 107 bytes)", SHOWN(*s));
+		return true;
+	}
 	if (!conf_host_port(*s, &host, &port))
-		return WRONG(why, "`%.*s' is not an address to listen on; write HOST:PORT, [IPV6]:PORT, *:PORT or PORT",
+		return WRONG(why,
+		    "`%.*s' is not an address to listen on; write HOST:PORT, [IPV6]:PORT, *:PORT, PORT or unix:/PATH",
 		    SHOWN(*s));
+	return true;
+}
+
+bool
+conf_octal(struct span s, unsigned *mode)
+{
+	unsigned n = 0;
+
+	if (s.n < 3 || s.n > 4)
+		return false;
+	for (size_t i = 0; i < s.n; i++) {
+		if (s.p[i] < '0' || s.p[i] > '7')
+			return false;
+		n = n * 8 + (unsigned)(s.p[i] - '0');
+	}
+	if (n > 0777)
+		return false;
+	*mode = n;
+	return true;
+}
+
+static bool
+check_octal(struct span *s, struct buf *why)
+{
+	unsigned mode;
+
+	if (!conf_octal(*s, &mode))
+		return WRONG(why, "`%.*s' is not the mode of a socket; write 0660 or 0666", SHOWN(*s));
 	return true;
 }
 
@@ -356,6 +390,12 @@ check_network(struct span *s, struct buf *why)
 		return WRONG(why, "`%.*s' has host bits set; write %s/%u", SHOWN(*s),
 		    inet_ntop(family, masked, right, sizeof right), (unsigned)prefix);
 	return true;
+}
+
+static bool
+check_proxy(struct span *s, struct buf *why)
+{
+	return span_eq(*s, SPAN("unix")) || check_network(s, why);
 }
 
 static bool
@@ -525,6 +565,9 @@ static const struct word track_words[] = { { "all", false, NULL }, { "asked", tr
 static const struct word signed_words[] = { { "leave", false, NULL }, { "tag", true, NULL }, { NULL, 0, NULL } };
 static const struct word visible_words[] = { { "skip", false, NULL }, { "track", true, NULL }, { NULL, 0, NULL } };
 static const struct word several_words[] = { { "anonymous", false, NULL }, { "leave", true, NULL }, { NULL, 0, NULL } };
+static const struct word forwarded_words[] = {
+	{ "x-forwarded-for", false, NULL }, { "forwarded", true, NULL }, { NULL, 0, NULL }
+};
 static const struct word preset_words[] = {
 	{ "daily", PRESET_DAILY, NULL }, { "weekly", PRESET_WEEKLY, NULL }, { "monthly", PRESET_MONTHLY, NULL },
 	{ "quarterly", PRESET_QUARTERLY, NULL }, { NULL, 0, NULL }
@@ -571,13 +614,25 @@ static const struct setting settings[] = {
 	{ "milter_socket", IN(GENERAL), TEXT, OF_CONF(milter_socket),
 	    .value = "unix:/var/spool/postfix/rekindle/milter.sock", .check = check_milter_socket,
 	    .help = "Where Postfix reaches the milter: unix:/PATH, inet:HOST:PORT or inet:PORT@HOST." },
-	{ "http_listen", IN(GENERAL), LIST, OF_CONF(http_listen), .value = "127.0.0.1:8025", .check = check_host_port,
-	    .min = 1,
-	    .help = "Addresses the tracker answers on (HOST:PORT, [IPV6]:PORT, *:PORT or PORT), behind a TLS proxy." },
-	{ "https_listen", IN(GENERAL), RESERVED, .value = "",
-	    .help = "this version has no TLS of its own; put a TLS proxy in front of http_listen" },
-	{ "admin_listen", IN(GENERAL), LIST, OF_CONF(admin_listen), .value = "", .check = check_host_port,
+	{ "http_listen", IN(GENERAL), LIST, OF_CONF(http_listen), .value = "127.0.0.1:8025", .check = check_listen,
+	    .help = "Addresses the tracker answers on: HOST:PORT, [IPV6]:PORT, *:PORT, PORT or unix:/PATH." },
+	{ "https_listen", IN(GENERAL), LIST, OF_CONF(https_listen), .value = "", .check = check_listen,
+	    .help = "Addresses it answers on with TLS; needs tls_cert and tls_key." },
+	{ "admin_listen", IN(GENERAL), LIST, OF_CONF(admin_listen), .value = "", .check = check_listen,
 	    .help = "Addresses that answer /healthz, /readyz and /metrics; not for the internet." },
+	{ "socket_mode", IN(GENERAL), TEXT, OF_CONF(socket_mode), .value = "0660", .check = check_octal,
+	    .help = "Who may connect to a unix:/PATH: the mode of the socket's file." },
+	{ "tls_cert", IN(GENERAL), LIST, OF_CONF(tls_cert), .value = "", .check = check_path,
+	    .help = "Certificates with their chains (fullchain.pem), one for each tracking domain; PEM files." },
+	{ "tls_key", IN(GENERAL), LIST, OF_CONF(tls_key), .value = "", .check = check_path,
+	    .help = "Their private keys (privkey.pem), in the same order." },
+	{ "proxy_protocol_from", IN(GENERAL), LIST, OF_CONF(proxy_protocol_from), .value = "", .check = check_proxy,
+	    .help = "Proxies that begin each connection with a PROXY header: networks, or unix." },
+	{ "forwarded_from", IN(GENERAL), LIST, OF_CONF(forwarded_from), .value = "", .check = check_proxy,
+	    .help = "Proxies that say in a header field whom they ask for: networks, or unix." },
+	{ "forwarded_header", IN(GENERAL), BOOL, OF_CONF(forwarded_rfc), .value = "x-forwarded-for",
+	    .words = forwarded_words,
+	    .help = "In which field they say it; the one that they set, not one that they let through." },
 	{ "ask_listen", IN(GENERAL), RESERVED, .value = "",
 	    .help = "this version answers no lookups from Postfix; the milter decides" },
 	{ "trusted_networks", IN(GENERAL), LIST, OF_CONF(trusted_networks), .value = "127.0.0.0/8, ::1/128",
@@ -1032,7 +1087,8 @@ list_free(struct list *l)
 	for (size_t i = 0; i < l->n; i++)
 		free(l->item[i]);
 	free(l->item);
-	*l = (struct list){ NULL, 0 };
+	free(l->line);
+	*l = (struct list){ 0 };
 }
 
 /*
@@ -1051,7 +1107,7 @@ value_free(struct conf *c, size_t stream, const struct setting *s)
 	} else if (s->type == LIST || s->type == COMMAS) {
 		if (at == general || ((struct list *)at)->item != ((struct list *)general)->item)
 			list_free(at);
-		*(struct list *)at = (struct list){ NULL, 0 };
+		*(struct list *)at = (struct list){ 0 };
 	}
 }
 
@@ -1091,7 +1147,9 @@ read_list(struct parser *p, const struct setting *s, struct list *l, struct span
 		if (l->n == cap) {
 			cap = cap ? 2 * cap : 4;
 			l->item = xreallocarray(l->item, cap, sizeof *l->item);
+			l->line = xreallocarray(l->line, cap, sizeof *l->line);
 		}
+		l->line[l->n] = line_at(p, (size_t)(item.p - text));
 		l->item[l->n++] = xstrndup(item.p, item.n);
 	}
 	buf_free(&why);
@@ -1211,7 +1269,7 @@ read_value(struct parser *p, size_t stream, const struct setting *s, struct span
 	bool good;
 
 	if (s->type == LIST || s->type == COMMAS) {
-		struct list fresh = { NULL, 0 };
+		struct list fresh = { 0 };
 
 		if ((good = read_list(p, s, &fresh, value, text))) {
 			value_free(p->conf, stream, s);
@@ -1574,6 +1632,26 @@ check_split(struct parser *p)
 			}
 }
 
+/* Somewhere to answer, and for TLS a key for each certificate. */
+static void
+check_listeners(struct parser *p)
+{
+	const struct conf *c = p->conf;
+	unsigned line = later_line(p, GENERAL, "tls_cert", "tls_key");
+
+	if (c->http_listen.n + c->https_listen.n == 0)
+		fault(p, later_line(p, GENERAL, "http_listen", "https_listen"),
+		    "http_listen: is empty; the default is %s", setting_named(SPAN("http_listen"))->value);
+	if (is_bad(p, "tls_cert") || is_bad(p, "tls_key"))
+		return;
+	if (c->tls_cert.n != c->tls_key.n)
+		fault(p, line, "tls_cert has %zu files and tls_key %zu; each certificate needs its key, in the same order",
+		    c->tls_cert.n, c->tls_key.n);
+	else if (c->https_listen.n > 0 && c->tls_cert.n == 0)
+		fault(p, later_line(p, GENERAL, "https_listen", "https_listen"),
+		    "https_listen needs a certificate; name its files in tls_cert and tls_key");
+}
+
 /* Of two parameters of one name only the first would ever be added. */
 static void
 check_parameters(struct parser *p, const struct stream *stream)
@@ -1613,6 +1691,7 @@ check_together(struct parser *p)
 		for (size_t j = i + 1; j < sizeof headers / sizeof *headers; j++)
 			check_apart(p, headers[i].name, headers[i].value, headers[j].name, headers[j].value);
 	check_split(p);
+	check_listeners(p);
 	for (size_t i = 0; i < c->nstreams; i++)
 		if (i == 0 || c->stream[i].url_parameters.item != c->stream[0].url_parameters.item)
 			check_parameters(p, &c->stream[i]);

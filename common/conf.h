@@ -18,6 +18,7 @@
 struct list {
 	char **item;
 	size_t n;
+	unsigned *line; /* in which each of them stands; NULL of a default */
 };
 
 enum unsubscribe_headers { UNSUBSCRIBE_ADD, UNSUBSCRIBE_REPLACE, UNSUBSCRIBE_OFF };
@@ -61,8 +62,13 @@ struct conf {
 	char *tracking_url;   /* http(s)://host[:port][/path], no trailing slash */
 	enum privacy_profile privacy_profile;
 	char *milter_socket;  /* Postfix (unix:PATH, inet:HOST:PORT) or libmilter (inet:PORT@HOST, local:PATH, fd:N) syntax, as written */
-	struct list http_listen;   /* HOST:PORT, [V6]:PORT, *:PORT, PORT; port 0 = any free one (logged) */
-	struct list admin_listen;  /* /healthz /readyz /metrics; the same syntax; empty = none */
+	struct list http_listen;   /* HOST:PORT, [V6]:PORT, *:PORT, PORT, unix:/PATH; port 0 = any free one (logged) */
+	struct list https_listen;  /* the same syntax, as of the next; at least one of http_listen and https_listen */
+	struct list admin_listen;  /* /healthz /readyz /metrics; empty = none */
+	char *socket_mode;         /* of sockets in the file system: conf_octal */
+	struct list tls_cert, tls_key; /* PEM files; as many of one as of the other; the first is for who asks for none of them */
+	struct list proxy_protocol_from, forwarded_from; /* networks, or "unix" */
+	bool forwarded_rfc;        /* Forwarded, else X-Forwarded-For */
 	struct list trusted_networks; /* clients whose sender address and headers select mail, besides those that logged in */
 	struct list split_front, split_back; /* Postfix's milter_macro_daemon_name of listeners before and behind a split; both or none */
 	char *campaign_header; /* names the campaign and selects the message; stripped */
@@ -118,5 +124,7 @@ enum mode conf_mode(const struct conf *, const struct stream *, enum axis, enum 
 bool conf_milter_socket(struct span, struct buf *libmilter);
 /* Splits HOST:PORT, [V6]:PORT, *:PORT or PORT; host "" means any.  False when malformed. */
 bool conf_host_port(struct span, struct span *host, uint16_t *port);
+/* "0660"; false when it is not the mode of a file. */
+bool conf_octal(struct span, unsigned *mode);
 
 #endif

@@ -13,7 +13,7 @@ layers='
 1 common/robot common/touch common/profile common/engage common/verdict
 2 common/store common/journal common/writer common/fold common/setup common/proc
 3 milter/message milter/tag milter/links milter/fields milter/url milter/plain milter/mime milter/charset milter/html milter/charref milter/splice milter/select milter/split
-3 tracker/http tracker/hit cli/print
+3 tracker/http tracker/hit tracker/tls cli/print
 4 milter/filter milter/main tracker/listen tracker/loop tracker/conn tracker/admin tracker/main cli/main cli/cli cli/cmd_*
 '
 
@@ -24,7 +24,7 @@ libmilter/*: milter/filter.c milter/filter.h milter/main.c
 event2/*: tracker/loop.[ch] tracker/conn.[ch] tracker/main.c
 event.h:
 evhttp.h:
-openssl/*: common/token.c common/addr.c
+openssl/*: common/token.c common/addr.c tracker/tls.c
 idn2.h: common/addr.c
 unicase.h: common/addr.c
 unictype.h: common/addr.c

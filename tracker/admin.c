@@ -36,6 +36,8 @@ static const struct {
 #define COUNTER(member, name, help) { offsetof(struct counters, member), "rekindle_" name "_total", help }
 	COUNTER(accepted, "connections_accepted", "Connections taken."),
 	COUNTER(turned_away, "connections_turned_away", "Connections refused because of max_connections."),
+	COUNTER(handshakes, "tls_handshakes", "TLS handshakes completed."),
+	COUNTER(handshakes_failed, "tls_handshakes_failed", "TLS handshakes that failed or took longer than request_within."),
 	COUNTER(requests, "requests", "Well-formed requests."),
 	COUNTER(malformed, "requests_malformed", "Requests refused unread."),
 	COUNTER(timeouts, "requests_timeout", "Requests that took longer than request_within."),

@@ -10,6 +10,7 @@
 #include "common/mem.h"
 #include "tracker/admin.h"
 #include "tracker/conn.h"
+#include "tracker/tls.h"
 
 #define INPUT_MIN 1024 /* most requests; grows to HTTP_INPUT_MAX */
 
@@ -72,6 +73,18 @@ deed_done(struct deed *d, bool durable)
 
 static void on_event(evutil_socket_t, short, void *);
 
+static ssize_t
+conn_receive(struct conn *c, void *to, size_t n)
+{
+	return c->tls != NULL ? tls_receive(c->tls, to, n) : recv(c->fd, to, n, 0);
+}
+
+static ssize_t
+conn_send(struct conn *c, struct span bytes)
+{
+	return c->tls != NULL ? tls_send(c->tls, bytes.p, bytes.n) : send(c->fd, bytes.p, bytes.n, MSG_NOSIGNAL);
+}
+
 static void
 watch(struct conn *c, short what)
 {
@@ -98,6 +111,9 @@ conn_close(struct conn *c)
 	if (c->state == STATE_CLOSED)
 		return;
 	unwatch(c);
+	if (c->tls != NULL)
+		tls_free(c->tls);
+	c->tls = NULL;
 	close(c->fd);
 	if (c->task != NULL)
 		c->task->conn = NULL;
@@ -112,6 +128,8 @@ conn_close(struct conn *c)
 static void
 linger(struct conn *c)
 {
+	if (c->tls != NULL)
+		tls_end(c->tls);
 	shutdown(c->fd, SHUT_WR);
 	free(c->in);
 	c->in = NULL;
@@ -137,7 +155,7 @@ write_out(struct conn *c, struct span bytes)
 	ssize_t n;
 
 	do
-		n = send(c->fd, bytes.p, bytes.n, MSG_NOSIGNAL);
+		n = conn_send(c, bytes);
 	while (n < 0 && errno == EINTR);
 	if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK) {
 		conn_close(c);
@@ -158,7 +176,7 @@ write_out(struct conn *c, struct span bytes)
 static void
 write_rest(struct conn *c)
 {
-	ssize_t n = send(c->fd, c->out + c->out_at, c->nout - c->out_at, MSG_NOSIGNAL);
+	ssize_t n = conn_send(c, span_make(c->out + c->out_at, c->nout - c->out_at));
 
 	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
 		return;
@@ -287,9 +305,9 @@ begin_body(struct conn *c, size_t head_n, const struct http_request *r)
 static bool
 say_continue(struct conn *c)
 {
-	static const char interim[] = "HTTP/1.1 100 Continue\r\n\r\n";
+	const struct span interim = SPAN("HTTP/1.1 100 Continue\r\n\r\n");
 
-	if (send(c->fd, interim, sizeof interim - 1, MSG_NOSIGNAL) == sizeof interim - 1)
+	if (conn_send(c, interim) == (ssize_t)interim.n)
 		return true;
 	/* Half of it would be taken for the beginning of the answer. */
 	conn_close(c);
@@ -386,6 +404,9 @@ settle(struct conn *c)
 	case STATE_READING:
 	case STATE_LINGER:
 		watch(c, EV_READ);
+		/* What has left the socket already, the socket does not tell of. */
+		if (c->tls != NULL && tls_pending(c->tls))
+			event_active(&c->ev, EV_READ, 0);
 		break;
 	case STATE_WRITING:
 		watch(c, EV_WRITE);
@@ -419,7 +440,7 @@ on_readable(struct conn *c)
 		held = c->nin;
 		room = c->cap;
 	}
-	n = recv(c->fd, to + held, room - held, 0);
+	n = conn_receive(c, to + held, room - held);
 	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) {
 		settle(c);
 		return;
@@ -433,6 +454,25 @@ on_readable(struct conn *c)
 	settle(c);
 }
 
+/* The first request is often in the packet that ends the handshake. */
+static void
+shake(struct conn *c)
+{
+	bool writes = false;
+	int done = tls_shake(c->tls, &writes);
+
+	if (done < 0) {
+		count(&c->loop->counters.handshakes_failed);
+		conn_close(c);
+	} else if (done == 0)
+		watch(c, writes ? EV_WRITE : EV_READ);
+	else {
+		count(&c->loop->counters.handshakes);
+		loop_enter(c->loop, c, STATE_IDLE, c->loop->setup->conf->idle_timeout);
+		on_readable(c);
+	}
+}
+
 static void
 on_event(evutil_socket_t fd, short what, void *arg)
 {
@@ -442,6 +482,9 @@ on_event(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	loop_tick(c->loop);
 	switch (c->state) {
+	case STATE_SHAKING:
+		shake(c);
+		break;
 	case STATE_WRITING:
 		write_rest(c);
 		resume(c);
@@ -463,6 +506,10 @@ conn_expire(struct conn *c)
 	struct task *t = c->task;
 
 	switch (c->state) {
+	case STATE_SHAKING:
+		count(&c->loop->counters.handshakes_failed);
+		conn_close(c);
+		return;
 	case STATE_READING:
 		count(&c->loop->counters.timeouts);
 		refuse(c, 408);
@@ -503,7 +550,7 @@ conn_recorded(struct task *t)
 }
 
 void
-conn_open(struct loop *l, int fd, const struct peer *peer, bool admin)
+conn_open(struct loop *l, int fd, const struct peer *peer, enum listen_kind kind)
 {
 	struct conn *c;
 	int one = 1;
@@ -513,9 +560,17 @@ conn_open(struct loop *l, int fd, const struct peer *peer, bool admin)
 	c->loop = l;
 	c->fd = fd;
 	c->peer = *peer;
-	c->admin = admin;
+	c->admin = kind == LISTEN_ADMIN;
 	c->state = STATE_CLOSED;
 	l->nconns++;
+	if (kind == LISTEN_HTTPS) {
+		loop_enter(l, c, STATE_SHAKING, l->setup->conf->request_within);
+		if ((c->tls = tls_accept(l->tls, fd)) == NULL)
+			conn_close(c);
+		else
+			shake(c);
+		return;
+	}
 	loop_enter(l, c, STATE_IDLE, l->setup->conf->idle_timeout);
 	/* The request is often here already; then this connection may never need to be watched. */
 	on_readable(c);

@@ -17,6 +17,7 @@ struct conn {
 	char *in;                 /* cap bytes, or NULL */
 	char *out;                /* what the socket did not take yet */
 	struct task *task;        /* whose touches are being written */
+	struct ssl_st *tls;       /* between us and the socket, or NULL */
 	uint32_t nout, out_at;
 	uint16_t nin, cap;
 	uint16_t head_n, body_n;  /* of the request whose body is waited for, as they were sent; head_n 0: none */
@@ -45,7 +46,7 @@ struct task {
 };
 
 /* Takes the socket over; the peer is for its network only. */
-void conn_open(struct loop *, int fd, const struct peer *, bool admin);
+void conn_open(struct loop *, int fd, const struct peer *, enum listen_kind);
 void conn_close(struct conn *);
 /* Its time is up. */
 void conn_expire(struct conn *);

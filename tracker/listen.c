@@ -10,6 +10,8 @@
 #include "common/log.h"
 #include "tracker/listen.h"
 
+static const char *const kinds[] = { [LISTEN_HTTP] = "http", [LISTEN_HTTPS] = "https", [LISTEN_ADMIN] = "admin" };
+
 static int
 open_socket(const struct addrinfo *ai, const struct sockaddr *to, bool shared, const char **what)
 {
@@ -40,16 +42,16 @@ fail:
  * started by mistake would quietly get half of the hits.
  */
 static bool
-listen_on(struct listeners *all, const struct addrinfo *ai, bool admin, const char **what)
+listen_on(struct listeners *all, const struct addrinfo *ai, enum listen_kind kind, const char **what)
 {
 	struct listener *l = &all->at[all->n];
 	struct sockaddr_storage name;
 	socklen_t n = sizeof name;
-	size_t wanted = admin ? 1 : all->loops;
+	size_t wanted = kind == LISTEN_ADMIN ? 1 : all->loops;
 	int fd;
 
 	memcpy(&name, ai->ai_addr, ai->ai_addrlen);
-	l->admin = admin;
+	l->kind = kind;
 	l->n = 0;
 	if ((fd = open_socket(ai, ai->ai_addr, false, what)) == -1)
 		return false;
@@ -88,11 +90,11 @@ log_listener(const struct listener *l)
 		NI_NUMERICHOST | NI_NUMERICSERV) != 0)
 		return;
 	log_info(name.ss_family == AF_INET6 ? "listening on %s [%s]:%s" : "listening on %s %s:%s",
-	    l->admin ? "admin" : "http", host, port);
+	    kinds[l->kind], host, port);
 }
 
 static bool
-bind_address(struct listeners *all, const char *text, bool admin, struct buf *why)
+bind_address(struct listeners *all, const char *text, enum listen_kind kind, struct buf *why)
 {
 	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV }, *found;
 	char port[8], host[256];
@@ -115,7 +117,7 @@ bind_address(struct listeners *all, const char *text, bool admin, struct buf *wh
 	for (const struct addrinfo *ai = found; ai != NULL && !why->n; ai = ai->ai_next) {
 		if (all->n == LISTENERS_MAX)
 			buf_addf(why, "cannot listen on %s: more than %d addresses", text, LISTENERS_MAX);
-		else if (listen_on(all, ai, admin, &what))
+		else if (listen_on(all, ai, kind, &what))
 			log_listener(&all->at[all->n - 1]);
 		else if (errno != EAFNOSUPPORT && !(errno == EADDRNOTAVAIL && found->ai_next != NULL))
 			/* A machine without IPv6, or a name that has more addresses than this machine, is fine. */
@@ -130,14 +132,16 @@ bind_address(struct listeners *all, const char *text, bool admin, struct buf *wh
 bool
 listen_open(struct listeners *all, const struct conf *conf, size_t loops, struct buf *why)
 {
+	const struct list *const lists[] = {
+		[LISTEN_HTTP] = &conf->http_listen, [LISTEN_HTTPS] = &conf->https_listen, [LISTEN_ADMIN] = &conf->admin_listen,
+	};
+
 	all->n = 0;
 	all->loops = loops;
-	for (size_t i = 0; i < conf->http_listen.n; i++)
-		if (!bind_address(all, conf->http_listen.item[i], false, why))
-			goto fail;
-	for (size_t i = 0; i < conf->admin_listen.n; i++)
-		if (!bind_address(all, conf->admin_listen.item[i], true, why))
-			goto fail;
+	for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
+		for (size_t i = 0; i < lists[k]->n; i++)
+			if (!bind_address(all, lists[k]->item[i], (enum listen_kind)k, why))
+				goto fail;
 	return true;
 
 fail:

@@ -8,11 +8,13 @@
 #define LISTENERS_MAX 64
 #define LISTEN_BACKLOG 4096
 
-/* One address, listened on by every loop (http) or by the first one (admin). */
+enum listen_kind { LISTEN_HTTP, LISTEN_HTTPS, LISTEN_ADMIN };
+
+/* One address, listened on by every loop, or by the first one (admin). */
 struct listener {
 	int fd[LOOPS_MAX];
 	size_t n;
-	bool admin;
+	enum listen_kind kind;
 };
 
 struct listeners {

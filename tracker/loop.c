@@ -13,6 +13,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "tracker/conn.h"
+#include "tracker/tls.h"
 
 #define ACCEPT_TURN 64 /* connections taken before others get a turn */
 
@@ -279,14 +280,14 @@ accept_one(struct inlet *in)
 	count(&l->counters.accepted);
 
 	/* Strangers who take all places must not blind the administrator. */
-	unsigned max = in->admin ? UINT_MAX : l->setup->conf->max_connections;
+	unsigned max = in->kind == LISTEN_ADMIN ? UINT_MAX : l->setup->conf->max_connections;
 
 	if (!server_enter(l->server, max) && !(close_oldest_idle(l) && server_enter(l->server, max))) {
 		turn_away(l, fd);
 		return true;
 	}
 	peer_of(&peer, &from);
-	conn_open(l, fd, &peer, in->admin);
+	conn_open(l, fd, &peer, in->kind);
 	return true;
 }
 
@@ -341,6 +342,17 @@ take_done(struct loop *l)
 	return t;
 }
 
+static struct ssl_ctx_st *
+current_tls(struct server *s)
+{
+	struct ssl_ctx_st *tls;
+
+	pthread_mutex_lock(&s->lock);
+	tls = tls_get(s->tls);
+	pthread_mutex_unlock(&s->lock);
+	return tls;
+}
+
 /* Connections that wait to be accepted would be reset: take them first. */
 static void
 begin_drain(struct loop *l)
@@ -381,6 +393,8 @@ on_wake(evutil_socket_t fd, short what, void *arg)
 	if (atomic_exchange(&l->reload, false)) {
 		setup_put(l->setup);
 		l->setup = setup_get(l->server->slot);
+		tls_put(l->tls);
+		l->tls = current_tls(l->server);
 	}
 	if (!l->draining && atomic_load(&l->stop))
 		begin_drain(l);
@@ -406,10 +420,29 @@ server_bind(const struct conf *conf, struct buf *why)
 	s->n = conf->threads > 0 ? conf->threads : processors();
 	if (s->n > LOOPS_MAX)
 		s->n = LOOPS_MAX;
+	pthread_mutex_init(&s->lock, NULL);
 	if (listen_open(&s->listeners, conf, s->n, why))
 		return s;
-	free(s);
+	server_free(s);
 	return NULL;
+}
+
+void
+server_tls(struct server *s, struct ssl_ctx_st *tls)
+{
+	pthread_mutex_lock(&s->lock);
+	tls_put(s->tls);
+	s->tls = tls;
+	pthread_mutex_unlock(&s->lock);
+}
+
+bool
+server_wants_tls(const struct server *s)
+{
+	for (size_t i = 0; i < s->listeners.n; i++)
+		if (s->listeners.at[i].kind == LISTEN_HTTPS)
+			return true;
+	return false;
 }
 
 static void *
@@ -433,7 +466,7 @@ add_inlets(struct loop *l, size_t index)
 
 		if (index >= s->listeners.at[i].n)
 			continue;
-		*in = (struct inlet){ .loop = l, .fd = s->listeners.at[i].fd[index], .admin = s->listeners.at[i].admin };
+		*in = (struct inlet){ .loop = l, .fd = s->listeners.at[i].fd[index], .kind = s->listeners.at[i].kind };
 		event_assign(&in->ev, l->base, in->fd, EV_READ | EV_PERSIST, on_accept, in);
 		l->ninlets++;
 	}
@@ -448,6 +481,7 @@ loop_new(struct server *s, size_t index)
 
 	l->server = s;
 	l->setup = setup_get(s->slot);
+	l->tls = current_tls(s);
 	l->store = s->store;
 	l->writer = s->writer;
 	l->done_end = &l->done;
@@ -486,6 +520,7 @@ loop_free(struct loop *l)
 	close(l->wake);
 	buf_free(&l->out);
 	setup_put(l->setup);
+	tls_put(l->tls);
 	pthread_mutex_destroy(&l->lock);
 	free(l->inlet);
 	free(l);
@@ -541,5 +576,7 @@ server_free(struct server *s)
 			loop_free(s->loop[i]);
 	} else
 		listen_close(&s->listeners);
+	tls_put(s->tls);
+	pthread_mutex_destroy(&s->lock);
 	free(s);
 }

@@ -17,9 +17,14 @@
 #define DRAIN_MS 5000       /* requests in flight may finish when we stop */
 
 struct server;
+struct ssl_ctx_st; /* tls.h */
 
 /* Opens all listeners and logs them.  Before privileges are dropped.  NULL with why. */
 struct server *server_bind(const struct conf *, struct buf *why);
+/* Certificates for new connections; takes the reference.  Before server_start, and before server_reload. */
+void server_tls(struct server *, struct ssl_ctx_st *);
+/* Is there a listener that needs them? */
+bool server_wants_tls(const struct server *);
 void server_start(struct server *, struct setup_slot *, struct store *, struct writer *);
 /* The slot has a new setup. */
 void server_reload(struct server *);
@@ -32,6 +37,7 @@ void server_free(struct server *);
 
 /* Where a connection stands; each state has its own time limit, and its own queue in order of deadlines. */
 enum state {
+	STATE_SHAKING, /* before the first request: the TLS handshake; request_within */
 	STATE_IDLE,    /* between requests */
 	STATE_READING, /* a request has begun */
 	STATE_WAITING, /* for its touch to be durable: answer_within */
@@ -48,7 +54,7 @@ struct queue {
 
 /* Of one loop; only its thread adds. */
 struct counters {
-	_Atomic uint64_t accepted, turned_away, requests, malformed, timeouts, not_found;
+	_Atomic uint64_t accepted, turned_away, handshakes, handshakes_failed, requests, malformed, timeouts, not_found;
 	_Atomic uint64_t hits[HIT_KINDS][ROBOT_SUSPECT + 1];
 	_Atomic uint64_t leaves, late, unrecorded, sorry;
 };
@@ -63,14 +69,16 @@ struct inlet {
 	struct event ev;
 	struct loop *loop;
 	int fd;
-	bool admin, on;
+	enum listen_kind kind;
+	bool on;
 };
 
 struct loop {
 	struct server *server;
 	pthread_t thread;
 	struct event_base *base;
-	struct setup *setup;   /* our own reference, replaced between events */
+	struct setup *setup;   /* our own references, replaced between events */
+	struct ssl_ctx_st *tls;
 	struct store *store;
 	struct writer *writer;
 	int64_t now;           /* monotonic ms, as of this event */
@@ -115,6 +123,8 @@ struct server {
 	struct setup_slot *slot;
 	struct store *store;
 	struct writer *writer;
+	pthread_mutex_t lock;
+	struct ssl_ctx_st *tls; /* under the lock; NULL: nobody speaks it */
 };
 
 /* Every callback begins with the one, which reads the clocks, and ends with the other, which frees what was dropped. */

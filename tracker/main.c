@@ -8,6 +8,7 @@
 #include "common/pack.h"
 #include "common/proc.h"
 #include "tracker/loop.h"
+#include "tracker/tls.h"
 
 #define DESCRIPTORS_EXTRA 128 /* beside connections: listeners, loops, the store, logs */
 
@@ -64,7 +65,9 @@ log_restart(const struct conf *was, const struct conf *is)
 	} fixed[] = {
 		{ "data_dir", strcmp(was->data_dir, is->data_dir) != 0 },
 		{ "http_listen", !list_eq(&was->http_listen, &is->http_listen) },
+		{ "https_listen", !list_eq(&was->https_listen, &is->https_listen) },
 		{ "admin_listen", !list_eq(&was->admin_listen, &is->admin_listen) },
+		{ "socket_mode", strcmp(was->socket_mode, is->socket_mode) != 0 },
 		{ "threads", was->threads != is->threads },
 		{ "keep_facts", was->keep_facts != is->keep_facts },
 		{ "journal_size", was->journal_size != is->journal_size },
@@ -79,6 +82,35 @@ log_restart(const struct conf *was, const struct conf *is)
 			log_warn("%s has changed; that needs a restart", fixed[i].name);
 }
 
+/* Only when somebody needs them.  False with why. */
+static bool
+load_tls(struct server *server, const struct conf *conf, const char *file, struct buf *why)
+{
+	struct ssl_ctx_st *tls;
+
+	if (!server_wants_tls(server))
+		return true;
+	if ((tls = tls_load(conf, file, why)) == NULL) {
+		if (why->n == 0)
+			buf_addf(why, "%s: https needs a certificate; name its files in tls_cert and tls_key\n", file);
+		return false;
+	}
+	server_tls(server, tls);
+	return true;
+}
+
+static void
+reload_tls(struct server *server, const struct conf *conf, const char *file)
+{
+	struct buf why = BUF(256 * 1024);
+
+	if (!load_tls(server, conf, file, &why)) {
+		log_faults(buf_span(&why));
+		log_error("tls: not reloaded, the old certificates stay");
+	}
+	buf_free(&why);
+}
+
 static void
 reload(struct setup_slot *slot, struct server *server, const struct conf *started, const char *file)
 {
@@ -88,6 +120,7 @@ reload(struct setup_slot *slot, struct server *server, const struct conf *starte
 	if (setup_reload(slot, file)) {
 		s = setup_get(slot);
 		log_restart(started, s->conf);
+		reload_tls(server, s->conf, file);
 		setup_put(s);
 		server_reload(server);
 	}
@@ -131,6 +164,12 @@ main(int argc, char **argv)
 		fatal("%s", buf_cstr(&why));
 	if (geteuid() == 0)
 		log_warn("running as root, because %s belongs to root; give it to a user of its own", first->conf->data_dir);
+
+	/* As whom we are from now on: a certificate that only root can read would fail on the first reload. */
+	if (!load_tls(server, first->conf, file, &why)) {
+		log_faults(buf_span(&why));
+		return 1;
+	}
 
 	struct store_options options = {
 		.dir = first->conf->data_dir, .create = true,

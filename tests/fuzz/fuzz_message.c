@@ -340,8 +340,8 @@ set(struct rig *r, unsigned flags, unsigned settings)
 	r->stream.top_pixel = settings & 2;
 	r->stream.visible_url = settings & 4;
 	r->stream.tag_signed = settings & 8;
-	r->stream.url_parameters = (struct list){ parameters, settings & 16 ? 1 : 0 };
-	r->stream.untracked_urls = (struct list){ patterns, settings & 32 ? 1 : 0 };
+	r->stream.url_parameters = (struct list){ parameters, settings & 16 ? 1 : 0, NULL };
+	r->stream.untracked_urls = (struct list){ patterns, settings & 32 ? 1 : 0, NULL };
 }
 
 static void
