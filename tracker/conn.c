@@ -241,14 +241,15 @@ answer_unwritten(struct conn *c, struct hit *h)
 }
 
 static void
-handle(struct conn *c, const struct http_request *r, struct span body)
+handle(struct conn *c, const struct http_request *r, struct span head, struct span body)
 {
 	static struct log_rate refused;
 	struct loop *l = c->loop;
 	struct task *t = task_get(l);
+	struct peer peer = proxy_client(&l->proxies, head, c->peer);
 
 	if (!c->admin || r->method == HTTP_POST || r->method == HTTP_OTHER || !admin_page(l->server, r->path, &t->hit))
-		hit_take(&t->hit, l->setup, l->store, r, body, &c->peer, l->wall);
+		hit_take(&t->hit, l->setup, l->store, r, body, &peer, l->wall);
 	count_hit(l, &t->hit);
 	if (t->hit.n == 0) {
 		send_hit(c, &t->hit);
@@ -319,7 +320,7 @@ static size_t
 take_request(struct conn *c, struct span in)
 {
 	struct http_request r;
-	struct span body;
+	struct span head, body;
 	int head_n, here = 1;
 
 	/* A head is read again when its body is there, and only then. */
@@ -349,6 +350,7 @@ take_request(struct conn *c, struct span in)
 
 	size_t n = (size_t)c->head_n + c->body_n;
 
+	head = span_cut(in, 0, c->head_n);
 	body = span_cut(in, c->head_n, n);
 	if (c->chunked)
 		body.n = http_unchunk((char *)body.p, body.n); /* in our own buffer, where nobody needs the rest */
@@ -358,7 +360,7 @@ take_request(struct conn *c, struct span in)
 	c->head = r.method == HTTP_HEAD;
 	c->http10 = r.http10;
 	c->unread = in.n > n;
-	handle(c, &r, body);
+	handle(c, &r, head, body);
 	return n;
 }
 
@@ -454,6 +456,64 @@ on_readable(struct conn *c)
 	settle(c);
 }
 
+/*
+ * Not one byte more than the header may be taken: what follows is for
+ * OpenSSL, which reads the socket by itself.  So we look first, and take then.
+ * False when more is needed, or the connection is closed.
+ */
+static bool
+take_proxy(struct conn *c)
+{
+	static struct log_rate rate;
+	char *at = c->loop->input;
+	size_t held = c->nin, take;
+	ssize_t n;
+	int done;
+
+	if (held > 0)
+		memcpy(at, c->in, held);
+	n = recv(c->fd, at + held, PROXY_HEADER_MAX - held, MSG_PEEK);
+	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) {
+		watch(c, EV_READ);
+		return false;
+	}
+	if (n <= 0) {
+		conn_close(c); /* a look whether somebody is here, as proxies do */
+		return false;
+	}
+	if ((done = proxy_read(span_make(at, held + (size_t)n), &c->peer)) < 0) {
+		log_rated(&rate, "a proxy in proxy_protocol_from sent no good PROXY header; its connections are closed");
+		count(&c->loop->counters.malformed);
+		conn_close(c);
+		return false;
+	}
+	take = done > 0 ? (size_t)done - held : (size_t)n;
+	if (recv(c->fd, at + held, take, 0) != (ssize_t)take) {
+		conn_close(c);
+		return false;
+	}
+	if (done == 0) {
+		if (c->in == NULL)
+			c->in = xmalloc(PROXY_HEADER_MAX);
+		memcpy(c->in + held, at + held, take);
+		c->nin = (uint16_t)(held + take);
+		watch(c, EV_READ);
+		return false;
+	}
+	free(c->in);
+	c->in = NULL;
+	c->nin = 0;
+	c->proxied = false;
+	return true;
+}
+
+static void
+begin_requests(struct conn *c)
+{
+	loop_enter(c->loop, c, STATE_IDLE, c->loop->setup->conf->idle_timeout);
+	on_readable(c);
+}
+
 /* The first request is often in the packet that ends the handshake. */
 static void
 shake(struct conn *c)
@@ -468,9 +528,19 @@ shake(struct conn *c)
 		watch(c, writes ? EV_WRITE : EV_READ);
 	else {
 		count(&c->loop->counters.handshakes);
-		loop_enter(c->loop, c, STATE_IDLE, c->loop->setup->conf->idle_timeout);
-		on_readable(c);
+		begin_requests(c);
 	}
+}
+
+static void
+arrive(struct conn *c)
+{
+	if (c->proxied && !take_proxy(c))
+		return;
+	if (c->tls != NULL)
+		shake(c);
+	else
+		begin_requests(c);
 }
 
 static void
@@ -483,7 +553,7 @@ on_event(evutil_socket_t fd, short what, void *arg)
 	loop_tick(c->loop);
 	switch (c->state) {
 	case STATE_SHAKING:
-		shake(c);
+		arrive(c);
 		break;
 	case STATE_WRITING:
 		write_rest(c);
@@ -507,7 +577,8 @@ conn_expire(struct conn *c)
 
 	switch (c->state) {
 	case STATE_SHAKING:
-		count(&c->loop->counters.handshakes_failed);
+		if (c->tls != NULL)
+			count(&c->loop->counters.handshakes_failed);
 		conn_close(c);
 		return;
 	case STATE_READING:
@@ -563,15 +634,15 @@ conn_open(struct loop *l, int fd, const struct peer *peer, enum listen_kind kind
 	c->admin = kind == LISTEN_ADMIN;
 	c->state = STATE_CLOSED;
 	l->nconns++;
-	if (kind == LISTEN_HTTPS) {
-		loop_enter(l, c, STATE_SHAKING, l->setup->conf->request_within);
-		if ((c->tls = tls_accept(l->tls, fd)) == NULL)
-			conn_close(c);
-		else
-			shake(c);
+	c->proxied = !c->admin && networks_have(&l->proxies.header_from, peer);
+	if (!c->proxied && kind != LISTEN_HTTPS) {
+		/* The request is often here already; then this connection may never need to be watched. */
+		begin_requests(c);
 		return;
 	}
-	loop_enter(l, c, STATE_IDLE, l->setup->conf->idle_timeout);
-	/* The request is often here already; then this connection may never need to be watched. */
-	on_readable(c);
+	loop_enter(l, c, STATE_SHAKING, l->setup->conf->request_within);
+	if (kind == LISTEN_HTTPS && (c->tls = tls_accept(l->tls, fd)) == NULL)
+		conn_close(c);
+	else
+		arrive(c);
 }

@@ -27,6 +27,7 @@ struct conn {
 	struct peer peer;
 	uint8_t state;            /* enum state */
 	bool armed, admin, chunked;
+	bool proxied;             /* a PROXY header is to come first */
 	bool keep, head, http10;  /* of the request that is being answered */
 	bool unread;              /* there was more input than we cared for */
 };

@@ -192,11 +192,13 @@ close_oldest_idle(struct loop *l)
 static void
 peer_of(struct peer *p, const struct sockaddr_storage *from)
 {
-	*p = (struct peer){ .b = { [10] = 0xff, [11] = 0xff } };
+	*p = PEER_LOCAL;
 	if (from->ss_family == AF_INET6)
 		memcpy(p->b, &((const struct sockaddr_in6 *)from)->sin6_addr, 16);
-	else if (from->ss_family == AF_INET)
+	else if (from->ss_family == AF_INET) {
+		p->b[10] = p->b[11] = 0xff;
 		memcpy(p->b + 12, &((const struct sockaddr_in *)from)->sin_addr, 4);
+	}
 }
 
 /* Too many connections, and none of ours is idle. */
@@ -395,6 +397,8 @@ on_wake(evutil_socket_t fd, short what, void *arg)
 		l->setup = setup_get(l->server->slot);
 		tls_put(l->tls);
 		l->tls = current_tls(l->server);
+		proxies_free(&l->proxies);
+		proxies_init(&l->proxies, l->setup->conf);
 	}
 	if (!l->draining && atomic_load(&l->stop))
 		begin_drain(l);
@@ -482,6 +486,7 @@ loop_new(struct server *s, size_t index)
 	l->server = s;
 	l->setup = setup_get(s->slot);
 	l->tls = current_tls(s);
+	proxies_init(&l->proxies, l->setup->conf);
 	l->store = s->store;
 	l->writer = s->writer;
 	l->done_end = &l->done;
@@ -521,6 +526,7 @@ loop_free(struct loop *l)
 	buf_free(&l->out);
 	setup_put(l->setup);
 	tls_put(l->tls);
+	proxies_free(&l->proxies);
 	pthread_mutex_destroy(&l->lock);
 	free(l->inlet);
 	free(l);

@@ -12,6 +12,7 @@
 #include "common/writer.h"
 #include "tracker/hit.h"
 #include "tracker/listen.h"
+#include "tracker/proxy.h"
 
 #define ACCEPT_PAUSE_MS 100 /* when descriptors or memory are short */
 #define DRAIN_MS 5000       /* requests in flight may finish when we stop */
@@ -37,7 +38,7 @@ void server_free(struct server *);
 
 /* Where a connection stands; each state has its own time limit, and its own queue in order of deadlines. */
 enum state {
-	STATE_SHAKING, /* before the first request: the TLS handshake; request_within */
+	STATE_SHAKING, /* before the first request: PROXY header, TLS handshake; request_within */
 	STATE_IDLE,    /* between requests */
 	STATE_READING, /* a request has begun */
 	STATE_WAITING, /* for its touch to be durable: answer_within */
@@ -79,6 +80,7 @@ struct loop {
 	struct event_base *base;
 	struct setup *setup;   /* our own references, replaced between events */
 	struct ssl_ctx_st *tls;
+	struct proxies proxies;
 	struct store *store;
 	struct writer *writer;
 	int64_t now;           /* monotonic ms, as of this event */
