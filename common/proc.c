@@ -15,40 +15,45 @@
 #include "common/log.h"
 
 static void
-usage(FILE *to, const char *program)
+usage(FILE *to, const char *program, bool may_take_over)
 {
-	fprintf(to, "usage: %s [-c FILE]\n       %s -V | --version | -h | --help\n", program, program);
+	fprintf(to, "usage: %s [-c FILE]%s\n       %s -V | --version | -h | --help\n", program,
+	    may_take_over ? " [--takeover]" : "", program);
 	fprintf(to, "Settings are read from %s unless -c names another file.\n", DEFAULT_CONF_FILE);
 }
 
 const char *
-proc_arguments(int argc, char **argv, const char *program)
+proc_arguments(int argc, char **argv, const char *program, bool *takeover)
 {
 	static const struct option words[] = {
+		{ "takeover", no_argument, NULL, 't' },
 		{ "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'V' }, { NULL, 0, NULL, 0 }
 	};
 	const char *file = DEFAULT_CONF_FILE;
 	int c;
 
-	while ((c = getopt_long(argc, argv, "c:Vh", words, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "c:Vh", takeover != NULL ? words : words + 1, NULL)) != -1) {
 		switch (c) {
 		case 'c':
 			file = optarg;
+			break;
+		case 't':
+			*takeover = true;
 			break;
 		case 'V':
 			printf("%s %s\n", program, PACKAGE_VERSION);
 			exit(0);
 		case 'h':
-			usage(stdout, program);
+			usage(stdout, program, takeover != NULL);
 			exit(0);
 		default:
-			usage(stderr, program);
+			usage(stderr, program, takeover != NULL);
 			exit(2);
 		}
 	}
 	if (optind < argc) {
 		fprintf(stderr, "%s: unexpected argument `%s'\n", program, argv[optind]);
-		usage(stderr, program);
+		usage(stderr, program, takeover != NULL);
 		exit(2);
 	}
 	return file;

@@ -7,8 +7,11 @@
 
 #define DEFAULT_CONF_FILE SYSCONFDIR "/rekindle/rekindle.conf"
 
-/* -c FILE, -V or --version, -h or --help; anything else is usage, exit status 2.  Returns the configuration file. */
-const char *proc_arguments(int argc, char **argv, const char *program);
+/*
+ * -c FILE, -V or --version, -h or --help; anything else is usage, exit status 2.  Returns the configuration file.
+ * --takeover too, which sets *takeover, unless that is NULL.
+ */
+const char *proc_arguments(int argc, char **argv, const char *program, bool *takeover);
 
 /* Blocks these and SIGPIPE in this thread and all that it starts, and ignores SIGXFSZ.  Call before any thread. */
 void proc_block(const sigset_t *);

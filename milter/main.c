@@ -255,7 +255,7 @@ start_reloader(struct reloader *r)
 int
 main(int argc, char **argv)
 {
-	const char *file = proc_arguments(argc, argv, PROGRAM);
+	const char *file = proc_arguments(argc, argv, PROGRAM, NULL);
 	struct buf why = BUF(64 * 1024);
 	struct setup *setup = setup_load(file, &why);
 	/* Threads look at these to the very end. */

@@ -1,32 +1,224 @@
-/* listen.c -- the sockets at which clients arrive: one per address and loop. */
+/* listen.c -- the sockets at which clients arrive. */
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "common/log.h"
+#include "common/mem.h"
+#include "common/text.h"
 #include "tracker/listen.h"
 
-static const char *const kinds[] = { [LISTEN_HTTP] = "http", [LISTEN_HTTPS] = "https", [LISTEN_ADMIN] = "admin" };
+#define SYSTEMD_FIRST 3    /* SD_LISTEN_FDS_START */
+#define SYSTEMD_MAX 1024
+
+static const char *const kinds[LISTEN_KINDS] = {
+	[LISTEN_HTTP] = "http", [LISTEN_HTTPS] = "https", [LISTEN_ADMIN] = "admin",
+};
+
+const char *
+listen_name(enum listen_kind kind)
+{
+	return kinds[kind];
+}
+
+/* An address of any family that we listen on. */
+struct address {
+	struct sockaddr_storage name;
+	socklen_t n;
+};
+
+static bool
+address_of(int fd, struct address *a)
+{
+	*a = (struct address){ .n = sizeof a->name };
+	return getsockname(fd, (struct sockaddr *)&a->name, &a->n) == 0;
+}
+
+static in_port_t *
+port_of(struct address *a)
+{
+	if (a->name.ss_family == AF_INET)
+		return &((struct sockaddr_in *)&a->name)->sin_port;
+	if (a->name.ss_family == AF_INET6)
+		return &((struct sockaddr_in6 *)&a->name)->sin6_port;
+	return NULL;
+}
+
+/* Is this open socket what is wanted?  Port 0 is any. */
+static bool
+fits(struct address wanted, struct address open)
+{
+	const struct sockaddr_un *a = (struct sockaddr_un *)&wanted.name, *b = (struct sockaddr_un *)&open.name;
+	const struct sockaddr_in *a4 = (struct sockaddr_in *)&wanted.name, *b4 = (struct sockaddr_in *)&open.name;
+	const struct sockaddr_in6 *a6 = (struct sockaddr_in6 *)&wanted.name, *b6 = (struct sockaddr_in6 *)&open.name;
+
+	if (wanted.name.ss_family != open.name.ss_family)
+		return false;
+	if (wanted.name.ss_family == AF_UNIX)
+		return strncmp(a->sun_path, b->sun_path, sizeof a->sun_path) == 0;
+	if (*port_of(&wanted) != 0 && *port_of(&wanted) != *port_of(&open))
+		return false;
+	if (wanted.name.ss_family == AF_INET)
+		return a4->sin_addr.s_addr == b4->sin_addr.s_addr;
+	return memcmp(&a6->sin6_addr, &b6->sin6_addr, sizeof a6->sin6_addr) == 0 && a6->sin6_scope_id == b6->sin6_scope_id;
+}
+
+static void
+log_listener(const struct listener *l, const char *how)
+{
+	struct address a;
+	char host[NI_MAXHOST], port[NI_MAXSERV];
+
+	if (!address_of(l->fd[0], &a))
+		return;
+	if (a.name.ss_family == AF_UNIX)
+		log_info("listening on %s unix:%s%s", kinds[l->kind], ((struct sockaddr_un *)&a.name)->sun_path, how);
+	else if (getnameinfo((struct sockaddr *)&a.name, a.n, host, sizeof host, port, sizeof port,
+		     NI_NUMERICHOST | NI_NUMERICSERV) == 0)
+		log_info(a.name.ss_family == AF_INET6 ? "listening on %s [%s]:%s%s" : "listening on %s %s:%s%s",
+		    kinds[l->kind], host, port, how);
+}
+
+/* ---- sockets that came open ---- */
+
+void
+inherited_add(struct inherited *all, int fd, enum listen_kind kind, bool given)
+{
+	all->item = xreallocarray(all->item, all->n + 1, sizeof *all->item);
+	all->item[all->n++] = (struct inherited_socket){ fd, kind, given };
+}
+
+void
+inherited_free(struct inherited *all)
+{
+	for (size_t i = 0; i < all->n; i++)
+		if (all->item[i].fd != -1)
+			close(all->item[i].fd);
+	free(all->item);
+	*all = (struct inherited){ 0 };
+}
+
+static bool
+is_listening(int fd)
+{
+	int type = 0, accepts = 0;
+	socklen_t n = sizeof type, m = sizeof accepts;
+
+	return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n) == 0 && type == SOCK_STREAM &&
+	       getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &accepts, &m) == 0 && accepts != 0;
+}
+
+bool
+listen_systemd(struct inherited *all, struct buf *why)
+{
+	const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS"), *names = getenv("LISTEN_FDNAMES");
+	struct span rest = span_of(names != NULL ? names : ""), name;
+	uint64_t n, whose;
+
+	/* What is meant for another process may still be in the environment. */
+	if (pid == NULL || fds == NULL || !text_u64(span_of(pid), &whose) || whose != (uint64_t)getpid())
+		return true;
+	if (!text_u64(span_of(fds), &n) || n > SYSTEMD_MAX) {
+		buf_addf(why, "LISTEN_FDS=%s is not a number of sockets", fds);
+		return false;
+	}
+	for (int fd = SYSTEMD_FIRST; fd < SYSTEMD_FIRST + (int)n; fd++) {
+		size_t kind = 0;
+
+		if (!span_split(&rest, ':', &name))
+			name = SPAN("");
+		while (kind < LISTEN_KINDS && !span_eq(name, span_of(kinds[kind])))
+			kind++;
+		if (kind == LISTEN_KINDS || !is_listening(fd)) {
+			buf_addf(why, "socket %d from systemd, `%.*s': %s", fd, SPAN_ARG(name), kind < LISTEN_KINDS
+			    ? "not a stream socket that listens" : "write FileDescriptorName=http, https or admin in its .socket unit");
+			return false;
+		}
+		if (fcntl(fd, F_SETFD, FD_CLOEXEC) == -1 || fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) == -1) {
+			buf_addf(why, "socket %d from systemd: %s", fd, strerror(errno));
+			return false;
+		}
+		inherited_add(all, fd, (enum listen_kind)kind, true);
+	}
+	unsetenv("LISTEN_PID");
+	unsetenv("LISTEN_FDS");
+	unsetenv("LISTEN_FDNAMES");
+	return true;
+}
+
+/* Takes all that are at this address, of the same origin; false when there is none. */
+static bool
+take_inherited(struct listener *l, struct inherited *all, struct address wanted, bool given)
+{
+	struct address a;
+
+	l->n = 0;
+	for (size_t i = 0; i < all->n; i++) {
+		struct inherited_socket *s = &all->item[i];
+
+		if (s->fd == -1 || s->given != given || (given && s->kind != l->kind) || !address_of(s->fd, &a) || !fits(wanted, a))
+			continue;
+		if (l->n == LOOPS_MAX)
+			break;
+		/* The first one says which port 0 is. */
+		wanted = a;
+		l->fd[l->n++] = s->fd;
+		s->fd = -1;
+	}
+	l->given = given;
+	return l->n > 0;
+}
+
+/* All that systemd gave for one kind.  False with why. */
+static bool
+take_given(struct listeners *all, enum listen_kind kind, struct inherited *from, struct buf *why)
+{
+	struct address a;
+
+	for (size_t i = 0; i < from->n; i++) {
+		struct listener *l = &all->at[all->n];
+
+		if (from->item[i].fd == -1 || !from->item[i].given || from->item[i].kind != kind || !address_of(from->item[i].fd, &a))
+			continue;
+		if (all->n == LISTENERS_MAX) {
+			buf_addf(why, "more than %d sockets from systemd", LISTENERS_MAX);
+			return false;
+		}
+		*l = (struct listener){ .kind = kind };
+		if (take_inherited(l, from, a, true)) {
+			all->n++;
+			log_listener(l, ", from systemd");
+		}
+	}
+	return true;
+}
+
+/* ---- sockets that we open ---- */
 
 static int
-open_socket(const struct addrinfo *ai, const struct sockaddr *to, bool shared, const char **what)
+open_socket(struct address *a, bool shared, const char **what)
 {
 	int one = 1, fd;
 
 	*what = "socket";
-	if ((fd = socket(ai->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)) == -1)
+	if ((fd = socket(a->name.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)) == -1)
 		return -1;
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-	if (ai->ai_family == AF_INET6)
+	if (a->name.ss_family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one);
 	*what = "bind";
 	if (shared && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one) == -1)
 		goto fail;
-	if (bind(fd, to, ai->ai_addrlen) == -1)
+	if (bind(fd, (struct sockaddr *)&a->name, a->n) == -1)
 		goto fail;
 	return fd;
 fail:
@@ -42,118 +234,228 @@ fail:
  * started by mistake would quietly get half of the hits.
  */
 static bool
-listen_on(struct listeners *all, const struct addrinfo *ai, enum listen_kind kind, const char **what)
+open_network(struct listener *l, struct address a, size_t wanted, const char **what)
 {
-	struct listener *l = &all->at[all->n];
-	struct sockaddr_storage name;
-	socklen_t n = sizeof name;
-	size_t wanted = kind == LISTEN_ADMIN ? 1 : all->loops;
 	int fd;
 
-	memcpy(&name, ai->ai_addr, ai->ai_addrlen);
-	l->kind = kind;
-	l->n = 0;
-	if ((fd = open_socket(ai, ai->ai_addr, false, what)) == -1)
+	if ((fd = open_socket(&a, false, what)) == -1)
 		return false;
 	if (wanted > 1) {
-		if (getsockname(fd, (struct sockaddr *)&name, &n) == -1) {
-			close(fd);
-			return false;
-		}
+		bool good = address_of(fd, &a);
+
 		close(fd);
+		if (!good)
+			return false;
 	} else
 		l->fd[l->n++] = fd;
-	while (l->n < wanted && (fd = open_socket(ai, (struct sockaddr *)&name, true, what)) != -1)
+	while (l->n < wanted && (fd = open_socket(&a, true, what)) != -1)
 		l->fd[l->n++] = fd;
-	*what = "listen";
-	for (size_t i = 0; fd != -1 && i < l->n; i++)
-		if (listen(l->fd[i], LISTEN_BACKLOG) == -1)
-			fd = -1;
-	if (fd != -1) {
-		all->n++;
-		return true;
+	return fd != -1;
+}
+
+/* Is this a socket that nobody listens on any more, as a tracker that was killed leaves it? */
+static bool
+is_stale(const struct address *a)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	bool stale = fd != -1 && connect(fd, (const struct sockaddr *)&a->name, a->n) == -1 && errno == ECONNREFUSED;
+
+	if (fd != -1)
+		close(fd);
+	return stale;
+}
+
+/* One socket for all loops.  The mode is right from the first moment. */
+static bool
+open_path(struct listener *l, struct address a, unsigned mode, const char **what)
+{
+	const char *path = ((struct sockaddr_un *)&a.name)->sun_path;
+	mode_t mask = umask(0777 & ~mode);
+	int error;
+
+	if ((l->fd[0] = open_socket(&a, false, what)) == -1 && errno == EADDRINUSE) {
+		if (is_stale(&a) && unlink(path) == 0)
+			l->fd[0] = open_socket(&a, false, what);
+		else
+			errno = EADDRINUSE;
 	}
-	for (size_t i = 0; i < l->n; i++)
-		close(l->fd[i]);
-	return false;
+	error = errno;
+	umask(mask);
+	errno = error;
+	if (l->fd[0] == -1)
+		return false;
+	l->n = 1;
+	l->path = xstrdup(path);
+	return true;
 }
 
 static void
-log_listener(const struct listener *l)
+close_listener(struct listener *l, bool keep_path)
 {
-	struct sockaddr_storage name;
-	socklen_t n = sizeof name;
-	char host[NI_MAXHOST], port[NI_MAXSERV];
+	for (size_t i = 0; i < l->n; i++)
+		close(l->fd[i]);
+	if (l->path != NULL && !keep_path)
+		unlink(l->path); /* when we may: if it stays, the next one sees that it is stale */
+	free(l->path);
+	*l = (struct listener){ 0 };
+}
 
-	if (getsockname(l->fd[0], (struct sockaddr *)&name, &n) == -1 ||
-	    getnameinfo((struct sockaddr *)&name, n, host, sizeof host, port, sizeof port,
-		NI_NUMERICHOST | NI_NUMERICSERV) != 0)
-		return;
-	log_info(name.ss_family == AF_INET6 ? "listening on %s [%s]:%s" : "listening on %s %s:%s",
-	    kinds[l->kind], host, port);
+/* What is being opened: by which setting, and from what. */
+struct opening {
+	struct listeners *all;
+	struct inherited *from;
+	enum listen_kind kind;
+	unsigned mode;
+	struct buf *why;
+};
+
+static bool
+open_address(struct opening *o, struct address a, const char **what)
+{
+	struct listener *l = &o->all->at[o->all->n];
+	bool local = a.name.ss_family == AF_UNIX, good;
+	int error;
+
+	*l = (struct listener){ .kind = o->kind };
+	if (take_inherited(l, o->from, a, false)) {
+		if (local)
+			l->path = xstrdup(((struct sockaddr_un *)&a.name)->sun_path);
+		o->all->n++;
+		log_listener(l, ", taken over");
+		return true;
+	}
+	good = local ? open_path(l, a, o->mode, what)
+	    : open_network(l, a, o->kind == LISTEN_ADMIN ? 1 : o->all->loops, what);
+	for (size_t i = 0; i < l->n && good; i++) {
+		*what = "listen";
+		good = listen(l->fd[i], LISTEN_BACKLOG) == 0;
+	}
+	if (good) {
+		o->all->n++;
+		log_listener(l, "");
+		return true;
+	}
+	error = errno;
+	close_listener(l, false);
+	errno = error;
+	return false;
 }
 
 static bool
-bind_address(struct listeners *all, const char *text, enum listen_kind kind, struct buf *why)
+has_room(struct opening *o, const char *text)
+{
+	if (o->all->n < LISTENERS_MAX)
+		return true;
+	buf_addf(o->why, "cannot listen on %s: more than %d addresses", text, LISTENERS_MAX);
+	return false;
+}
+
+static bool
+open_unix(struct opening *o, const char *text)
+{
+	struct address a = { .name.ss_family = AF_UNIX };
+	struct sockaddr_un *sun = (struct sockaddr_un *)&a.name;
+	const char *path = text + strlen("unix:"), *what;
+
+	snprintf(sun->sun_path, sizeof sun->sun_path, "%s", path);
+	a.n = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(sun->sun_path) + 1);
+	if (!has_room(o, text))
+		return false;
+	if (open_address(o, a, &what))
+		return true;
+	buf_addf(o->why, "cannot listen on %s: %s: %s", text, what, strerror(errno));
+	return false;
+}
+
+static bool
+open_host(struct opening *o, const char *text)
 {
 	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV }, *found;
 	char port[8], host[256];
 	struct span name;
 	uint16_t number;
 	const char *what;
-	size_t before = all->n;
+	size_t before = o->all->n;
 	int rc;
 
 	if (!conf_host_port(span_of(text), &name, &number) || name.n >= sizeof host) {
-		buf_addf(why, "cannot listen on %s: not HOST:PORT", text);
+		buf_addf(o->why, "cannot listen on %s: not HOST:PORT", text);
 		return false;
 	}
 	snprintf(host, sizeof host, "%.*s", SPAN_ARG(name));
 	snprintf(port, sizeof port, "%u", number);
 	if ((rc = getaddrinfo(name.n ? host : NULL, port, &hints, &found)) != 0) {
-		buf_addf(why, "cannot listen on %s: %s", text, gai_strerror(rc));
+		buf_addf(o->why, "cannot listen on %s: %s", text, gai_strerror(rc));
 		return false;
 	}
-	for (const struct addrinfo *ai = found; ai != NULL && !why->n; ai = ai->ai_next) {
-		if (all->n == LISTENERS_MAX)
-			buf_addf(why, "cannot listen on %s: more than %d addresses", text, LISTENERS_MAX);
-		else if (listen_on(all, ai, kind, &what))
-			log_listener(&all->at[all->n - 1]);
-		else if (errno != EAFNOSUPPORT && !(errno == EADDRNOTAVAIL && found->ai_next != NULL))
+	for (const struct addrinfo *ai = found; ai != NULL && !o->why->n && has_room(o, text); ai = ai->ai_next) {
+		struct address a = { .n = ai->ai_addrlen };
+
+		memcpy(&a.name, ai->ai_addr, ai->ai_addrlen);
+		if (!open_address(o, a, &what) && errno != EAFNOSUPPORT && !(errno == EADDRNOTAVAIL && found->ai_next != NULL))
 			/* A machine without IPv6, or a name that has more addresses than this machine, is fine. */
-			buf_addf(why, "cannot listen on %s: %s: %s", text, what, strerror(errno));
+			buf_addf(o->why, "cannot listen on %s: %s: %s", text, what, strerror(errno));
 	}
 	freeaddrinfo(found);
-	if (why->n == 0 && all->n == before)
-		buf_addf(why, "cannot listen on %s: no such address here", text);
-	return why->n == 0;
+	if (o->why->n == 0 && o->all->n == before)
+		buf_addf(o->why, "cannot listen on %s: no such address here", text);
+	return o->why->n == 0;
 }
 
 bool
-listen_open(struct listeners *all, const struct conf *conf, size_t loops, struct buf *why)
+listen_open(struct listeners *all, const struct conf *conf, size_t loops, struct inherited *from, struct buf *why)
 {
-	const struct list *const lists[] = {
+	const struct list *const lists[LISTEN_KINDS] = {
 		[LISTEN_HTTP] = &conf->http_listen, [LISTEN_HTTPS] = &conf->https_listen, [LISTEN_ADMIN] = &conf->admin_listen,
 	};
+	struct opening o = { .all = all, .from = from, .why = why };
 
 	all->n = 0;
 	all->loops = loops;
-	for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
-		for (size_t i = 0; i < lists[k]->n; i++)
-			if (!bind_address(all, lists[k]->item[i], (enum listen_kind)k, why))
+	conf_octal(span_of(conf->socket_mode), &o.mode);
+	for (size_t k = 0; k < LISTEN_KINDS; k++) {
+		size_t before = all->n;
+
+		o.kind = (enum listen_kind)k;
+		if (!take_given(all, o.kind, from, why))
+			goto fail;
+		if (all->n > before)
+			continue;
+		for (size_t i = 0; i < lists[k]->n; i++) {
+			const char *text = lists[k]->item[i];
+
+			if (!(span_starts(span_of(text), SPAN("unix:")) ? open_unix(&o, text) : open_host(&o, text)))
 				goto fail;
+		}
+	}
 	return true;
 
 fail:
-	listen_close(all);
+	listen_close(all, false);
 	return false;
 }
 
+size_t
+listen_share(const struct listener *l, size_t loop, size_t loops, int fd[LOOPS_MAX])
+{
+	size_t n = 0;
+
+	if (l->kind == LISTEN_ADMIN) {
+		for (size_t i = 0; loop == 0 && i < l->n; i++)
+			fd[n++] = l->fd[i];
+		return n;
+	}
+	for (size_t i = loop; i < l->n; i += loops)
+		fd[n++] = l->fd[i];
+	if (n == 0)
+		fd[n++] = l->fd[loop % l->n];
+	return n;
+}
+
 void
-listen_close(struct listeners *all)
+listen_close(struct listeners *all, bool handed_over)
 {
 	for (size_t i = 0; i < all->n; i++)
-		for (size_t k = 0; k < all->at[i].n; k++)
-			close(all->at[i].fd[k]);
+		close_listener(&all->at[i], handed_over);
 	all->n = 0;
 }

@@ -355,26 +355,40 @@ current_tls(struct server *s)
 	return tls;
 }
 
-/* Connections that wait to be accepted would be reset: take them first. */
+/* Connections that wait to be accepted would be reset: take them first.  Those at systemd's sockets wait for the next one. */
+static void
+close_listeners(struct loop *l)
+{
+	struct listeners *all = &l->server->listeners;
+
+	for (size_t i = 0; i < all->n && !l->server->handed_over; i++)
+		for (size_t k = 0; k < all->at[i].n && !all->at[i].given; k++) {
+			struct inlet in = { .loop = l, .fd = all->at[i].fd[k], .kind = all->at[i].kind };
+
+			for (int taken = 0; taken < LISTEN_BACKLOG && accept_one(&in); taken++)
+				;
+		}
+	listen_close(all, l->server->handed_over);
+}
+
 static void
 begin_drain(struct loop *l)
 {
-	l->draining = true;
-	l->drain_until = l->now + DRAIN_MS;
-	evtimer_del(&l->pause);
-	for (size_t i = 0; i < l->ninlets; i++) {
-		struct inlet *in = &l->inlet[i];
+	int64_t within = DRAIN_MS;
 
-		for (int k = 0; k < LISTEN_BACKLOG && accept_one(in); k++)
-			;
-		if (in->on)
-			event_del(&in->ev);
-		evtimer_del(&l->pause);
-		in->on = false;
-		close(in->fd);
-		in->fd = -1;
-	}
-	close_all(l, STATE_IDLE);
+	l->draining = true;
+	inlets_watch(l, false);
+	for (size_t i = 0; i < l->ninlets; i++)
+		l->inlet[i].fd = -1;
+	if (atomic_fetch_sub(&l->server->listening, 1) == 1)
+		close_listeners(l);
+	evtimer_del(&l->pause);
+	if (l->server->handed_over && l->setup->conf->request_within > within)
+		within = l->setup->conf->request_within;
+	/* Elsewhere a request that crosses our goodbye would be refused anyway; here it would have been answered. */
+	if (!l->server->handed_over)
+		close_all(l, STATE_IDLE);
+	l->drain_until = l->now + within;
 	arm(l, l->drain_until);
 }
 
@@ -417,7 +431,7 @@ processors(void)
 }
 
 struct server *
-server_bind(const struct conf *conf, struct buf *why)
+server_bind(const struct conf *conf, struct inherited *from, struct buf *why)
 {
 	struct server *s = xcalloc(1, sizeof *s);
 
@@ -425,7 +439,7 @@ server_bind(const struct conf *conf, struct buf *why)
 	if (s->n > LOOPS_MAX)
 		s->n = LOOPS_MAX;
 	pthread_mutex_init(&s->lock, NULL);
-	if (listen_open(&s->listeners, conf, s->n, why))
+	if (listen_open(&s->listeners, conf, s->n, from, why))
 		return s;
 	server_free(s);
 	return NULL;
@@ -438,6 +452,12 @@ server_tls(struct server *s, struct ssl_ctx_st *tls)
 	tls_put(s->tls);
 	s->tls = tls;
 	pthread_mutex_unlock(&s->lock);
+}
+
+const struct listeners *
+server_listeners(const struct server *s)
+{
+	return &s->listeners;
 }
 
 bool
@@ -463,16 +483,21 @@ static void
 add_inlets(struct loop *l, size_t index)
 {
 	struct server *s = l->server;
+	int fd[LOOPS_MAX];
+	size_t most = 0;
 
-	l->inlet = xcalloc(s->listeners.n + 1, sizeof *l->inlet);
+	for (size_t i = 0; i < s->listeners.n; i++)
+		most += listen_share(&s->listeners.at[i], index, s->n, fd);
+	l->inlet = xcalloc(most + 1, sizeof *l->inlet);
 	for (size_t i = 0; i < s->listeners.n; i++) {
-		struct inlet *in = &l->inlet[l->ninlets];
+		size_t n = listen_share(&s->listeners.at[i], index, s->n, fd);
 
-		if (index >= s->listeners.at[i].n)
-			continue;
-		*in = (struct inlet){ .loop = l, .fd = s->listeners.at[i].fd[index], .kind = s->listeners.at[i].kind };
-		event_assign(&in->ev, l->base, in->fd, EV_READ | EV_PERSIST, on_accept, in);
-		l->ninlets++;
+		for (size_t k = 0; k < n; k++) {
+			struct inlet *in = &l->inlet[l->ninlets++];
+
+			*in = (struct inlet){ .loop = l, .fd = fd[k], .kind = s->listeners.at[i].kind };
+			event_assign(&in->ev, l->base, in->fd, EV_READ | EV_PERSIST, on_accept, in);
+		}
 	}
 	inlets_watch(l, true);
 }
@@ -540,6 +565,7 @@ server_start(struct server *s, struct setup_slot *slot, struct store *store, str
 	s->slot = slot;
 	s->store = store;
 	s->writer = writer;
+	atomic_store(&s->listening, (unsigned)s->n);
 	/* All loops first: a page of numbers looks at each of them. */
 	for (size_t i = 0; i < s->n; i++)
 		s->loop[i] = loop_new(s, i);
@@ -562,8 +588,9 @@ server_reload(struct server *s)
 }
 
 void
-server_stop(struct server *s)
+server_stop(struct server *s, bool handed_over)
 {
+	s->handed_over = handed_over;
 	for (size_t i = 0; i < s->n; i++) {
 		atomic_store(&s->loop[i]->stop, true);
 		wake(s->loop[i]);
@@ -581,7 +608,7 @@ server_free(struct server *s)
 		for (size_t i = 0; i < s->n; i++)
 			loop_free(s->loop[i]);
 	} else
-		listen_close(&s->listeners);
+		listen_close(&s->listeners, false);
 	tls_put(s->tls);
 	pthread_mutex_destroy(&s->lock);
 	free(s);

@@ -20,8 +20,10 @@
 struct server;
 struct ssl_ctx_st; /* tls.h */
 
-/* Opens all listeners and logs them.  Before privileges are dropped.  NULL with why. */
-struct server *server_bind(const struct conf *, struct buf *why);
+/* Opens all listeners and logs them; see listen_open.  Before privileges are dropped.  NULL with why. */
+struct server *server_bind(const struct conf *, struct inherited *, struct buf *why);
+/* To pass them on. */
+const struct listeners *server_listeners(const struct server *);
 /* Certificates for new connections; takes the reference.  Before server_start, and before server_reload. */
 void server_tls(struct server *, struct ssl_ctx_st *);
 /* Is there a listener that needs them? */
@@ -29,8 +31,13 @@ bool server_wants_tls(const struct server *);
 void server_start(struct server *, struct setup_slot *, struct store *, struct writer *);
 /* The slot has a new setup. */
 void server_reload(struct server *);
-/* No new connections; returns when requests in flight are answered, or after DRAIN_MS. */
-void server_stop(struct server *);
+/*
+ * No new connections; returns when requests in flight are answered, or after
+ * DRAIN_MS.  Handed over: another process accepts from the same sockets
+ * already, so clients keep their connections for one more request, for
+ * request_within.
+ */
+void server_stop(struct server *, bool handed_over);
 /* After writer_stop: the touches on their way belong to the writer until then. */
 void server_free(struct server *);
 
@@ -121,6 +128,8 @@ struct server {
 	size_t n;
 	bool running;
 	struct listeners listeners;
+	_Atomic unsigned listening;  /* loops that still accept; the last one to stop closes the sockets */
+	bool handed_over;            /* set before any loop stops */
 	_Atomic unsigned connections;
 	struct setup_slot *slot;
 	struct store *store;

@@ -1,12 +1,16 @@
 /* main.c -- rekindle-tracker: start, signals, stop. */
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
 
 #include "common/fold.h"
 #include "common/log.h"
 #include "common/pack.h"
 #include "common/proc.h"
+#include "tracker/handover.h"
 #include "tracker/loop.h"
 #include "tracker/tls.h"
 
@@ -127,10 +131,53 @@ reload(struct setup_slot *slot, struct server *server, const struct conf *starte
 	proc_notify("READY=1");
 }
 
+/* What was opened before us: by systemd, or by the tracker that runs, when we are asked to take over.  The conversation, or -1. */
+static int
+inherit(struct inherited *all, const struct conf *conf, bool takeover, pid_t *from)
+{
+	struct buf why = BUF(4096);
+	int conversation = -1;
+
+	if (!listen_systemd(all, &why))
+		fatal("%s", buf_cstr(&why));
+	if (takeover && (conversation = handover_ask(conf->data_dir, all, from, &why)) == -1) {
+		if (why.n > 0)
+			fatal("%s", buf_cstr(&why));
+		log_info("no tracker runs on %s; there is nothing to take over", conf->data_dir);
+	}
+	buf_free(&why);
+	return conversation;
+}
+
+/* The next signal, or 0 when another tracker listens now; its process id is in *to. */
+static int
+wait_signal(int signals, struct handover *handover, const struct server *server, pid_t *to)
+{
+	for (;;) {
+		struct pollfd p[] = {
+			{ .fd = signals, .events = POLLIN },
+			{ .fd = handover != NULL ? handover_fd(handover) : -1, .events = POLLIN },
+		};
+		struct signalfd_siginfo got;
+
+		if (poll(p, 2, -1) == -1)
+			continue;
+		if (p[0].revents != 0 && read(signals, &got, sizeof got) == sizeof got)
+			return (int)got.ssi_signo;
+		if (p[1].revents != 0 && handover_serve(handover, server_listeners(server), to))
+			return 0;
+	}
+}
+
 int
 main(int argc, char **argv)
 {
-	const char *file = proc_arguments(argc, argv, "rekindle-tracker");
+	bool takeover = false;
+	const char *file = proc_arguments(argc, argv, "rekindle-tracker", &takeover);
+	struct inherited inherited = { 0 };
+	struct handover *handover;
+	int conversation, signal_fd, got;
+	pid_t other = 0;
 	struct buf why = BUF(1024 * 1024);
 	static struct setup_slot *slot; /* as long as the process */
 	struct setup *first;
@@ -139,7 +186,6 @@ main(int argc, char **argv)
 	struct writer *writer;
 	struct fold *fold;
 	sigset_t signals;
-	int got;
 
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGTERM);
@@ -158,8 +204,10 @@ main(int argc, char **argv)
 
 	pack_start();
 	/* Ports below 1024 and the limit above need root; nothing after this line does. */
-	if ((server = server_bind(first->conf, &why)) == NULL)
+	conversation = inherit(&inherited, first->conf, takeover, &other);
+	if ((server = server_bind(first->conf, &inherited, &why)) == NULL)
 		fatal("%s", buf_cstr(&why));
+	inherited_free(&inherited);
 	if (!store_become_owner(first->conf->data_dir, &why))
 		fatal("%s", buf_cstr(&why));
 	if (geteuid() == 0)
@@ -182,21 +230,28 @@ main(int argc, char **argv)
 	first = setup_get(slot);
 	writer = writer_start(store, first->conf->data_dir, first->conf->journal_size);
 	fold = fold_start(store, first->conf->keep_facts);
+	if ((signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK)) == -1)
+		fatal("signalfd: %s", strerror(errno));
 	server_start(server, slot, store, writer);
+	handover = handover_open(first->conf->data_dir, conversation != -1);
 	proc_notify("READY=1");
 	log_info("started, version %s", PACKAGE_VERSION);
-
-	for (;;) {
-		if (sigwait(&signals, &got) != 0)
-			continue;
-		if (got == SIGTERM || got == SIGINT)
-			break;
-		reload(slot, server, first->conf, file);
+	if (conversation != -1) {
+		handover_ready(conversation);
+		log_info("took over from process %d", (int)other);
 	}
 
+	while ((got = wait_signal(signal_fd, handover, server, &other)) == SIGHUP || got == SIGUSR1)
+		reload(slot, server, first->conf, file);
+
 	proc_notify("STOPPING=1");
-	log_info("stopping");
-	server_stop(server);
+	if (got == 0)
+		log_info("stopping, process %d took over", (int)other);
+	else
+		log_info("stopping");
+	server_stop(server, got == 0);
+	handover_close(handover, got == 0);
+	close(signal_fd);
 	writer_stop(writer); /* gives every task back to its loop */
 	fold_stop(fold);
 	server_free(server);

@@ -1166,7 +1166,7 @@ arguments(const char *const *argv, char *said, size_t n)
 	if ((pid = fork()) == 0) {
 		dup2(pipes[1], 1);
 		dup2(pipes[1], 2);
-		printf("%s", proc_arguments(argc, (char **)(uintptr_t)argv, "rekindle-milter"));
+		printf("%s", proc_arguments(argc, (char **)(uintptr_t)argv, "rekindle-milter", NULL));
 		fflush(NULL);
 		_exit(100);
 	}
