@@ -429,6 +429,7 @@ fold_start(struct store *s, int64_t keep_facts)
 	pthread_condattr_destroy(&attr);
 	if (pthread_create(&f->thread, NULL, run, f) != 0)
 		fatal("cannot start the folding thread");
+	pthread_setname_np(f->thread, "fold");
 	return f;
 }
 
