@@ -49,6 +49,22 @@ decode_group(char *out, unsigned v, size_t n)
 		out[i] = (char)(v >> (16 - 8 * i));
 }
 
+/* Three bytes of four characters.  False, and nothing written, unless all four are digits. */
+static inline bool
+decode_four(char *out, const unsigned char *in, const signed char table[256])
+{
+	int a = table[in[0]] - 1, b = table[in[1]] - 1, c = table[in[2]] - 1, d = table[in[3]] - 1;
+	unsigned v;
+
+	if ((a | b | c | d) < 0)
+		return false;
+	v = (unsigned)a << 18 | (unsigned)b << 12 | (unsigned)c << 6 | (unsigned)d;
+	out[0] = (char)(v >> 16);
+	out[1] = (char)(v >> 8);
+	out[2] = (char)v;
+	return true;
+}
+
 void
 base64url_add(struct buf *b, struct span bytes)
 {
@@ -70,6 +86,8 @@ base64url_read(struct buf *b, struct span text)
 {
 	size_t rest = text.n % 4;
 	size_t n = text.n / 4 * 3 + (rest ? rest - 1 : 0);
+	const unsigned char *in = (const unsigned char *)text.p, *end = in + text.n;
+	unsigned v = 0;
 	char *out;
 
 	if (rest == 1)
@@ -79,39 +97,22 @@ base64url_read(struct buf *b, struct span text)
 	if ((out = buf_room(b, n)) == NULL)
 		return false;
 
-	for (size_t i = 0; i < text.n; i += 4, out += 3) {
-		size_t group = text.n - i < 4 ? text.n - i : 4;
-		unsigned v = 0;
-
-		for (size_t k = 0; k < group; k++) {
-			int d = value(url_value, text.p[i + k]);
-
-			if (d < 0)
-				return false;
-			v = v << 6 | (unsigned)d;
-		}
-		/* Bits that stand for nothing must be zero, or one claim would have many spellings. */
-		if ((group == 2 && v & 15) || (group == 3 && v & 3))
+	for (; end - in >= 4; in += 4, out += 3)
+		if (!decode_four(out, in, url_value))
 			return false;
-		decode_group(out, v, group);
+	for (size_t k = 0; k < rest; k++) {
+		int d = value(url_value, (char)in[k]);
+
+		if (d < 0)
+			return false;
+		v = v << 6 | (unsigned)d;
 	}
-	buf_grew(b, n);
-	return true;
-}
-
-/* Three bytes of four characters.  False, and nothing written, unless all four are digits. */
-static inline bool
-decode_four(char *out, const unsigned char *in)
-{
-	int a = mime_value[in[0]] - 1, b = mime_value[in[1]] - 1, c = mime_value[in[2]] - 1, d = mime_value[in[3]] - 1;
-	unsigned v;
-
-	if ((a | b | c | d) < 0)
+	/* Bits that stand for nothing must be zero, or one claim would have many spellings. */
+	if ((rest == 2 && v & 15) || (rest == 3 && v & 3))
 		return false;
-	v = (unsigned)a << 18 | (unsigned)b << 12 | (unsigned)c << 6 | (unsigned)d;
-	out[0] = (char)(v >> 16);
-	out[1] = (char)(v >> 8);
-	out[2] = (char)v;
+	if (rest > 0)
+		decode_group(out, v, rest);
+	buf_grew(b, n);
 	return true;
 }
 
@@ -133,7 +134,7 @@ base64_read(struct buf *b, struct span text)
 
 		/* Lines are whole groups nearly everywhere; what is not goes character by character. */
 		if (group == 0 && pads == 0)
-			for (; end - in >= 4 && decode_four(out, in); in += 4)
+			for (; end - in >= 4 && decode_four(out, in, mime_value); in += 4)
 				out += 3;
 		if (in == end)
 			break;

@@ -3,11 +3,10 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include <openssl/evp.h>
-
 #include "common/codec.h"
 #include "common/mem.h"
 #include "common/pack.h"
+#include "common/siv.h"
 
 /*
  * A token is the key's id and base64url(tag, ciphertext).  What is sealed:
@@ -41,9 +40,9 @@
 
 #define LINK_LONG 255
 
-#define TAG 16
 #define HEAD_MAX (2 + 8 + 16 + 4 + 3)
 #define PLAIN_MAX (HEAD_MAX + TOKEN_DESTINATION_MAX)
+static_assert(PLAIN_MAX <= SIV_TEXT_MAX && KEY_BYTES == SIV_KEY, "what is sealed, and with what");
 
 /* Associated data, with the kind behind it. */
 static const char purpose[] = "rekindle token ";
@@ -52,48 +51,29 @@ static const enum token_kind kinds[] = { TOKEN_OPEN, TOKEN_CLICK, TOKEN_LEAVE, T
 	TOKEN_SPLIT };
 #define KINDS (sizeof kinds / sizeof kinds[0])
 
-/*
- * Setting a key costs four times what sealing a token does, and the kind a
- * fifth of it, so each key and kind is set once and every operation works on
- * a copy.  Copying only reads the original, which nobody changes after
- * sealer_new.
- */
+/* Each kind has a purpose of its own. */
 struct sealer {
 	size_t n; /* the last one seals */
 	struct keyed {
 		char id;
-		EVP_CIPHER_CTX *seal[KINDS], *open[KINDS];
+		struct siv *siv;
+		struct siv_purpose purpose[KINDS];
 	} key[KEYS_MAX];
 };
 
-/* A context that has the key and has seen the kind.  NULL: it could not be made. */
-static EVP_CIPHER_CTX *
-set_context(const EVP_CIPHER *cipher, const struct token_key *key, enum token_kind kind, int sealing)
-{
-	EVP_CIPHER_CTX *c = EVP_CIPHER_CTX_new();
-	unsigned char ad[sizeof purpose];
-	int n;
-
-	memcpy(ad, purpose, sizeof purpose);
-	ad[sizeof purpose - 1] = (unsigned char)kind;
-	if (c == NULL || EVP_CipherInit_ex2(c, cipher, key->bytes, NULL, sealing, NULL) != 1 ||
-	    EVP_CipherUpdate(c, NULL, &n, ad, sizeof ad) != 1) {
-		EVP_CIPHER_CTX_free(c);
-		return NULL;
-	}
-	return c;
-}
-
 static bool
-set_key(struct keyed *k, const EVP_CIPHER *cipher, const struct token_key *key)
+set_key(struct keyed *k, const struct token_key *key)
 {
-	bool ok = true;
+	char associated[sizeof purpose];
+	bool ok;
 
 	k->id = key->id;
-	for (size_t i = 0; i < KINDS; i++) {
-		k->seal[i] = set_context(cipher, key, kinds[i], 1);
-		k->open[i] = set_context(cipher, key, kinds[i], 0);
-		ok = ok && k->seal[i] != NULL && k->open[i] != NULL;
+	k->siv = siv_new(key->bytes);
+	ok = k->siv != NULL;
+	memcpy(associated, purpose, sizeof purpose);
+	for (size_t i = 0; ok && i < KINDS; i++) {
+		associated[sizeof purpose - 1] = (char)kinds[i];
+		ok = siv_purpose(k->siv, span_make(associated, sizeof associated), &k->purpose[i]);
 	}
 	return ok;
 }
@@ -102,12 +82,10 @@ struct sealer *
 sealer_new(const struct keys *keys)
 {
 	struct sealer *s = xcalloc(1, sizeof *s);
-	EVP_CIPHER *cipher = EVP_CIPHER_fetch(NULL, "AES-128-SIV", NULL);
-	bool ok = cipher != NULL && keys->n > 0 && EVP_CIPHER_get_key_length(cipher) == KEY_BYTES;
+	bool ok = keys->n > 0;
 
 	for (size_t i = 0; ok && i < keys->n; i++)
-		ok = set_key(&s->key[s->n++], cipher, &keys->token[i]);
-	EVP_CIPHER_free(cipher); /* the contexts hold it */
+		ok = set_key(&s->key[s->n++], &keys->token[i]);
 	if (!ok) {
 		sealer_free(s);
 		return NULL;
@@ -120,63 +98,19 @@ sealer_free(struct sealer *s)
 {
 	if (s == NULL)
 		return;
-	for (size_t i = 0; i < s->n; i++) {
-		for (size_t k = 0; k < KINDS; k++) {
-			EVP_CIPHER_CTX_free(s->key[i].seal[k]);
-			EVP_CIPHER_CTX_free(s->key[i].open[k]);
-		}
-	}
+	for (size_t i = 0; i < s->n; i++)
+		siv_free(s->key[i].siv);
 	free(s);
 }
 
-/* The copy that one operation uses up.  NULL: no such kind, or no memory. */
-static EVP_CIPHER_CTX *
-begin(EVP_CIPHER_CTX *const keyed[KINDS], enum token_kind kind)
+/* NULL: no such kind. */
+static const struct siv_purpose *
+purpose_of(const struct keyed *k, enum token_kind kind)
 {
-	EVP_CIPHER_CTX *c;
-	size_t i = 0;
-
-	while (i < KINDS && kinds[i] != kind)
-		i++;
-	if (i == KINDS || (c = EVP_CIPHER_CTX_new()) == NULL)
-		return NULL;
-	if (EVP_CIPHER_CTX_copy(c, keyed[i]) != 1) {
-		EVP_CIPHER_CTX_free(c);
-		return NULL;
-	}
-	return c;
-}
-
-/* out has room for TAG and n bytes. */
-static bool
-siv_seal(const struct keyed *k, enum token_kind kind, const unsigned char *in, size_t n, unsigned char *out)
-{
-	EVP_CIPHER_CTX *c = begin(k->seal, kind);
-	int done = 0, end = 0;
-	bool ok = c != NULL && EVP_CipherUpdate(c, out + TAG, &done, in, (int)n) == 1 && (size_t)done == n &&
-		  EVP_CipherFinal_ex(c, out + TAG + done, &end) == 1 && end == 0 &&
-		  EVP_CIPHER_CTX_ctrl(c, EVP_CTRL_AEAD_GET_TAG, TAG, out) == 1;
-
-	EVP_CIPHER_CTX_free(c);
-	return ok;
-}
-
-/* in is TAG and n bytes, n > 0.  What is in out means nothing when it is false. */
-static bool
-siv_open(const struct keyed *k, enum token_kind kind, const unsigned char *in, size_t n, unsigned char *out)
-{
-	EVP_CIPHER_CTX *c = begin(k->open, kind);
-	unsigned char tag[TAG];
-	int done = 0, end = 0;
-
-	memcpy(tag, in, TAG);
-
-	bool ok = c != NULL && EVP_CIPHER_CTX_ctrl(c, EVP_CTRL_AEAD_SET_TAG, TAG, tag) == 1 &&
-		  EVP_CipherUpdate(c, out, &done, in + TAG, (int)n) == 1 && (size_t)done == n &&
-		  EVP_CipherFinal_ex(c, out + done, &end) == 1;
-
-	EVP_CIPHER_CTX_free(c);
-	return ok;
+	for (size_t i = 0; i < KINDS; i++)
+		if (kinds[i] == kind)
+			return &k->purpose[i];
+	return NULL;
 }
 
 /* Writes what stands before the text; at most HEAD_MAX bytes. */
@@ -324,8 +258,9 @@ token_pack(unsigned char *out, struct span text)
 bool
 token_seal_packed(const struct sealer *s, const struct claim *c, struct span packed, struct buf *out)
 {
-	unsigned char plain[PLAIN_MAX], sealed[TAG + PLAIN_MAX];
+	unsigned char plain[PLAIN_MAX], sealed[SIV_TAG + PLAIN_MAX];
 	const struct keyed *k = &s->key[s->n - 1];
+	const struct siv_purpose *for_kind = purpose_of(k, c->kind);
 	struct span text = packed.n > 0 ? packed : c->text;
 	size_t before = out->n, n;
 
@@ -337,11 +272,11 @@ token_seal_packed(const struct sealer *s, const struct claim *c, struct span pac
 	if (text.n > 0)
 		memcpy(plain + n, text.p, text.n);
 	n += text.n;
-	if (!siv_seal(k, c->kind, plain, n, sealed))
+	if (for_kind == NULL || !siv_seal(k->siv, for_kind, plain, n, sealed))
 		return false;
 
 	buf_addc(out, k->id);
-	base64url_add(out, span_make(sealed, TAG + n));
+	base64url_add(out, span_make(sealed, SIV_TAG + n));
 	if (out->over)
 		out->n = before;
 	return !out->over;
@@ -380,20 +315,21 @@ bool
 token_open(const struct sealer *s, enum token_kind kind, struct span token, struct claim *c, struct buf *text_out)
 {
 	unsigned char plain[PLAIN_MAX];
-	struct buf sealed = BUF(TAG + PLAIN_MAX);
+	struct buf sealed = BUF(SIV_TAG + PLAIN_MAX);
 	struct span rest;
 	bool ours, packed, ok = false;
 	size_t n;
 
 	buf_clear(text_out);
 	*c = (struct claim){ .kind = kind, .text = SPAN("") };
-	if (token.n < 2 || token.n > TOKEN_MAX || !base64url_read(&sealed, span_from(token, 1)) || sealed.n <= TAG)
+	if (token.n < 2 || token.n > TOKEN_MAX || !base64url_read(&sealed, span_from(token, 1)) || sealed.n <= SIV_TAG)
 		goto out;
 
 	const struct keyed *k = find_key(s, token.p[0], &ours);
+	const struct siv_purpose *for_kind = purpose_of(k, kind);
 
-	n = sealed.n - TAG;
-	ok = siv_open(k, kind, (const unsigned char *)sealed.p, n, plain) && ours;
+	n = sealed.n - SIV_TAG;
+	ok = for_kind != NULL && siv_open(k->siv, for_kind, (const unsigned char *)sealed.p, n, plain) && ours;
 	if (!ok)
 		goto out;
 
