@@ -435,85 +435,6 @@ pack(unsigned char *out, size_t room, struct span text)
 	return n;
 }
 
-/* ---- what was packed before ---- */
-
-/*
- * A text can be in one of a few places, the newest first, and the oldest
- * makes room.  It is compared in full, so a hash that meets another only
- * costs time.  Locks are held to compare and copy, never while packing.
- */
-#define WAYS 4
-#define SETS (PACK_KEPT / WAYS)
-#define LOCKS 64
-
-struct kept {
-	uint64_t hash;
-	size_t ntext, npacked;
-	char bytes[]; /* text, packed */
-};
-
-static struct kept *kept[SETS][WAYS];
-static pthread_mutex_t locks[LOCKS] = { [0 ... LOCKS - 1] = PTHREAD_MUTEX_INITIALIZER };
-
-/* False when it is not there. */
-static bool
-recall(uint64_t h, struct span text, unsigned char *out, size_t *n)
-{
-	struct kept *const *set = kept[h % SETS];
-	bool found = false;
-
-	pthread_mutex_lock(&locks[h % LOCKS]);
-	for (int i = 0; i < WAYS && set[i] != NULL && !found; i++) {
-		const struct kept *k = set[i];
-
-		if (k->hash != h || !span_eq(span_make(k->bytes, k->ntext), text))
-			continue;
-		found = true;
-		*n = k->npacked;
-		memcpy(out, k->bytes + k->ntext, k->npacked);
-	}
-	pthread_mutex_unlock(&locks[h % LOCKS]);
-	return found;
-}
-
-/* Two threads may keep the same text at the same time: then it is there twice, until it makes room. */
-static void
-keep(uint64_t h, struct span text, const unsigned char *packed, size_t n)
-{
-	struct kept **set = kept[h % SETS], *k = xmalloc(sizeof *k + text.n + n), *oldest;
-
-	k->hash = h;
-	k->ntext = text.n;
-	k->npacked = n;
-	memcpy(k->bytes, text.p, text.n);
-	memcpy(k->bytes + text.n, packed, n);
-
-	pthread_mutex_lock(&locks[h % LOCKS]);
-	oldest = set[WAYS - 1];
-	memmove(set + 1, set, (WAYS - 1) * sizeof *set);
-	set[0] = k;
-	pthread_mutex_unlock(&locks[h % LOCKS]);
-	free(oldest);
-}
-
-size_t
-pack_shorter(unsigned char *out, struct span text)
-{
-	uint64_t h;
-	size_t n;
-
-	if (text.n == 0)
-		return 0;
-	if (text.n > PACK_KEPT_TEXT_MAX)
-		return pack(out, text.n - 1, text);
-	h = span_hash(text);
-	if (!recall(h, text, out, &n)) {
-		n = pack(out, text.n - 1, text);
-		keep(h, text, out, n);
-	}
-	return n;
-}
-
 /* ---- the other way ---- */
 
 /* A byte of the packed text, or one of the zeros behind it. */
@@ -569,4 +490,102 @@ unpack(char *out, size_t room, struct span packed)
 		out[n] = (char)byte;
 		place_byte(&c.place, byte);
 	}
+}
+
+/* ---- what was packed or unpacked before ---- */
+
+/*
+ * A text can be in one of a few places, the newest first, and the oldest
+ * makes room.  It is compared in full, so a hash that meets another only
+ * costs time.  Locks are held to compare and copy, never while packing.
+ */
+#define WAYS 4
+#define SETS (PACK_KEPT / WAYS)
+#define LOCKS 64
+
+struct kept {
+	uint64_t hash;
+	size_t nfrom, nto;
+	char bytes[]; /* what came in, what went out */
+};
+
+struct memory {
+	struct kept *kept[SETS][WAYS];
+	pthread_mutex_t lock[LOCKS];
+};
+
+static struct memory packed_before = { .lock = { [0 ... LOCKS - 1] = PTHREAD_MUTEX_INITIALIZER } };
+static struct memory unpacked_before = { .lock = { [0 ... LOCKS - 1] = PTHREAD_MUTEX_INITIALIZER } };
+
+/* False when it is not there, or is longer than room. */
+static bool
+recall(struct memory *m, uint64_t h, struct span from, void *out, size_t room, size_t *n)
+{
+	struct kept *const *set = m->kept[h % SETS];
+	bool found = false;
+
+	pthread_mutex_lock(&m->lock[h % LOCKS]);
+	for (int i = 0; i < WAYS && set[i] != NULL && !found; i++) {
+		const struct kept *k = set[i];
+
+		if (k->hash != h || k->nto > room || !span_eq(span_make(k->bytes, k->nfrom), from))
+			continue;
+		found = true;
+		*n = k->nto;
+		memcpy(out, k->bytes + k->nfrom, k->nto);
+	}
+	pthread_mutex_unlock(&m->lock[h % LOCKS]);
+	return found;
+}
+
+/* Two threads may keep the same text at the same time: then it is there twice, until it makes room. */
+static void
+keep(struct memory *m, uint64_t h, struct span from, const void *to, size_t n)
+{
+	struct kept **set = m->kept[h % SETS], *k = xmalloc(sizeof *k + from.n + n), *oldest;
+
+	k->hash = h;
+	k->nfrom = from.n;
+	k->nto = n;
+	memcpy(k->bytes, from.p, from.n);
+	memcpy(k->bytes + from.n, to, n);
+
+	pthread_mutex_lock(&m->lock[h % LOCKS]);
+	oldest = set[WAYS - 1];
+	memmove(set + 1, set, (WAYS - 1) * sizeof *set);
+	set[0] = k;
+	pthread_mutex_unlock(&m->lock[h % LOCKS]);
+	free(oldest);
+}
+
+size_t
+pack_shorter(unsigned char *out, struct span text)
+{
+	uint64_t h;
+	size_t n;
+
+	if (text.n == 0)
+		return 0;
+	if (text.n > PACK_KEPT_TEXT_MAX)
+		return pack(out, text.n - 1, text);
+	h = span_hash(text);
+	if (!recall(&packed_before, h, text, out, text.n, &n)) {
+		n = pack(out, text.n - 1, text);
+		keep(&packed_before, h, text, out, n);
+	}
+	return n;
+}
+
+size_t
+unpack_again(char *out, size_t room, struct span packed)
+{
+	uint64_t h = span_hash(packed);
+	size_t n;
+
+	if (recall(&unpacked_before, h, packed, out, room, &n))
+		return n;
+	n = unpack(out, room, packed);
+	if (n > 0 && n <= PACK_KEPT_TEXT_MAX)
+		keep(&unpacked_before, h, packed, out, n);
+	return n;
 }

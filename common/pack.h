@@ -14,7 +14,7 @@
  *
  * Time goes with the length of the text: 0.1 to 0.4 us for a byte, either
  * way, as the model is in the processor's cache or not.  Nothing is
- * allocated, but by pack_shorter.
+ * allocated, but by pack_shorter and unpack_again.
  */
 
 /* Makes the model now, so that the first message or reader need not wait for it. */
@@ -34,7 +34,7 @@ size_t pack(unsigned char *out, size_t room, struct span text);
  * texts are remembered changes how long it takes, and nothing else.
  */
 #define PACK_KEPT 4096         /* texts, in a process */
-#define PACK_KEPT_TEXT_MAX 500 /* a longer one is packed each time: so they take some 4 MB at most */
+#define PACK_KEPT_TEXT_MAX 500 /* a longer one is packed each time: so they take some 4 MB at most, each way */
 size_t pack_shorter(unsigned char *out, struct span text);
 
 /*
@@ -43,5 +43,8 @@ size_t pack_shorter(unsigned char *out, struct span text);
  * the same packed bytes.
  */
 size_t unpack(char *out, size_t room, struct span packed);
+
+/* What unpack gives, remembered in the same way: a link is packed to the same bytes for all recipients. */
+size_t unpack_again(char *out, size_t room, struct span packed);
 
 #endif

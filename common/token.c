@@ -231,7 +231,7 @@ read_text(struct buf *out, struct span rest, bool packed)
 	size_t n;
 
 	if (packed) {
-		n = unpack(text, sizeof text, rest);
+		n = unpack_again(text, sizeof text, rest);
 		if (n <= rest.n)
 			return false;
 		rest = span_make(text, n);

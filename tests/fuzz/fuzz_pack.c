@@ -51,9 +51,13 @@ shorter(struct span in)
 static void
 back_and_there(struct span in)
 {
+	static char again[TEXT_MAX];
 	size_t n = unpack(text, sizeof text, in);
 
 	must(n <= sizeof text); /* and whatever it is, it ends */
+	for (int i = 0; i < 2; i++)
+		must(span_eq(span_make(again, unpack_again(again, sizeof again, in)), span_make(text, n)));
+	must(n == 0 || unpack_again(again, n - 1, in) == 0);
 	if (n > 0)
 		must(span_eq(span_make(packed, pack(packed, sizeof packed, span_make(text, n))), in));
 }

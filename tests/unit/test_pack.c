@@ -256,15 +256,20 @@ test_threads(void **state)
 	run_threads(first);
 }
 
-/* Gives what pack gives with as little room, the first time and when it remembers? */
+/* Gives what pack gives with as little room, and unpack, the first time and when it remembers? */
 static bool
 is_remembered(struct span text)
 {
 	unsigned char packed[TEXT_MAX], shorter[TEXT_MAX];
+	char back[TEXT_MAX];
 	struct span right = span_make(packed, text.n > 0 ? pack(packed, text.n - 1, text) : 0);
 
 	for (int i = 0; i < 3; i++)
 		if (!span_eq(span_make(shorter, pack_shorter(shorter, text)), right))
+			return false;
+	for (int i = 0; right.n > 0 && i < 3; i++)
+		if (unpack_again(back, text.n - 1, right) != 0 ||
+		    !span_eq(span_make(back, unpack_again(back, text.n, right)), text))
 			return false;
 	return true;
 }

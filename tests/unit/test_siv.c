@@ -126,6 +126,27 @@ test_every_length(void **state)
 	}
 }
 
+/* Two bits of the tag are cleared before it counts: the text stays right, and only the comparison sees them. */
+static void
+test_every_bit(void **state)
+{
+	unsigned char text[20], sealed[SIV_TAG + sizeof text], back[sizeof text];
+	struct siv *s = siv_new(rfc_key);
+	struct siv_purpose p;
+
+	(void)state;
+	fill(text, sizeof text, 1);
+	assert_true(siv_purpose(s, SPAN("x"), &p));
+	assert_true(siv_seal(s, &p, text, sizeof text, sealed));
+	for (size_t i = 0; i < 8 * sizeof sealed; i++) {
+		sealed[i / 8] ^= (unsigned char)(1 << i % 8);
+		assert_false(siv_open(s, &p, sealed, sizeof text, back));
+		sealed[i / 8] ^= (unsigned char)(1 << i % 8);
+	}
+	assert_true(siv_open(s, &p, sealed, sizeof text, back));
+	siv_free(s);
+}
+
 /* The counter starts anywhere below 2^31, and never runs into the bits that were cleared. */
 static void
 test_counters(void **state)
@@ -220,6 +241,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rfc_example),
 		cmocka_unit_test(test_every_length),
+		cmocka_unit_test(test_every_bit),
 		cmocka_unit_test(test_counters),
 		cmocka_unit_test(test_purposes),
 		cmocka_unit_test(test_threads),
