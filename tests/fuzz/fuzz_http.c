@@ -1,8 +1,11 @@
 /*
- * fuzz_http.c -- promises: a request reads the same whole and in pieces; no
- * span of an accepted one holds a line break or NUL; whatever a token holds,
+ * fuzz_http.c -- promises: a request reads the same whole and in pieces, and so
+ * does a body in chunks, whose content is what was framed; no span of an
+ * accepted one holds a line break or NUL; a path loses escapes of harmless
+ * characters and gets no new delimiter; whatever a token holds,
  * a Location is visible ASCII and begins with http; a response has one head.
- * The first byte chooses the size of the pieces, or that the rest is a destination.
+ * The first byte chooses the size of the pieces, or that the rest is a
+ * destination, a form or a body in chunks.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -46,6 +49,7 @@ require_same(const struct http_request *a, const struct http_request *b)
 	const struct span y[] = { b->path, b->query, b->host, b->agent, b->sec_purpose, b->purpose, b->x_purpose,
 		b->x_moz, b->content_type };
 
+	require(a->chunked == b->chunked && !(a->chunked && a->length > 0));
 	require(a->method == b->method && a->http10 == b->http10 && a->keep == b->keep && a->expects == b->expects &&
 	    a->length == b->length && a->length <= HTTP_BODY_MAX);
 	for (size_t i = 0; i < sizeof x / sizeof *x; i++) {
@@ -73,6 +77,76 @@ require_response(const struct hit *h, bool head)
 	require(h->location.n == 0 || span_istarts(h->location, SPAN("http")));
 	require((h->status == 302) == (h->location.n > 0));
 	buf_free(&out);
+}
+
+static size_t
+count_of(struct span s, char c)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < s.n; i++)
+		n += s.p[i] == c;
+	return n;
+}
+
+static void
+require_path(struct span path)
+{
+	struct buf scratch = BUF(HTTP_LINE_MAX);
+	struct span out = http_path(&scratch, path);
+
+	require(!scratch.over && out.n <= path.n);
+	for (const char *c = "/?#&=+;:@ \\"; *c; c++)
+		require(count_of(out, *c) == count_of(path, *c));
+	require(path.n - out.n == 2 * (count_of(path, '%') - count_of(out, '%')));
+	buf_free(&scratch);
+}
+
+/* > 0: what http_chunked says of it whole, after it was compared with what it says of pieces. */
+static int
+read_chunks(struct span in, size_t step)
+{
+	struct http_chunks whole = { 0 }, pieces = { 0 };
+	int n = http_chunked(&whole, in), m = 0;
+
+	for (size_t have = step < in.n ? step : in.n;; have = in.n - have < step ? in.n : have + step) {
+		char *copy = malloc(have + 1);
+
+		if (have > 0)
+			memcpy(copy, in.p, have);
+		m = http_chunked(&pieces, span_make(copy, have));
+		free(copy);
+		if (m != 0 || have == in.n)
+			break;
+	}
+	require(m == n && pieces.status == whole.status && (n < 0) == (whole.status != 0));
+	require(n <= HTTP_CHUNKED_MAX);
+	return n;
+}
+
+static void
+try_chunks(struct span in, size_t step)
+{
+	int n = read_chunks(in, step);
+	struct buf again = BUF(2 * HTTP_CHUNKED_MAX);
+	size_t size;
+	char *copy;
+
+	if (n <= 0)
+		return;
+	copy = malloc((size_t)n);
+	memcpy(copy, in.p, (size_t)n);
+	size = http_unchunk(copy, (size_t)n);
+	require(size <= HTTP_BODY_MAX && size < (size_t)n);
+	/* Framed as one chunk it is the same content. */
+	if (size > 0)
+		buf_addf(&again, "%zx\r\n", size);
+	buf_add(&again, span_make(copy, size));
+	buf_adds(&again, size > 0 ? "\r\n0\r\n\r\n" : "0\r\n\r\n");
+	require(read_chunks(buf_span(&again), step) == (int)again.n);
+	require(http_unchunk(again.p, again.n) == size && memcmp(again.p, copy, size) == 0);
+	free(copy);
+	buf_free(&again);
 }
 
 static void
@@ -103,6 +177,9 @@ try_request(struct span in, size_t step)
 	if (n <= 0)
 		return;
 	require((size_t)n <= HTTP_HEAD_MAX);
+	require_path(whole.path);
+	if (whole.chunked)
+		try_chunks(span_from(in, (size_t)n), step);
 	hit_init(&h);
 	hit_take(&h, &setup, NULL, &whole, span_cut(in, (size_t)n, (size_t)n + whole.length), &peer, NOW);
 	require(h.location.n == 0); /* nobody can guess a token */
@@ -171,6 +248,8 @@ LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 		try_destination(in);
 	else if (p[0] == 1)
 		try_form(in);
+	else if (p[0] == 2)
+		try_chunks(in, n % 7 + 1);
 	else
 		try_request(in, p[0] < 128 ? 1 : p[0] - 126);
 	return 0;

@@ -309,9 +309,12 @@ test_routes(void **state)
 		{ "a URL is no token", "GET", "/c/https://evil.example/", 404, "Not found." },
 		{ "not a leave token", "GET", "/u/A", 404, "Not found." },
 		{ "nor for a POST", "POST", "/u/A", 404, "Not found." },
-		{ "a POST where there is none", "POST", "/c/A", 405, "Allow: GET, HEAD\r\n" },
-		{ "DELETE", "DELETE", "/u/A", 405, "Allow: GET, HEAD, POST\r\n" },
-		{ "OPTIONS of the server", "OPTIONS", "*", 405, "Allow: GET, HEAD\r\n" },
+		{ "a POST where there is none", "POST", "/c/A", 405, "Allow: GET, HEAD, OPTIONS\r\n" },
+		{ "DELETE", "DELETE", "/u/A", 405, "Allow: GET, HEAD, POST, OPTIONS\r\n" },
+		{ "OPTIONS of the server", "OPTIONS", "*", 200, "Allow: GET, HEAD, POST, OPTIONS\r\n" },
+		{ "OPTIONS of a link", "OPTIONS", "/c/A", 200, "Allow: GET, HEAD, OPTIONS\r\n" },
+		{ "escapes of letters", "GET", "/he%61lth%7A", 200, "\r\n\r\nok\n" },
+		{ "an escaped slash", "GET", "/%2fhealthz", 404, "Not found." },
 	};
 	struct buf out = BUF(65536);
 	char date[HTTP_DATE_BYTES];
