@@ -380,25 +380,31 @@ writer_stop(struct writer *w)
 }
 
 bool
-writer_add(struct writer *w, struct deed *d)
+writer_add_list(struct writer *w, struct deed *first, struct deed *last, size_t n)
 {
 	bool taken, wake = false;
 
 	pthread_mutex_lock(&w->lock);
-	taken = !w->stopping && w->stats.waiting + d->n <= WRITER_WAITING_MAX;
+	taken = !w->stopping && w->stats.waiting + n <= WRITER_WAITING_MAX;
 	if (taken) {
-		d->next = NULL;
-		*w->end = d;
-		w->end = &d->next;
-		w->stats.waiting += d->n;
+		last->next = NULL;
+		*w->end = first;
+		w->end = &last->next;
+		w->stats.waiting += n;
 		wake = w->idle;
 		w->idle = false;
 	} else
-		w->stats.refused += d->n;
+		w->stats.refused += n;
 	pthread_mutex_unlock(&w->lock);
 	if (wake)
 		pthread_cond_signal(&w->wake); /* whom it wakes finds the lock free */
 	return taken;
+}
+
+bool
+writer_add(struct writer *w, struct deed *d)
+{
+	return writer_add_list(w, d, d, d->n);
 }
 
 void

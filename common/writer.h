@@ -27,6 +27,8 @@ struct deed {
 	/*
 	 * Called once, on the writer's thread: durable, or lost (store full or
 	 * failing; logged and counted).  It owns the deed again and must not block.
+	 * next is not NULL when more of the same flush are about to follow: who is
+	 * going to wake somebody for it can do so once, at the last one.
 	 */
 	void (*done)(struct deed *, bool durable);
 	size_t n;
@@ -43,6 +45,11 @@ void writer_stop(struct writer *);
 
 /* False, and the deed stays the caller's, when too much is waiting or the writer is stopping. */
 bool writer_add(struct writer *, struct deed *);
+/*
+ * The same for a list of deeds with n touches in all: one look at the lock,
+ * one wake-up, and a good chance of one flush.  All are taken or none is.
+ */
+bool writer_add_list(struct writer *, struct deed *first, struct deed *last, size_t n);
 
 enum writer_result { WRITER_DURABLE, WRITER_KEPT, WRITER_LATE, WRITER_LOST };
 /*

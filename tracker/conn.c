@@ -1,7 +1,5 @@
 /* conn.c -- one client: requests in, answers out, in order, one at a time. */
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -66,7 +64,7 @@ deed_done(struct deed *d, bool durable)
 	struct task *t = (struct task *)d;
 
 	t->durable = durable;
-	loop_done(t->loop, t);
+	loop_done(t->loop, t, d->next == NULL);
 }
 
 /* ---- the socket ---- */
@@ -243,12 +241,11 @@ answer_unwritten(struct conn *c, struct hit *h)
 static void
 handle(struct conn *c, const struct http_request *r, struct span head, struct span body)
 {
-	static struct log_rate refused;
 	struct loop *l = c->loop;
 	struct task *t = task_get(l);
 	struct peer peer = proxy_client(&l->proxies, head, c->peer);
 
-	if (!c->admin || r->method == HTTP_POST || r->method == HTTP_OTHER || !admin_page(l->server, r->path, &t->hit))
+	if (!c->admin || (r->method != HTTP_GET && r->method != HTTP_HEAD) || !admin_page(l->server, r->path, &t->hit))
 		hit_take(&t->hit, l->setup, l->store, r, body, &peer, l->wall);
 	count_hit(l, &t->hit);
 	if (t->hit.n == 0) {
@@ -257,15 +254,9 @@ handle(struct conn *c, const struct http_request *r, struct span head, struct sp
 		return;
 	}
 	t->deed = (struct deed){ .done = deed_done, .n = t->hit.n, .record = t->hit.record };
-	if (!writer_add(l->writer, &t->deed)) {
-		log_rated(&refused, "store: too many touches wait to be written; hits are answered but not recorded");
-		count(&l->counters.unrecorded);
-		answer_unwritten(c, &t->hit);
-		task_put(t);
-		return;
-	}
 	t->conn = c;
 	c->task = t;
+	loop_deed(l, t);
 	if (t->hit.must_last)
 		loop_enter(l, c, STATE_LEAVING, LEAVE_WITHIN_MS);
 	else
@@ -621,13 +612,20 @@ conn_recorded(struct task *t)
 }
 
 void
+conn_unrecorded(struct task *t)
+{
+	static struct log_rate refused;
+
+	log_rated(&refused, "store: too many touches wait to be written; hits are answered but not recorded");
+	t->durable = false;
+	conn_recorded(t);
+}
+
+void
 conn_open(struct loop *l, int fd, const struct peer *peer, enum listen_kind kind)
 {
-	struct conn *c;
-	int one = 1;
+	struct conn *c = xcalloc(1, sizeof *c);
 
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-	c = xcalloc(1, sizeof *c);
 	c->loop = l;
 	c->fd = fd;
 	c->peer = *peer;

@@ -53,6 +53,8 @@ void conn_close(struct conn *);
 void conn_expire(struct conn *);
 /* The writer gave this task back. */
 void conn_recorded(struct task *);
+/* The writer did not take it. */
+void conn_unrecorded(struct task *);
 
 void task_free(struct task *);
 

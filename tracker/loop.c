@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,6 +32,9 @@ clock_ms(clockid_t which)
 void
 loop_tick(struct loop *l)
 {
+	if (l->ticked)
+		return;
+	l->ticked = true;
 	l->now = clock_ms(CLOCK_MONOTONIC);
 	l->wall = clock_ms(CLOCK_REALTIME);
 }
@@ -126,7 +130,7 @@ end_if_drained(struct loop *l)
 		for (unsigned s = 0; s < STATES; s++)
 			close_all(l, (enum state)s);
 	if (l->nconns == 0)
-		event_base_loopbreak(l->base);
+		l->over = true;
 }
 
 void
@@ -317,18 +321,73 @@ wake(struct loop *l)
 }
 
 void
-loop_done(struct loop *l, struct task *t)
+loop_deed(struct loop *l, struct task *t)
+{
+	t->deed.next = NULL;
+	if (l->deed == NULL)
+		l->deed = t;
+	else
+		l->last_deed->deed.next = &t->deed;
+	l->last_deed = t;
+	l->ntouches += t->deed.n;
+}
+
+static void
+hand_over(struct loop *l)
+{
+	struct task *t, *next;
+	size_t n;
+
+	/* Who is answered at once, since it cannot be recorded, may have sent the next request already. */
+	while ((t = l->deed) != NULL) {
+		n = l->ntouches;
+		l->deed = NULL;
+		l->ntouches = 0;
+		if (writer_add_list(l->writer, &t->deed, &l->last_deed->deed, n))
+			return;
+		for (; t != NULL; t = next) {
+			next = (struct task *)t->deed.next;
+			conn_unrecorded(t);
+		}
+		loop_reap(l);
+	}
+}
+
+/* Leaves what was gathered for this loop. */
+static void
+leave(struct loop *l)
 {
 	bool first;
 
-	t->next = NULL;
 	pthread_mutex_lock(&l->lock);
 	first = l->done == NULL;
-	*l->done_end = t;
-	l->done_end = &t->next;
+	if (first)
+		l->done = l->gathered;
+	else
+		l->last_done->next = l->gathered;
+	l->last_done = l->last_gathered;
 	pthread_mutex_unlock(&l->lock);
+	l->gathered = NULL;
 	if (first)
 		wake(l);
+}
+
+void
+loop_done(struct loop *l, struct task *t, bool last)
+{
+	struct server *s = l->server;
+
+	t->next = NULL;
+	if (l->gathered == NULL)
+		l->gathered = t;
+	else
+		l->last_gathered->next = t;
+	l->last_gathered = t;
+	if (!last)
+		return;
+	for (size_t i = 0; i < s->n; i++)
+		if (s->loop[i]->gathered != NULL)
+			leave(s->loop[i]);
 }
 
 static struct task *
@@ -339,7 +398,6 @@ take_done(struct loop *l)
 	pthread_mutex_lock(&l->lock);
 	t = l->done;
 	l->done = NULL;
-	l->done_end = &l->done;
 	pthread_mutex_unlock(&l->lock);
 	return t;
 }
@@ -475,8 +533,28 @@ run_loop(void *arg)
 	struct loop *l = arg;
 
 	loop_tick(l);
-	event_base_dispatch(l->base);
+	while (!l->over) {
+		l->ticked = false;
+		event_base_loop(l->base, EVLOOP_ONCE);
+		hand_over(l);
+	}
 	return NULL;
+}
+
+/*
+ * What every connection inherits.  A client of HTTP speaks first, so the
+ * kernel may keep a connection to itself until there is something to read (or
+ * a second has passed): then most of them are answered when they are
+ * accepted.  Fails for Unix sockets, which need neither.
+ */
+static void
+tune(int fd, bool admin)
+{
+	int one = 1;
+
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+	if (!admin)
+		setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &one, sizeof one);
 }
 
 static void
@@ -496,6 +574,7 @@ add_inlets(struct loop *l, size_t index)
 			struct inlet *in = &l->inlet[l->ninlets++];
 
 			*in = (struct inlet){ .loop = l, .fd = fd[k], .kind = s->listeners.at[i].kind };
+			tune(in->fd, in->kind == LISTEN_ADMIN);
 			event_assign(&in->ev, l->base, in->fd, EV_READ | EV_PERSIST, on_accept, in);
 		}
 	}
@@ -514,7 +593,6 @@ loop_new(struct server *s, size_t index)
 	proxies_init(&l->proxies, l->setup->conf);
 	l->store = s->store;
 	l->writer = s->writer;
-	l->done_end = &l->done;
 	l->date_of = -1;
 	pthread_mutex_init(&l->lock, NULL);
 	buf_init(&l->out, 256 * 1024);

@@ -107,6 +107,16 @@ struct loop {
 	bool draining;
 	int64_t drain_until;
 
+	/*
+	 * A turn is all that was ready when we woke up.  Its touches go to the
+	 * writer together at its end, and come back together: two wake-ups for as
+	 * many hits as there are in a turn.
+	 */
+	bool ticked;           /* the clocks have been read in this turn */
+	bool over;
+	struct task *deed, *last_deed; /* of this turn, linked by deed.next */
+	size_t ntouches;               /* in them */
+
 	struct task *spare;    /* ready for use */
 	unsigned nspare;
 	struct buf out;        /* the answer that is being written */
@@ -117,7 +127,9 @@ struct loop {
 	int wake;
 	_Atomic bool reload, stop;
 	pthread_mutex_t lock;
-	struct task *done, **done_end;
+	struct task *done, *last_done;
+	/* The writer's thread only: what it is about to leave. */
+	struct task *gathered, *last_gathered;
 
 	struct counters counters;
 };
@@ -138,7 +150,7 @@ struct server {
 	struct ssl_ctx_st *tls; /* under the lock; NULL: nobody speaks it */
 };
 
-/* Every callback begins with the one, which reads the clocks, and ends with the other, which frees what was dropped. */
+/* Every callback begins with the one, which reads the clocks once in a turn, and ends with the other, which frees what was dropped. */
 void loop_tick(struct loop *);
 void loop_reap(struct loop *);
 /* Moves to the end of a state's queue; its time limit begins now. */
@@ -146,8 +158,10 @@ void loop_enter(struct loop *, struct conn *, enum state, int64_t within_ms);
 /* Takes it out of its queue; freed by loop_reap. */
 void loop_drop(struct loop *, struct conn *);
 const char *loop_date(struct loop *);
-/* From any thread: the touches of a task are durable, or lost. */
-void loop_done(struct loop *, struct task *);
+/* To the writer, at the end of this turn. */
+void loop_deed(struct loop *, struct task *);
+/* On the writer's thread: the touches of a task are durable, or lost.  The loops hear of it when `last`. */
+void loop_done(struct loop *, struct task *, bool last);
 
 /* One connection more or less, over all loops.  False when there would be more than allowed: not counted then. */
 bool server_enter(struct server *, unsigned max);

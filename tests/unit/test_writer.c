@@ -2,6 +2,7 @@
 #include "common/writer.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 
 #include "common/fold.h"
@@ -303,6 +304,73 @@ a_full_store_is_waited_for(void **state)
 	end(&f);
 }
 
+/* ---- lists ---- */
+
+enum { DEEDS = 100 };
+
+static struct listed {
+	struct deed deed;
+	struct record record;
+	_Atomic bool over;
+	bool durable, more;
+} listed[DEEDS];
+
+static void
+listed_done(struct deed *d, bool durable)
+{
+	struct listed *l = (struct listed *)d;
+
+	l->durable = durable;
+	l->more = d->next != NULL;
+	l->over = true;
+}
+
+/* Whoever wakes somebody at the last deed of a flush has woken him for each of them. */
+static void
+a_list_is_told_of_together(void **state)
+{
+	struct fixture f = start(64 * MB);
+	struct numbered touch[DEEDS];
+	struct writer_stats stats;
+	size_t n, last = 0;
+
+	(void)state;
+	for (size_t i = 0; i < DEEDS; i++) {
+		listed[i] = (struct listed){ .record = touch_of((uint16_t)(i + 1)) };
+		listed[i].deed = (struct deed){ .next = i + 1 < DEEDS ? &listed[i + 1].deed : NULL, .done = listed_done,
+			.n = 1, .record = &listed[i].record };
+	}
+	assert_true(writer_add_list(f.w, &listed[0].deed, &listed[DEEDS - 1].deed, DEEDS));
+	while (!listed[DEEDS - 1].over)
+		usleep(1000);
+	writer_stats(f.w, &stats);
+	assert_int_equal(stats.durable, DEEDS);
+	for (size_t i = 0; i < DEEDS; i++) {
+		assert_true(listed[i].over && listed[i].durable);
+		last += !listed[i].more;
+	}
+	assert_false(listed[DEEDS - 1].more);
+	assert_int_equal(last, stats.batches);
+	/* In order, and none twice. */
+	assert_int_equal(store_touches(f.s, 0, touch, DEEDS, &n), STORE_OK);
+	assert_int_equal(n, DEEDS);
+	for (size_t i = 0; i < DEEDS; i++)
+		assert_int_equal(touch[i].touch.link, i + 1);
+	end(&f);
+}
+
+static void
+a_list_that_is_too_much_is_refused_whole(void **state)
+{
+	struct fixture f = start(64 * MB);
+	struct deed b = { .n = WRITER_WAITING_MAX }, a = { .next = &b, .n = 1 };
+
+	(void)state;
+	assert_false(writer_add_list(f.w, &a, &b, WRITER_WAITING_MAX + 1));
+	assert_ptr_equal(a.next, &b);
+	end(&f);
+}
+
 int
 main(void)
 {
@@ -317,6 +385,8 @@ main(void)
 		cmocka_unit_test(many_threads_and_a_small_journal),
 		cmocka_unit_test(more_than_the_journal_takes_goes_past_it),
 		cmocka_unit_test(a_full_store_is_waited_for),
+		cmocka_unit_test(a_list_is_told_of_together),
+		cmocka_unit_test(a_list_that_is_too_much_is_refused_whole),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
