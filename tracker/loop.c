@@ -16,6 +16,8 @@
 #include "tracker/conn.h"
 #include "tracker/tls.h"
 
+#define GATHER_MAX 1024   /* touches */
+#define GATHER_MS 2
 #define ACCEPT_TURN 64 /* connections taken before others get a turn */
 
 /* ---- time ---- */
@@ -324,12 +326,24 @@ void
 loop_deed(struct loop *l, struct task *t)
 {
 	t->deed.next = NULL;
-	if (l->deed == NULL)
+	if (l->deed == NULL) {
 		l->deed = t;
-	else
+		l->deed_since = l->now;
+	} else
 		l->last_deed->deed.next = &t->deed;
 	l->last_deed = t;
 	l->ntouches += t->deed.n;
+}
+
+/*
+ * While one half of the clients was answered, the other half has sent its next
+ * requests: as long as a look without waiting finds some, more touches can
+ * share the flush.
+ */
+static bool
+gathers(const struct loop *l)
+{
+	return l->deed != NULL && l->ticked && !l->over && l->ntouches < GATHER_MAX && l->now - l->deed_since < GATHER_MS;
 }
 
 static void
@@ -535,8 +549,9 @@ run_loop(void *arg)
 	loop_tick(l);
 	while (!l->over) {
 		l->ticked = false;
-		event_base_loop(l->base, EVLOOP_ONCE);
-		hand_over(l);
+		event_base_loop(l->base, l->deed == NULL ? EVLOOP_ONCE : EVLOOP_ONCE | EVLOOP_NONBLOCK);
+		if (!gathers(l))
+			hand_over(l);
 	}
 	return NULL;
 }

@@ -108,14 +108,15 @@ struct loop {
 	int64_t drain_until;
 
 	/*
-	 * A turn is all that was ready when we woke up.  Its touches go to the
-	 * writer together at its end, and come back together: two wake-ups for as
-	 * many hits as there are in a turn.
+	 * A turn is all that was ready when we looked.  The touches of one or of a
+	 * few go to the writer together, and come back together: two wake-ups for
+	 * as many hits as there are in them.
 	 */
 	bool ticked;           /* the clocks have been read in this turn */
 	bool over;
 	struct task *deed, *last_deed; /* of this turn, linked by deed.next */
 	size_t ntouches;               /* in them */
+	int64_t deed_since;            /* when the first of them came */
 
 	struct task *spare;    /* ready for use */
 	unsigned nspare;
