@@ -24,6 +24,7 @@
 #define DEFAULT_SIZE ((uint64_t)64 << 30)
 #define MAX_READERS 1024 /* LMDB's 126 run out: milter threads times processes */
 #define MAX_TABLES 8     /* in one file */
+#define SPARE_READERS 8
 #define WALK_RENEW 1000
 #define TRY_PAGES 16                      /* room for this much is enough to go on */
 #define LOCK_BYTES (128 * 1024)           /* more than LMDB's lock file with MAX_READERS takes */
@@ -39,6 +40,11 @@ struct env {
 	const char *name;
 	pthread_rwlock_t lock;
 	struct log_rate rate;
+	/*
+	 * Read transactions that are over and may be had again: they keep their
+	 * memory and their slot among the readers, but no page.
+	 */
+	MDB_txn *_Atomic spare[SPARE_READERS];
 };
 
 struct store {
@@ -113,7 +119,23 @@ follow_size(struct env *e)
 	return rc;
 }
 
-/* On success the lock stays shared until env_end or env_commit, which the same thread must call. */
+static int
+begin(struct env *e, unsigned flags, MDB_txn **txn)
+{
+	int rc;
+
+	for (size_t i = 0; flags == MDB_RDONLY && i < SPARE_READERS; i++) {
+		if (atomic_load_explicit(&e->spare[i], memory_order_relaxed) == NULL ||
+		    (*txn = atomic_exchange(&e->spare[i], NULL)) == NULL)
+			continue;
+		if ((rc = mdb_txn_renew(*txn)) != 0)
+			mdb_txn_abort(*txn);
+		return rc;
+	}
+	return mdb_txn_begin(e->env, NULL, flags, txn);
+}
+
+/* On success the lock stays shared until env_end, env_rest or env_commit, which the same thread must call. */
 static int
 env_begin(struct env *e, unsigned flags, MDB_txn **txn)
 {
@@ -121,7 +143,7 @@ env_begin(struct env *e, unsigned flags, MDB_txn **txn)
 
 	for (int tries = 0; tries < 3; tries++) {
 		pthread_rwlock_rdlock(&e->lock);
-		if ((rc = mdb_txn_begin(e->env, NULL, flags, txn)) == 0)
+		if ((rc = begin(e, flags, txn)) == 0)
 			return 0;
 		pthread_rwlock_unlock(&e->lock);
 		if (rc == MDB_MAP_RESIZED)
@@ -138,6 +160,22 @@ static void
 env_end(struct env *e, MDB_txn *txn)
 {
 	mdb_txn_abort(txn);
+	pthread_rwlock_unlock(&e->lock);
+}
+
+/* For a read that comes often: as env_end, and the next one begins at once. */
+static void
+env_rest(struct env *e, MDB_txn *txn)
+{
+	mdb_txn_reset(txn);
+	for (size_t i = 0; i < SPARE_READERS && txn != NULL; i++) {
+		MDB_txn *none = NULL;
+
+		if (atomic_compare_exchange_strong(&e->spare[i], &none, txn))
+			txn = NULL;
+	}
+	if (txn != NULL)
+		mdb_txn_abort(txn);
 	pthread_rwlock_unlock(&e->lock);
 }
 
@@ -385,13 +423,21 @@ store_open(const struct store_options *o, struct buf *why)
 	return NULL;
 }
 
+static void
+env_close(struct env *e)
+{
+	for (size_t i = 0; i < SPARE_READERS; i++)
+		mdb_txn_abort(e->spare[i]);
+	mdb_env_close(e->env);
+}
+
 void
 store_close(struct store *s)
 {
 	if (s == NULL)
 		return;
-	mdb_env_close(s->facts.env);
-	mdb_env_close(s->state.env);
+	env_close(&s->facts);
+	env_close(&s->state);
 	pthread_rwlock_destroy(&s->facts.lock);
 	pthread_rwlock_destroy(&s->state.lock);
 	free(s);
@@ -740,7 +786,7 @@ lookup(struct env *e, MDB_dbi dbi, const void *key, size_t nkey, bool (*take)(vo
 		return result(e, rc, "read");
 	if ((rc = mdb_get(txn, dbi, &k, &v)) == 0 && !take(arg, val_span(v)))
 		rc = MDB_CORRUPTED;
-	env_end(e, txn);
+	env_rest(e, txn);
 	return result(e, rc, "read");
 }
 
