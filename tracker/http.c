@@ -2,6 +2,10 @@
 #include <assert.h>
 #include <stdio.h>
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 #include "common/text.h"
 #include "tracker/http.h"
 
@@ -55,6 +59,32 @@ refuse(struct http_request *r, unsigned status)
 	return -1;
 }
 
+/* The first byte from `at` on that may not be in a field's value; `stop` when there is none. */
+static size_t
+skip_text(const char *p, size_t at, size_t stop)
+{
+#ifdef __SSE2__
+	while (at + 16 <= stop) {
+		__m128i v = _mm_loadu_si128((const void *)(p + at)), low = _mm_set1_epi8(' ');
+		__m128i bad = _mm_cmpeq_epi8(v, _mm_set1_epi8(0x7f));
+		__m128i visible = _mm_andnot_si128(bad, _mm_cmpeq_epi8(_mm_max_epu8(v, low), v));
+		unsigned rest = (unsigned)_mm_movemask_epi8(visible) ^ 0xffff;
+
+		if (rest == 0) {
+			at += 16;
+			continue;
+		}
+		at += (unsigned)__builtin_ctz(rest);
+		if (p[at] != '\t')
+			return at;
+		at++;
+	}
+#endif
+	while (at < stop && is(p[at], TEXT))
+		at++;
+	return at;
+}
+
 /*
  * Finds the empty line, and on the way refuses every byte and every size that
  * could make two readers see two different requests.  Refusals depend on the
@@ -71,8 +101,7 @@ scan_head(struct http_scan *s, struct http_request *r, struct span in)
 		if (stop > in.n)
 			stop = in.n;
 		if (!s->cr)
-			while (at < stop && is(in.p[at], TEXT))
-				at++;
+			at = skip_text(in.p, at, stop);
 		s->at = (uint16_t)at;
 		if (at == in.n)
 			return 0;
@@ -324,11 +353,15 @@ keep_first(struct span *to, struct span value)
 static bool
 read_field(struct http_request *r, struct seen *seen, struct span line)
 {
-	size_t colon = span_find(line, ':');
+	size_t colon = 0;
+
+	while (colon < line.n && is(line.p[colon], TCHAR))
+		colon++;
+	if (colon == 0 || colon == line.n || line.p[colon] != ':')
+		return false;
+
 	struct span name = span_cut(line, 0, colon), value = span_trim(span_from(line, colon + 1));
 
-	if (colon == line.n || name.n == 0 || !all(name, TCHAR))
-		return false;
 	switch (name.n) {
 	case 4:
 		if (!span_ieq(name, SPAN("Host")))

@@ -323,6 +323,31 @@ test_an_endless_line_is_refused_before_it_ends(void **state)
 	assert_int_equal(r.status, 414);
 }
 
+/* Sixteen bytes at a time, every byte is judged the same wherever it is. */
+static void
+test_every_byte_everywhere(void **state)
+{
+	char text[256];
+
+	(void)state;
+	for (unsigned byte = 0; byte < 256; byte++)
+		for (size_t before = 0; before < 40; before++) {
+			size_t n = (size_t)sprintf(text, "GET / HTTP/1.1\r\nHost: t\r\nX: "), whole;
+			bool good = byte == '\t' || (byte >= ' ' && byte != 0x7f);
+
+			memset(text + n, 'a', 48);
+			text[n + before] = (char)byte;
+			n += 48;
+			memcpy(text + n, "\r\n\r\n", 4);
+			whole = n + 4;
+
+			struct outcome o = feed(span_make(text, whole), whole, 1), slow = feed(span_make(text, whole), 0, 1);
+
+			if ((o.n == (int)whole) != good || o.n != slow.n || o.r.status != slow.r.status)
+				fail_msg("byte %02x behind %zu: %d, status %u", byte, before, o.n, o.r.status);
+		}
+}
+
 static void
 test_pipelined(void **state)
 {
@@ -591,6 +616,7 @@ main(void)
 		cmocka_unit_test(test_expect),
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_an_endless_line_is_refused_before_it_ends),
+		cmocka_unit_test(test_every_byte_everywhere),
 		cmocka_unit_test(test_pipelined),
 		cmocka_unit_test(test_host),
 		cmocka_unit_test(test_chunks),
