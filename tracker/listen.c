@@ -253,10 +253,15 @@ open_network(struct listener *l, struct address a, size_t wanted, const char **w
 	return fd != -1;
 }
 
-/* Is this a socket that nobody listens on any more, as a tracker that was killed leaves it? */
+/* Is this a socket that nobody listens on any more, as a tracker that was killed leaves it?  Other files refuse too. */
 static bool
 is_stale(const struct address *a)
 {
+	struct stat st;
+
+	if (lstat(((const struct sockaddr_un *)&a->name)->sun_path, &st) == -1 || !S_ISSOCK(st.st_mode))
+		return false;
+
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	bool stale = fd != -1 && connect(fd, (const struct sockaddr *)&a->name, a->n) == -1 && errno == ECONNREFUSED;
 

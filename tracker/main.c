@@ -103,30 +103,35 @@ load_tls(struct server *server, const struct conf *conf, const char *file, struc
 	return true;
 }
 
-static void
+static bool
 reload_tls(struct server *server, const struct conf *conf, const char *file)
 {
 	struct buf why = BUF(256 * 1024);
+	bool good = load_tls(server, conf, file, &why);
 
-	if (!load_tls(server, conf, file, &why)) {
+	if (!good) {
 		log_faults(buf_span(&why));
 		log_error("tls: not reloaded, the old certificates stay");
 	}
 	buf_free(&why);
+	return good;
 }
 
 static void
 reload(struct setup_slot *slot, struct server *server, const struct conf *started, const char *file)
 {
 	struct setup *s;
+	bool tls;
 
 	proc_notify("RELOADING=1");
 	if (setup_reload(slot, file)) {
 		s = setup_get(slot);
 		log_restart(started, s->conf);
-		reload_tls(server, s->conf, file);
+		tls = reload_tls(server, s->conf, file) && server_wants_tls(server);
 		setup_put(s);
 		server_reload(server);
+		if (tls)
+			log_info("tls: certificates reloaded");
 	}
 	proc_notify("READY=1");
 }

@@ -180,9 +180,9 @@ class Case(unittest.TestCase):
 			self.assertLess(time.monotonic(), end, "in vain; log:\n" + self.log())
 			time.sleep(0.02)
 
-	def urls(self, to="ann@reader.example", destination=DESTINATION):
+	def urls(self, to="ann@reader.example", destination=DESTINATION, campaign="spring"):
 		"""Paths of the pixel, the link and the unsubscription of a message to somebody."""
-		done = self.cli("tag", "--to", to, "--campaign", "spring", input=MESSAGE % (to, html.escape(destination)))
+		done = self.cli("tag", "--to", to, "--campaign", campaign, input=MESSAGE % (to, html.escape(destination)))
 		mail = email.message_from_string(done.stdout, policy=email.policy.default)
 		page = mail.get_content()
 
