@@ -398,6 +398,7 @@ open_store(struct cli *c, bool create, struct buf *why)
 	const struct conf *conf = c->setup->conf;
 	struct store_options options = {
 		.dir = conf->data_dir,
+		.lock_dir = conf->lock_dir,
 		.facts_size = conf->facts_size,
 		.state_size = conf->state_size,
 		.create = create,

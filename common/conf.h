@@ -59,6 +59,8 @@ struct stream {
 
 struct conf {
 	char *data_dir, *key_file;
+	char *lock_dir;       /* "" none */
+	char *access_log;     /* "" none */
 	char *tracking_url;   /* http(s)://host[:port][/path], no trailing slash */
 	enum privacy_profile privacy_profile;
 	char *milter_socket;  /* Postfix (unix:PATH, inet:HOST:PORT) or libmilter (inet:PORT@HOST, local:PATH, fd:N) syntax, as written */

@@ -12,7 +12,8 @@
 
 #define BATCH 8192       /* touches in one transaction */
 #define TIDY_BATCH 20000 /* touches looked at in one go */
-#define STALE_EVERY 60   /* seconds */
+#define HOUR_MS ((int64_t)3600 * 1000)
+#define CATCH_UP 24      /* how much faster than time itself a clock that is ahead is believed */
 
 /* One touch of the batch, with what the first pass finds out for the second. */
 struct item {
@@ -350,6 +351,23 @@ fold_all(struct store *s)
 	return r == STORE_NONE ? STORE_OK : r;
 }
 
+/* ---- what time is it? ---- */
+
+/*
+ * What is pruned does not come back, so no clock may say at once that all of
+ * it is old: one that jumps ahead is believed a day for every hour that has
+ * really gone by since.  A daemon that was off for a month prunes with a
+ * day's delay then, which harms nobody, and there is time to mend a wrong
+ * clock.  One that jumps back is believed: nothing is pruned too early.
+ */
+int64_t
+fold_believe(int64_t believed, int64_t clock, int64_t elapsed)
+{
+	int64_t most = believed + elapsed * CATCH_UP;
+
+	return clock < most ? clock : most;
+}
+
 /* ---- the thread ---- */
 
 struct fold {
@@ -359,7 +377,55 @@ struct fold {
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
 	bool stopping;
+	int64_t believed, stored; /* the time by which is pruned: now, and as it is on disk */
+	int64_t passed;           /* CLOCK_BOOTTIME then */
+	int64_t watched;          /* when the store was looked after */
 };
+
+static int64_t
+clock_ms(clockid_t which)
+{
+	struct timespec t;
+
+	clock_gettime(which, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/*
+ * A store that knows no time yet, an empty one or one from before, believes
+ * its last touch, if that is not later than the clock.
+ */
+static void
+start_clock(struct fold *f)
+{
+	int64_t clock = clock_ms(CLOCK_REALTIME);
+	struct numbered last;
+	uint64_t seq = store_last(f->store);
+	size_t n = 0;
+
+	f->passed = clock_ms(CLOCK_BOOTTIME);
+	if (!store_clock(f->store, &f->believed)) {
+		f->believed = clock;
+		if (seq > 0 && store_touches(f->store, seq - 1, &last, 1, &n) == STORE_OK && n == 1 && last.touch.when < clock &&
+		    last.touch.when > 0)
+			f->believed = last.touch.when;
+	}
+	f->stored = 0;
+}
+
+static void
+believe(struct fold *f)
+{
+	int64_t clock = clock_ms(CLOCK_REALTIME), passed = clock_ms(CLOCK_BOOTTIME);
+
+	f->believed = fold_believe(f->believed, clock, passed - f->passed);
+	f->passed = passed;
+	/* To the hour, which is no flush to speak of. */
+	if (f->believed >= f->stored && f->believed < f->stored + HOUR_MS)
+		return;
+	f->stored = f->believed;
+	store_set_clock(f->store, f->stored);
+}
 
 /* Waits a second; true when it is time to end. */
 static bool
@@ -390,26 +456,45 @@ is_stopping(struct fold *f)
 	return stop;
 }
 
+static void
+tidy(struct fold *f)
+{
+	struct tidy how;
+	enum store_result r;
+	bool more;
+
+	believe(f);
+	how = (struct tidy){ .before = f->believed - f->keep_facts, .future = clock_ms(CLOCK_REALTIME) + DAY_MS };
+	do
+		r = store_tidy(f->store, &how, TIDY_BATCH, &more);
+	while (r == STORE_OK && more && !is_stopping(f));
+}
+
+/* Every second, also while there is much to sum up. */
+static void
+look_after(struct fold *f)
+{
+	int64_t now = clock_ms(CLOCK_MONOTONIC);
+
+	if (now < f->watched + 1000)
+		return;
+	f->watched = now;
+	store_watch(f->store);
+}
+
 static void *
 run(void *arg)
 {
 	struct fold *f = arg;
-	struct timespec now;
-	unsigned round = 0;
 	enum store_result r;
-	bool more;
 	size_t n;
 
 	do {
-		do
+		do {
 			r = fold_some(f->store, BATCH, &n);
-		while ((r == STORE_OK || r == STORE_MOVED) && !is_stopping(f));
-		clock_gettime(CLOCK_REALTIME, &now);
-		do
-			r = store_tidy(f->store, (int64_t)now.tv_sec * 1000 - f->keep_facts, TIDY_BATCH, &more);
-		while (r == STORE_OK && more && !is_stopping(f));
-		if (round++ % STALE_EVERY == 0)
-			store_clear_stale(f->store);
+			look_after(f);
+		} while ((r == STORE_OK || r == STORE_MOVED) && !is_stopping(f));
+		tidy(f);
 	} while (!pause_or_stop(f));
 	return NULL;
 }
@@ -427,6 +512,8 @@ fold_start(struct store *s, int64_t keep_facts)
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&f->wake, &attr);
 	pthread_condattr_destroy(&attr);
+	start_clock(f);
+	store_watch(s);
 	if (pthread_create(&f->thread, NULL, run, f) != 0)
 		fatal("cannot start the folding thread");
 	pthread_setname_np(f->thread, "fold");

@@ -13,7 +13,13 @@ enum store_result fold_some(struct store *, size_t max, size_t *n);
 /* Until all is summed. */
 enum store_result fold_all(struct store *);
 
-/* A thread that folds every second and tidies; keep_facts in milliseconds. */
+/*
+ * The time to prune by, in ms: the clock's, but no further ahead of what was
+ * believed `elapsed` ms ago than a day for each hour of them.
+ */
+int64_t fold_believe(int64_t believed, int64_t clock, int64_t elapsed);
+
+/* A thread that every second folds, tidies and looks after the store; keep_facts in milliseconds. */
 struct fold;
 struct fold *fold_start(struct store *, int64_t keep_facts);
 void fold_stop(struct fold *); /* NULL is fine */

@@ -2,12 +2,15 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <linux/capability.h>
 #include <pthread.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -70,6 +73,22 @@ proc_block(const sigset_t *set)
 		fatal("cannot block signals: %s", strerror(rc));
 	/* A file that has reached its size limit is a full disk, and no reason to die. */
 	signal(SIGXFSZ, SIG_IGN);
+}
+
+void
+proc_settle(void)
+{
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct none[2] = { { 0 } };
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+		log_warn("cannot forgo new privileges: %s", strerror(errno));
+	if (geteuid() == 0)
+		return;
+	/* An old kernel has no ambient ones to clear. */
+	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+	if (syscall(SYS_capset, &head, none) != 0)
+		log_warn("cannot give up capabilities: %s", strerror(errno));
 }
 
 /* An @ stands for the NUL byte that abstract names begin with. */

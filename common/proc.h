@@ -16,6 +16,13 @@ const char *proc_arguments(int argc, char **argv, const char *program, bool *tak
 /* Blocks these and SIGPIPE in this thread and all that it starts, and ignores SIGXFSZ.  Call before any thread. */
 void proc_block(const sigset_t *);
 
+/*
+ * The ports are bound, the files open: from here on no more rights than any
+ * user has, whatever the service manager or root gave, and none to be had by
+ * way of a program that is started.  Root stays root, which was warned of.
+ */
+void proc_settle(void);
+
 /* Tells systemd (sd_notify(3)'s protocol), when it listens: "READY=1", "STOPPING=1", "RELOADING=1". */
 void proc_notify(const char *state);
 

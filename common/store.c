@@ -13,7 +13,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/codec.h"
@@ -29,26 +32,58 @@
 #define TRY_PAGES 16                      /* room for this much is enough to go on */
 #define LOCK_BYTES (128 * 1024)           /* more than LMDB's lock file with MAX_READERS takes */
 #define RESERVE_MAX ((uint64_t)256 << 20) /* more than one batch of touches can copy and add */
+#define ALONE_WITHIN_MS 1000              /* for the transactions of other threads to end */
+#define REVIVE_MS 1000                    /* between attempts to open a file again */
+#define DISK_LOW ((uint64_t)1 << 30)      /* or a twentieth of a smaller disk */
+#define ALARM_AGAIN_MS ((int64_t)3600 * 1000)
+
+struct table {
+	const char *name;
+	size_t dbi; /* offset in struct store */
+};
+
+/* Something that somebody should look at: said when it begins, every hour while it lasts, and when it is over. */
+struct alarm {
+	bool on;
+	int64_t next_ms;
+};
 
 /*
- * One LMDB file.  The lock is shared by everybody inside a transaction; only
- * following another process to a larger map takes it alone, because LMDB
- * does not check that no transaction is open then.
+ * One LMDB file.  The lock is shared by everybody inside a transaction.  It
+ * is taken alone where LMDB wants no transaction of ours open and does not
+ * check: to change the map's size, and to close and open the file again after
+ * a write error that LMDB does not get over by itself (MDB_PANIC).
  */
 struct env {
-	MDB_env *env;
+	struct store *store;
+	MDB_env *env; /* NULL: could not be opened; tried again every REVIVE_MS */
 	const char *name;
+	const struct table *tables;
+	size_t meta;  /* offset of its meta table in struct store */
+	uint64_t limit;
 	pthread_rwlock_t lock;
+	_Atomic bool full;         /* the last write found no room: another process may have raised the limit */
+	_Atomic int64_t revive_ms; /* not before */
 	struct log_rate rate;
 	/*
 	 * Read transactions that are over and may be had again: they keep their
 	 * memory and their slot among the readers, but no page.
 	 */
 	MDB_txn *_Atomic spare[SPARE_READERS];
+	struct alarm nearly_full, held;
+	int64_t held_since; /* when the oldest reader was first seen at its transaction */
+	long held_pid;
+	size_t held_txn;
 };
 
 struct store {
 	struct env facts, state;
+	char *dir, *lock_dir; /* lock_dir NULL: locks are in dir */
+	bool create;
+	int guard;            /* descriptor whose flock(2) says that we use dir */
+	struct alarm disk_low;
+	pthread_mutex_t health_lock;
+	struct store_health health;
 	MDB_dbi touches, links, names, campaigns, streams, kept, consents, facts_meta;
 	MDB_dbi people, subscriptions, counters, link_counters, firsts, state_meta;
 	_Atomic uint64_t scanned; /* touches up to here hold nothing to tidy, as far as this process knows */
@@ -100,6 +135,8 @@ result(struct env *e, int rc, const char *doing)
 		return STORE_OK;
 	if (rc == MDB_NOTFOUND)
 		return STORE_NONE;
+	if (rc == MDB_MAP_FULL)
+		atomic_store(&e->full, true);
 	log_rated(&e->rate, "store: %s: cannot %s: %s", e->name, doing,
 	    rc == MDB_MAP_FULL ? "the file has reached its size limit" : mdb_strerror(rc));
 	return rc == MDB_MAP_FULL || rc == ENOSPC || rc == EDQUOT || rc == MDB_TXN_FULL ? STORE_FULL : STORE_ERROR;
@@ -107,23 +144,79 @@ result(struct env *e, int rc, const char *doing)
 
 /* ---- transactions ---- */
 
-/* Another process opened the file with a larger size: follow, with no transaction of ours open. */
+static int64_t
+now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/*
+ * False: somebody does not come to an end, perhaps because the disk hangs,
+ * or it is this very thread, which asks from within a walk.
+ */
+static bool
+env_alone(struct env *e)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += ALONE_WITHIN_MS / 1000;
+	return pthread_rwlock_clockwrlock(&e->lock, CLOCK_MONOTONIC, &until) == 0;
+}
+
+/* With no transaction open. */
+static void
+env_close(struct env *e)
+{
+	for (size_t i = 0; i < SPARE_READERS; i++)
+		mdb_txn_abort(atomic_exchange(&e->spare[i], NULL));
+	if (e->env != NULL)
+		mdb_env_close(e->env);
+	e->env = NULL;
+}
+
+/* With no transaction open.  Size 0: as large as whoever wrote last has it.  Never smaller than what is in use. */
+static int
+env_resize(struct env *e, uint64_t size)
+{
+	MDB_envinfo info;
+	int rc;
+
+	if ((rc = mdb_env_set_mapsize(e->env, size)) != 0) {
+		env_close(e); /* it may have no map any more, and would not notice */
+		return rc;
+	}
+	if ((rc = mdb_env_info(e->env, &info)) == 0)
+		e->limit = info.me_mapsize;
+	return rc;
+}
+
+/* Another process made the file larger than our map: follow. */
 static int
 follow_size(struct env *e)
 {
-	int rc;
+	int rc = MDB_PANIC;
 
-	pthread_rwlock_wrlock(&e->lock);
-	rc = mdb_env_set_mapsize(e->env, 0);
+	if (!env_alone(e))
+		return MDB_MAP_RESIZED;
+	if (e->env != NULL)
+		rc = env_resize(e, 0);
 	pthread_rwlock_unlock(&e->lock);
 	return rc;
 }
+
+static bool env_revive(struct env *);
 
 static int
 begin(struct env *e, unsigned flags, MDB_txn **txn)
 {
 	int rc;
 
+	if (e->env == NULL)
+		return MDB_PANIC;
 	for (size_t i = 0; flags == MDB_RDONLY && i < SPARE_READERS; i++) {
 		if (atomic_load_explicit(&e->spare[i], memory_order_relaxed) == NULL ||
 		    (*txn = atomic_exchange(&e->spare[i], NULL)) == NULL)
@@ -145,15 +238,19 @@ env_begin(struct env *e, unsigned flags, MDB_txn **txn)
 		pthread_rwlock_rdlock(&e->lock);
 		if ((rc = begin(e, flags, txn)) == 0)
 			return 0;
+		if (rc == MDB_READERS_FULL)
+			mdb_reader_check(e->env, &dead);
 		pthread_rwlock_unlock(&e->lock);
 		if (rc == MDB_MAP_RESIZED)
 			rc = follow_size(e);
+		else if (rc == MDB_PANIC)
+			rc = env_revive(e) ? 0 : MDB_PANIC;
 		else if (rc == MDB_READERS_FULL)
-			rc = mdb_reader_check(e->env, &dead);
+			rc = 0;
 		if (rc != 0)
-			break;
+			return rc;
 	}
-	return rc ? rc : MDB_READERS_FULL;
+	return MDB_READERS_FULL;
 }
 
 static void
@@ -220,7 +317,7 @@ hold_standard(void)
 static void
 fill_lock_file(const char *path)
 {
-	char lock[PATH_MAX + 8];
+	char lock[PATH_MAX + 40];
 	int fd;
 
 	snprintf(lock, sizeof lock, "%s-lock", path);
@@ -230,30 +327,87 @@ fill_lock_file(const char *path)
 	close(fd);
 }
 
+/*
+ * Locks are mapped memory too, and a disk that hangs or has gone read-only
+ * holds up, or kills, whoever writes to it, which each reader does.  So they
+ * lie in memory where there is lock_dir: in a directory of its own for each
+ * data_dir, by way of links to the files, because LMDB puts its lock file
+ * beside the name that it was given.  False: there is none that we may trust.
+ */
 static bool
-env_open(struct env *e, const struct store_options *o, uint64_t size, struct buf *why)
+find_lock_dir(struct store *s, const char *parent)
 {
-	char path[PATH_MAX];
-	int rc;
+	struct stat st, ours;
+	char path[PATH_MAX], link[PATH_MAX + 32], target[PATH_MAX + 32], was[PATH_MAX + 32];
+	ssize_t n;
 
-	if ((size_t)snprintf(path, sizeof path, "%s/%s", o->dir, e->name) >= sizeof path)
-		return say(why, o->dir, "path is too long");
-	if (!o->create && access(path, F_OK) != 0)
-		return say(why, path, errno == ENOENT ? "no such file; has a daemon ever run with this data_dir?" : strerror(errno));
-	if ((rc = mdb_env_create(&e->env)) != 0)
-		return say(why, path, mdb_strerror(rc));
-	fill_lock_file(path);
-	if ((rc = mdb_env_set_maxreaders(e->env, MAX_READERS)) != 0 || (rc = mdb_env_set_maxdbs(e->env, MAX_TABLES)) != 0 ||
-	    (rc = mdb_env_set_mapsize(e->env, size ? size : DEFAULT_SIZE)) != 0 ||
-	    (rc = mdb_env_open(e->env, path, MDB_NOSUBDIR | MDB_NOTLS, 0660)) != 0)
-		return say(why, path, mdb_strerror(rc));
+	if (parent == NULL || *parent == '\0' || stat(s->dir, &st) != 0)
+		return false;
+	if ((size_t)snprintf(path, sizeof path, "%s/%llx-%llx", parent, (unsigned long long)st.st_dev,
+		(unsigned long long)st.st_ino) >= sizeof path)
+		return false;
+	if (mkdir(path, 0770) != 0 && errno != EEXIST)
+		return false;
+	if (lstat(path, &ours) != 0 || !S_ISDIR(ours.st_mode) || (ours.st_mode & S_IWOTH) ||
+	    (ours.st_uid != st.st_uid && ours.st_uid != geteuid()))
+		return false;
+	for (const char *const *name = (const char *const[]){ s->facts.name, s->state.name, NULL }; *name != NULL; name++) {
+		snprintf(link, sizeof link, "%s/%s", path, *name);
+		snprintf(target, sizeof target, "%s/%s", s->dir, *name);
+		if (symlink(target, link) == 0)
+			continue;
+		if (errno != EEXIST || (n = readlink(link, was, sizeof was)) < 0)
+			return false;
+		/* The directory's old name, perhaps. */
+		if (((size_t)n != strlen(target) || memcmp(was, target, (size_t)n) != 0) &&
+		    (unlink(link) != 0 || symlink(target, link) != 0))
+			return false;
+	}
+	s->lock_dir = xstrdup(path);
 	return true;
 }
 
-struct table {
-	const char *name;
-	size_t dbi; /* offset in struct store */
-};
+/* Which lock files do we use?  Device and inode, to be compared with what others use. */
+static bool
+locks_identity(const struct store *s, char *out, size_t size)
+{
+	char path[PATH_MAX + 32];
+	struct stat st;
+
+	snprintf(path, sizeof path, "%s/%s-lock", s->lock_dir != NULL ? s->lock_dir : s->dir, s->facts.name);
+	if (stat(path, &st) != 0)
+		return false;
+	snprintf(out, size, "%llx:%llx\n", (unsigned long long)st.st_dev, (unsigned long long)st.st_ino);
+	return true;
+}
+
+/*
+ * Two processes with different locks would destroy the files: with another
+ * lock_dir, or one of the same name that is not the same, as containers have.
+ * So everybody holds store.lock, which says where the locks of those who
+ * came first are.  Where it cannot be written nothing else can be either.
+ */
+static bool
+take_guard(struct store *s, struct buf *why)
+{
+	char path[PATH_MAX + 32], ours[64], theirs[64];
+	ssize_t n;
+
+	snprintf(path, sizeof path, "%s/store.lock", s->dir);
+	if (!locks_identity(s, ours, sizeof ours) || (s->guard = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0660)) < 0)
+		return true;
+	if (flock(s->guard, LOCK_EX | LOCK_NB) == 0 && pwrite(s->guard, ours, strlen(ours), 0) == (ssize_t)strlen(ours))
+		(void)!ftruncate(s->guard, (off_t)strlen(ours));
+	/* Also from exclusive: others may have come in between, and then their word holds. */
+	if (flock(s->guard, LOCK_SH) != 0 || (n = pread(s->guard, theirs, sizeof theirs, 0)) < 0)
+		return true;
+	if ((size_t)n == strlen(ours) && memcmp(ours, theirs, (size_t)n) == 0)
+		return true;
+	if (n == 0)
+		return true; /* a full disk: it could not be written */
+	buf_addf(why, "%s: another process uses these files with other locks; is lock_dir the same for all?", s->dir);
+	return false;
+}
 
 static const struct table facts_tables[] = {
 	{ "touches", offsetof(struct store, touches) }, { "links", offsetof(struct store, links) },
@@ -261,7 +415,6 @@ static const struct table facts_tables[] = {
 	{ "streams", offsetof(struct store, streams) }, { "kept", offsetof(struct store, kept) },
 	{ "consents", offsetof(struct store, consents) }, { "meta", offsetof(struct store, facts_meta) }, { NULL, 0 }
 };
-#define FACTS_DBIS (2 + sizeof facts_tables / sizeof *facts_tables - 1) /* LMDB's own two come first */
 static const struct table state_tables[] = {
 	{ "people", offsetof(struct store, people) }, { "subscriptions", offsetof(struct store, subscriptions) },
 	{ "campaigns", offsetof(struct store, counters) }, { "links", offsetof(struct store, link_counters) },
@@ -337,17 +490,101 @@ check_schema(struct env *e, MDB_dbi dbi, bool create, struct buf *why)
 	return rc == 0 || say(why, e->name, mdb_strerror(rc));
 }
 
-static bool
-env_prepare(struct store *s, struct env *e, const struct table *tables, const MDB_dbi *meta, bool create, struct buf *why)
+static MDB_dbi
+env_meta(const struct env *e)
 {
-	int dead, rc = open_tables(s, e, tables, MDB_RDONLY, 0);
+	return *(const MDB_dbi *)((const char *)e->store + e->meta);
+}
+
+static bool
+env_prepare(struct env *e, bool create, struct buf *why)
+{
+	int dead, rc = open_tables(e->store, e, e->tables, MDB_RDONLY, 0);
 
 	if (rc == MDB_NOTFOUND && create)
-		rc = open_tables(s, e, tables, 0, MDB_CREATE);
+		rc = open_tables(e->store, e, e->tables, 0, MDB_CREATE);
 	if (rc != 0)
 		return say(why, e->name, mdb_strerror(rc));
 	mdb_reader_check(e->env, &dead);
-	return check_schema(e, *meta, create, why);
+	return check_schema(e, env_meta(e), create, why);
+}
+
+/* The file alone, without tables: 0, or why not. */
+static int
+env_open(struct env *e)
+{
+	const struct store *s = e->store;
+	char path[PATH_MAX + 32];
+	int rc;
+
+	snprintf(path, sizeof path, "%s/%s", s->lock_dir != NULL ? s->lock_dir : s->dir, e->name);
+	fill_lock_file(path);
+	if ((rc = mdb_env_create(&e->env)) == 0 && (rc = mdb_env_set_maxreaders(e->env, MAX_READERS)) == 0 &&
+	    (rc = mdb_env_set_maxdbs(e->env, MAX_TABLES)) == 0 && (rc = mdb_env_set_mapsize(e->env, e->limit)) == 0)
+		rc = mdb_env_open(e->env, path, MDB_NOSUBDIR | MDB_NOTLS, 0660);
+	if (rc != 0)
+		env_close(e);
+	return rc;
+}
+
+/* The disk's fault, and perhaps not for ever; whatever else is wrong a person has to mend before we start. */
+static bool
+may_pass(int rc)
+{
+	return rc == EIO || rc == EROFS || rc == ENOSPC || rc == EDQUOT;
+}
+
+static bool
+env_start(struct env *e, bool create, struct buf *why)
+{
+	char path[PATH_MAX + 32];
+	int rc;
+
+	snprintf(path, sizeof path, "%s/%s", e->store->dir, e->name);
+	if (!create && access(path, F_OK) != 0)
+		return say(why, path, errno == ENOENT ? "no such file; has a daemon ever run with this data_dir?" : strerror(errno));
+	if ((rc = env_open(e)) == 0)
+		return env_prepare(e, create, why);
+	if (!create || !may_pass(rc))
+		return say(why, path, mdb_strerror(rc));
+	log_warn("store: %s: cannot be opened: %s; links work, nothing is recorded", e->name, mdb_strerror(rc));
+	return true;
+}
+
+/*
+ * After a write error that left the file's state open LMDB wants it closed
+ * and opened again; the same for a file that could not be opened at all.
+ * The tables get their old numbers, since they are opened in the same order.
+ */
+static bool
+env_revive(struct env *e)
+{
+	int64_t now = now_ms(), not_before = atomic_load(&e->revive_ms);
+	struct buf why = BUF(1024);
+	MDB_txn *txn;
+	bool good;
+
+	if (now < not_before || !atomic_compare_exchange_strong(&e->revive_ms, &not_before, now + REVIVE_MS))
+		return false;
+	if (!env_alone(e))
+		return false;
+	if (e->env != NULL && mdb_txn_begin(e->env, NULL, MDB_RDONLY, &txn) == 0) {
+		mdb_txn_abort(txn); /* another thread was faster */
+		pthread_rwlock_unlock(&e->lock);
+		return true;
+	}
+	env_close(e);
+	good = env_open(e) == 0;
+	pthread_rwlock_unlock(&e->lock);
+	if (!good)
+		return false;
+	/* Whoever comes in between finds the tables as they were, or none, which is an error like any other. */
+	if (!(good = env_prepare(e, e->store->create, &why)))
+		log_warn("store: %s", buf_cstr(&why));
+	else
+		log_info("store: %s: opened again", e->name);
+	buf_free(&why);
+	return good;
 }
 
 /*
@@ -387,7 +624,7 @@ catch_up(struct store *s, struct buf *why)
 	MDB_txn *txn;
 	int rc;
 
-	if (store_last(s) >= folded)
+	if (s->facts.env == NULL || s->state.env == NULL || store_last(s) >= folded)
 		return true;
 	if ((rc = env_begin(&s->facts, 0, &txn)) != 0)
 		return say(why, s->facts.name, mdb_strerror(rc));
@@ -403,32 +640,47 @@ catch_up(struct store *s, struct buf *why)
 	return rc == 0 || say(why, s->facts.name, mdb_strerror(rc));
 }
 
+static void
+env_init(struct store *s, struct env *e, const char *name, uint64_t size)
+{
+	pthread_rwlock_init(&e->lock, NULL);
+	e->store = s;
+	e->name = name;
+	e->limit = size ? size : DEFAULT_SIZE;
+}
+
+static void limit_is(struct env *);
+
 struct store *
 store_open(const struct store_options *o, struct buf *why)
 {
 	struct store *s = xcalloc(1, sizeof *s);
 
-	s->facts.name = "facts.mdb";
-	s->state.name = "state.mdb";
-	pthread_rwlock_init(&s->facts.lock, NULL);
-	pthread_rwlock_init(&s->state.lock, NULL);
-	if (!hold_standard())
+	env_init(s, &s->facts, "facts.mdb", o->facts_size);
+	env_init(s, &s->state, "state.mdb", o->state_size);
+	s->facts.tables = facts_tables;
+	s->facts.meta = offsetof(struct store, facts_meta);
+	s->state.tables = state_tables;
+	s->state.meta = offsetof(struct store, state_meta);
+	pthread_mutex_init(&s->health_lock, NULL);
+	s->dir = xstrdup(o->dir);
+	s->create = o->create;
+	s->guard = -1;
+	if (strlen(o->dir) >= PATH_MAX - 32)
+		say(why, o->dir, "path is too long");
+	else if (!hold_standard())
 		say(why, "/dev/null", strerror(errno));
-	else if (env_open(&s->facts, o, o->facts_size, why) && env_open(&s->state, o, o->state_size, why) &&
-	    env_prepare(s, &s->facts, facts_tables, &s->facts_meta, o->create, why) &&
-	    env_prepare(s, &s->state, state_tables, &s->state_meta, o->create, why) &&
-	    (!o->create || catch_up(s, why)))
-		return s;
+	else {
+		find_lock_dir(s, o->lock_dir);
+		if (env_start(&s->facts, o->create, why) && take_guard(s, why) && env_start(&s->state, o->create, why) &&
+		    (!o->create || catch_up(s, why))) {
+			limit_is(&s->facts);
+			limit_is(&s->state);
+			return s;
+		}
+	}
 	store_close(s);
 	return NULL;
-}
-
-static void
-env_close(struct env *e)
-{
-	for (size_t i = 0; i < SPARE_READERS; i++)
-		mdb_txn_abort(e->spare[i]);
-	mdb_env_close(e->env);
 }
 
 void
@@ -438,8 +690,13 @@ store_close(struct store *s)
 		return;
 	env_close(&s->facts);
 	env_close(&s->state);
+	if (s->guard >= 0)
+		close(s->guard);
 	pthread_rwlock_destroy(&s->facts.lock);
 	pthread_rwlock_destroy(&s->state.lock);
+	pthread_mutex_destroy(&s->health_lock);
+	free(s->dir);
+	free(s->lock_dir);
 	free(s);
 }
 
@@ -462,35 +719,224 @@ store_become_owner(const char *dir, struct buf *why)
 	return true;
 }
 
-void
-store_clear_stale(struct store *s)
-{
-	int dead;
+/* ---- limits and health ---- */
 
-	mdb_reader_check(s->facts.env, &dead);
-	mdb_reader_check(s->state.env, &dead);
+/*
+ * The limit is what the last daemon that was started or reloaded has in its
+ * settings.  It is written down, so that the others learn of it when they
+ * find the file full.  (LMDB's own record only ever grows.)  Where that
+ * cannot be written the next one that can will.
+ */
+static void
+limit_is(struct env *e)
+{
+	uint64_t was;
+	MDB_txn *txn;
+	int rc;
+
+	if (!e->store->create || env_begin(e, MDB_RDONLY, &txn) != 0)
+		return;
+	rc = get_meta(txn, env_meta(e), "limit", &was);
+	env_end(e, txn);
+	if (rc != 0 || was == e->limit || env_begin(e, 0, &txn) != 0)
+		return;
+	if (put_meta(txn, env_meta(e), "limit", e->limit) == 0)
+		env_commit(e, txn);
+	else
+		env_end(e, txn);
+}
+
+/* The file is full: has another process been told of a higher limit?  Then it is ours too, and there is room. */
+static bool
+follow_limit(struct env *e)
+{
+	uint64_t limit = 0;
+	bool good = false;
+	MDB_txn *txn;
+
+	if (env_begin(e, MDB_RDONLY, &txn) != 0)
+		return false;
+	if (get_meta(txn, env_meta(e), "limit", &limit) != 0)
+		limit = 0;
+	env_end(e, txn);
+	if (limit <= e->limit || !env_alone(e))
+		return false;
+	if (e->env != NULL && limit > e->limit)
+		good = env_resize(e, limit) == 0;
+	pthread_rwlock_unlock(&e->lock);
+	if (good)
+		log_info("store: %s: may now grow to %llu MB", e->name, (unsigned long long)(limit >> 20));
+	return good;
 }
 
 static void
-env_size(struct env *e, struct store_size *out)
+env_limit(struct env *e, uint64_t size)
 {
-	MDB_envinfo info;
-	MDB_stat st;
+	bool good = false;
 
-	*out = (struct store_size){ 0 };
-	pthread_rwlock_rdlock(&e->lock);
-	if (mdb_env_info(e->env, &info) == 0 && mdb_env_stat(e->env, &st) == 0) {
-		out->used = (uint64_t)(info.me_last_pgno + 1) * st.ms_psize;
-		out->limit = info.me_mapsize;
+	if (size == 0)
+		size = DEFAULT_SIZE;
+	if (size == e->limit)
+		return;
+	if (env_alone(e)) {
+		if (e->env == NULL) {
+			e->limit = size;
+			good = true;
+		} else
+			good = env_resize(e, size) == 0;
+		pthread_rwlock_unlock(&e->lock);
 	}
-	pthread_rwlock_unlock(&e->lock);
+	if (!good)
+		log_warn("store: %s: the new limit cannot be set now; that needs a restart", e->name);
+	else {
+		log_info("store: %s: may now grow to %llu MB", e->name, (unsigned long long)(e->limit >> 20));
+		limit_is(e);
+	}
 }
 
 void
-store_sizes(struct store *s, struct store_size *facts, struct store_size *state)
+store_limit(struct store *s, uint64_t facts_size, uint64_t state_size)
 {
-	env_size(&s->facts, facts);
-	env_size(&s->state, state);
+	env_limit(&s->facts, facts_size);
+	env_limit(&s->state, state_size);
+}
+
+/* Pages that hold something, as of txn. */
+static int
+pages_used(MDB_txn *txn, const struct table *tables, uint64_t *pages, uint64_t *page_size)
+{
+	MDB_stat st;
+	int rc;
+
+	*pages = 2;
+	for (MDB_dbi dbi = 0; dbi == 0 || dbi == 1 || tables[dbi - 2].name != NULL; dbi++) {
+		if ((rc = mdb_stat(txn, dbi, &st)) != 0)
+			return rc;
+		*pages += st.ms_branch_pages + st.ms_leaf_pages + st.ms_overflow_pages;
+	}
+	*page_size = st.ms_psize;
+	return 0;
+}
+
+/* The oldest of those who read. */
+struct oldest {
+	long pid;
+	size_t txn;
+};
+
+/* mdb_reader_list tells in text: process, thread, transaction or "-". */
+static int
+see_reader(const char *line, void *arg)
+{
+	struct oldest *o = arg;
+	long pid;
+	size_t txn;
+
+	if (sscanf(line, "%ld %*x %zu", &pid, &txn) == 2 && (o->pid == 0 || txn < o->txn))
+		*o = (struct oldest){ pid, txn };
+	return 0;
+}
+
+/* For how long the oldest reader has been at the same transaction, while others went on; in ms. */
+static int64_t
+see_readers(struct env *e, int64_t now)
+{
+	struct oldest o = { 0 };
+	MDB_envinfo info;
+
+	if (mdb_reader_list(e->env, see_reader, &o) < 0 || mdb_env_info(e->env, &info) != 0 || o.pid == 0 ||
+	    o.txn >= info.me_last_txnid) {
+		e->held_pid = 0;
+		return 0;
+	}
+	if (o.pid != e->held_pid || o.txn != e->held_txn) {
+		e->held_pid = o.pid;
+		e->held_txn = o.txn;
+		e->held_since = now;
+	}
+	return now - e->held_since;
+}
+
+/* Is it time for a line? */
+static bool
+alarm_rings(struct alarm *a, bool on, int64_t now)
+{
+	bool rings = on && (!a->on || now >= a->next_ms);
+
+	a->on = on;
+	if (rings)
+		a->next_ms = now + ALARM_AGAIN_MS;
+	return rings;
+}
+
+static void
+env_watch(struct env *e, struct store_file *out, int64_t now)
+{
+	uint64_t pages, page_size;
+	MDB_envinfo info;
+	MDB_txn *txn;
+	int64_t held;
+	int dead, rc;
+
+	*out = (struct store_file){ .limit = e->limit };
+	if (env_begin(e, MDB_RDONLY, &txn) != 0)
+		return;
+	mdb_reader_check(e->env, &dead);
+	if ((rc = pages_used(txn, e->tables, &pages, &page_size)) == 0 && (rc = mdb_env_info(e->env, &info)) == 0) {
+		out->open = true;
+		out->used = pages * page_size;
+		out->size = (uint64_t)(info.me_last_pgno + 1) * page_size;
+		out->limit = info.me_mapsize;
+	}
+	env_end(e, txn);
+	if (rc != 0)
+		return;
+
+	pthread_rwlock_rdlock(&e->lock);
+	held = e->env != NULL ? see_readers(e, now) : 0;
+	pthread_rwlock_unlock(&e->lock);
+	out->held_ms = held > 0 ? (uint64_t)held : 0;
+	if (alarm_rings(&e->held, held > STORE_READER_LONG_MS, now))
+		log_warn("store: %s: process %ld has been reading for %lld seconds; no space is freed until it goes on or ends. "
+		    "Is it stopped?", e->name, e->held_pid, (long long)held / 1000);
+	if (alarm_rings(&e->nearly_full, store_nearly_full(out), now))
+		log_warn("store: %s: %llu of %llu MB are used; raise %s and reload", e->name, (unsigned long long)(out->used >> 20),
+		    (unsigned long long)(out->limit >> 20), e == &e->store->facts ? "facts_size" : "state_size");
+}
+
+void
+store_watch(struct store *s)
+{
+	struct store_health h = { 0 };
+	int64_t now = now_ms();
+	struct statvfs fs;
+
+	env_watch(&s->facts, &h.facts, now);
+	env_watch(&s->state, &h.state, now);
+	h.last = store_last(s);
+	h.folded = store_folded(s);
+	if (statvfs(s->dir, &fs) == 0) {
+		uint64_t size = (uint64_t)fs.f_blocks * fs.f_frsize;
+
+		h.disk_free = (uint64_t)fs.f_bavail * fs.f_frsize;
+		h.disk_low = h.disk_free < (size / 20 < DISK_LOW ? size / 20 : DISK_LOW);
+		if (alarm_rings(&s->disk_low, h.disk_low, now))
+			log_warn("store: the disk of %s is nearly full: %llu MB are free", s->dir,
+			    (unsigned long long)(h.disk_free >> 20));
+	}
+	h.seen_ms = now_ms();
+	pthread_mutex_lock(&s->health_lock);
+	s->health = h;
+	pthread_mutex_unlock(&s->health_lock);
+}
+
+void
+store_health(struct store *s, struct store_health *out)
+{
+	pthread_mutex_lock(&s->health_lock);
+	*out = s->health;
+	pthread_mutex_unlock(&s->health_lock);
+	out->seen_ms = now_ms() - out->seen_ms;
 }
 
 /* ---- facts: writing ---- */
@@ -628,20 +1074,14 @@ put_touch(struct store *s, MDB_txn *txn, uint64_t seq, const struct touch *t)
 static int
 keep_reserve(struct store *s, MDB_txn *txn, uint64_t more)
 {
-	uint64_t used = 2, limit, reserve;
+	uint64_t used, page_size, limit, reserve;
 	MDB_envinfo info;
-	MDB_stat st;
 	int rc;
 
-	if ((rc = mdb_env_info(s->facts.env, &info)) != 0)
+	if ((rc = mdb_env_info(s->facts.env, &info)) != 0 || (rc = pages_used(txn, facts_tables, &used, &page_size)) != 0)
 		return rc;
-	for (MDB_dbi dbi = 0; dbi < FACTS_DBIS; dbi++) {
-		if ((rc = mdb_stat(txn, dbi, &st)) != 0)
-			return rc;
-		used += st.ms_branch_pages + st.ms_leaf_pages + st.ms_overflow_pages;
-	}
-	limit = info.me_mapsize / st.ms_psize;
-	reserve = limit / 8 < RESERVE_MAX / st.ms_psize ? limit / 8 : RESERVE_MAX / st.ms_psize;
+	limit = info.me_mapsize / page_size;
+	reserve = limit / 8 < RESERVE_MAX / page_size ? limit / 8 : RESERVE_MAX / page_size;
 	return used + more + reserve > limit ? MDB_MAP_FULL : 0;
 }
 
@@ -655,31 +1095,41 @@ mark_name(char name[MARK_NAME], uint64_t journal)
 	return name;
 }
 
-static enum store_result
-append(struct store *s, const struct record *r, size_t n, uint64_t *last, uint64_t journal, uint64_t upto)
+static int
+append(struct store *s, const struct record *r, size_t n, uint64_t *seq, uint64_t journal, uint64_t upto)
 {
 	char name[MARK_NAME];
-	uint64_t seq;
 	MDB_txn *txn;
 	int rc;
 
 	if ((rc = env_begin(&s->facts, 0, &txn)) != 0)
-		return result(&s->facts, rc, "write");
+		return rc;
 	/* Read inside the transaction, so that numbers follow commit order and a fold misses no late-comer. */
-	rc = last_seq(s, txn, &seq);
+	rc = last_seq(s, txn, seq);
 	for (size_t i = 0; i < n && rc == 0; i++) {
 		if ((rc = put_names(s, txn, &r[i])) == 0 && r[i].touch.kind != 0 &&
 		    (rc = put_consent(s, txn, &r[i])) == 0)
-			rc = put_touch(s, txn, ++seq, &r[i].touch);
+			rc = put_touch(s, txn, ++*seq, &r[i].touch);
 	}
 	if (rc == 0 && upto > 0)
 		rc = put_meta(txn, s->facts_meta, mark_name(name, journal), upto);
 	if (rc == 0)
 		rc = keep_reserve(s, txn, 0);
 	if (rc == 0)
-		rc = env_commit(&s->facts, txn);
-	else
-		env_end(&s->facts, txn);
+		return env_commit(&s->facts, txn);
+	env_end(&s->facts, txn);
+	return rc;
+}
+
+/* Somebody may have raised the limit meanwhile. */
+static enum store_result
+append_all(struct store *s, const struct record *r, size_t n, uint64_t *last, uint64_t journal, uint64_t upto)
+{
+	uint64_t seq;
+	int rc = append(s, r, n, &seq, journal, upto);
+
+	if (rc == MDB_MAP_FULL && follow_limit(&s->facts))
+		rc = append(s, r, n, &seq, journal, upto);
 	if (rc == 0 && last != NULL)
 		*last = seq;
 	return result(&s->facts, rc, "write");
@@ -688,13 +1138,13 @@ append(struct store *s, const struct record *r, size_t n, uint64_t *last, uint64
 enum store_result
 store_append(struct store *s, const struct record *r, size_t n, uint64_t *last)
 {
-	return append(s, r, n, last, 0, 0);
+	return append_all(s, r, n, last, 0, 0);
 }
 
 enum store_result
 store_append_from(struct store *s, const struct record *r, size_t n, uint64_t journal, uint64_t upto)
 {
-	return append(s, r, n, NULL, journal, upto);
+	return append_all(s, r, n, NULL, journal, upto);
 }
 
 enum store_result
@@ -713,18 +1163,27 @@ store_mark(struct store *s, uint64_t journal, uint64_t *upto)
 }
 
 /* The same number over and over: a page and its way up are written and flushed all the same. */
-enum store_result
-store_try(struct store *s)
+static int
+try(struct store *s)
 {
 	MDB_txn *txn;
 	int rc;
 
 	if ((rc = env_begin(&s->facts, 0, &txn)) != 0)
-		return result(&s->facts, rc, "write");
+		return rc;
 	if ((rc = put_meta(txn, s->facts_meta, "tried", 1)) == 0 && (rc = keep_reserve(s, txn, TRY_PAGES)) == 0)
-		rc = env_commit(&s->facts, txn);
-	else
-		env_end(&s->facts, txn);
+		return env_commit(&s->facts, txn);
+	env_end(&s->facts, txn);
+	return rc;
+}
+
+enum store_result
+store_try(struct store *s)
+{
+	int rc = try(s);
+
+	if (rc == MDB_MAP_FULL && follow_limit(&s->facts))
+		rc = try(s);
 	return result(&s->facts, rc, "write");
 }
 
@@ -1300,6 +1759,8 @@ fold_begin(struct store *s, uint64_t *folded)
 	MDB_txn *txn;
 	int rc;
 
+	if (atomic_exchange(&s->state.full, false))
+		follow_limit(&s->state);
 	if ((rc = env_begin(&s->state, 0, &txn)) == 0 && (rc = get_meta(txn, s->state_meta, "folded", folded)) != 0)
 		env_end(&s->state, txn);
 	if (rc != 0) {
@@ -1531,11 +1992,46 @@ take_days(struct store *s, MDB_txn *txn, uint64_t *from, uint64_t folded, size_t
 	return rc;
 }
 
+/*
+ * A touch from the future was stamped by a clock that was wrong for a while,
+ * and does not tell how old it is; the first one behind it that has a sound
+ * time does.  Looked for in growing steps: there may be many of them.
+ */
+static int
+age_behind(MDB_cursor *cursor, uint64_t seq, int64_t future, int64_t *when)
+{
+	unsigned char key[8];
+	MDB_val k = val(key, sizeof key), v;
+	struct touch t;
+	int rc;
+
+	*when = INT64_MAX;
+	for (uint64_t step = 1; seq + step > seq; step = step ? step * 2 : 1) {
+		put_be(key, seq + step, 8);
+		k = val(key, sizeof key);
+		rc = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
+		if (rc == MDB_NOTFOUND && step > 1) {
+			step = 0; /* too far; small steps again */
+			continue;
+		}
+		if (rc != 0)
+			return rc == MDB_NOTFOUND ? 0 : rc;
+		seq = get_be(k.mv_data, 8);
+		if (touch_unpack(&t, val_span(v)) && t.when <= future) {
+			*when = t.when;
+			return 0;
+		}
+	}
+	return 0;
+}
+
 /* The touches at the head that are older than `before` and summed up; without `change` only looks for one. */
 static int
-take_old(struct store *s, MDB_txn *txn, uint64_t folded, int64_t before, size_t *max, bool change, bool *found, uint64_t *last)
+take_old(struct store *s, MDB_txn *txn, uint64_t folded, const struct tidy *how, size_t *max, bool change, bool *found,
+    uint64_t *last)
 {
-	MDB_cursor *cursor;
+	int64_t behind = 0;    /* how old a touch from the future counts as, up to the next sound one; 0: not looked at */
+	MDB_cursor *cursor, *ahead;
 	struct touch t;
 	MDB_val k, v;
 	int rc;
@@ -1543,26 +2039,40 @@ take_old(struct store *s, MDB_txn *txn, uint64_t folded, int64_t before, size_t 
 	*found = false;
 	if ((rc = mdb_cursor_open(txn, s->touches, &cursor)) != 0)
 		return rc;
+	if ((rc = mdb_cursor_open(txn, s->touches, &ahead)) != 0) {
+		mdb_cursor_close(cursor);
+		return rc;
+	}
 	for (rc = mdb_cursor_get(cursor, &k, &v, MDB_FIRST); rc == 0 && *max > 0;
 	     rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT), (*max)--) {
-		if (get_be(k.mv_data, 8) > folded || (touch_unpack(&t, val_span(v)) && t.when >= before))
+		uint64_t seq = get_be(k.mv_data, 8);
+		bool known = touch_unpack(&t, val_span(v));
+
+		if (seq > folded)
+			break;
+		if (!known || t.when <= how->future)
+			behind = 0;
+		else if (behind == 0 && (rc = age_behind(ahead, seq, how->future, &behind)) != 0)
+			break;
+		if (known && (behind != 0 ? behind : t.when) >= how->before)
 			break;
 		*found = true;
 		if (!change)
 			break;
-		*last = get_be(k.mv_data, 8);
-		if (touch_unpack(&t, val_span(v)) && is_kept(&t) && (rc = keep(s, txn, &t)) != 0)
+		*last = seq;
+		if (known && is_kept(&t) && (rc = keep(s, txn, &t)) != 0)
 			break;
 		if ((rc = mdb_cursor_del(cursor, 0)) != 0)
 			break;
 	}
+	mdb_cursor_close(ahead);
 	mdb_cursor_close(cursor);
 	return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
 /* Is there anything to do?  Without a write transaction, which would cost a flush every second. */
 static enum store_result
-tidy_look(struct store *s, uint64_t folded, int64_t before, size_t max, bool *days, bool *old, bool *more)
+tidy_look(struct store *s, uint64_t folded, const struct tidy *how, size_t max, bool *days, bool *old, bool *more)
 {
 	uint64_t from = atomic_load(&s->scanned), tidied, unused;
 	size_t left = max;
@@ -1579,7 +2089,7 @@ tidy_look(struct store *s, uint64_t folded, int64_t before, size_t max, bool *da
 	*more = left == 0;
 	left = 1;
 	if (rc == 0)
-		rc = take_old(s, txn, folded, before, &left, false, old, &unused);
+		rc = take_old(s, txn, folded, how, &left, false, old, &unused);
 	env_end(&s->facts, txn);
 	if (rc == 0)
 		atomic_store(&s->scanned, from);
@@ -1587,7 +2097,7 @@ tidy_look(struct store *s, uint64_t folded, int64_t before, size_t max, bool *da
 }
 
 static int
-tidy_do(struct store *s, MDB_txn *txn, uint64_t folded, int64_t before, size_t max, bool days, bool old, bool *more)
+tidy_do(struct store *s, MDB_txn *txn, uint64_t folded, const struct tidy *how, size_t max, bool days, bool old, bool *more)
 {
 	uint64_t tidied, from, last = 0;
 	bool found;
@@ -1608,7 +2118,7 @@ tidy_do(struct store *s, MDB_txn *txn, uint64_t folded, int64_t before, size_t m
 	}
 	if (old) {
 		left = max;
-		if ((rc = take_old(s, txn, folded, before, &left, true, &found, &last)) != 0)
+		if ((rc = take_old(s, txn, folded, how, &left, true, &found, &last)) != 0)
 			return rc;
 		*more |= left == 0;
 	}
@@ -1619,7 +2129,7 @@ tidy_do(struct store *s, MDB_txn *txn, uint64_t folded, int64_t before, size_t m
 }
 
 enum store_result
-store_tidy(struct store *s, int64_t before, size_t max, bool *more)
+store_tidy(struct store *s, const struct tidy *how, size_t max, bool *more)
 {
 	uint64_t folded = store_folded(s);
 	bool days = false, old = false;
@@ -1628,12 +2138,12 @@ store_tidy(struct store *s, int64_t before, size_t max, bool *more)
 	int rc;
 
 	*more = false;
-	if ((r = tidy_look(s, folded, before, max, &days, &old, more)) != STORE_OK || (!days && !old))
+	if ((r = tidy_look(s, folded, how, max, &days, &old, more)) != STORE_OK || (!days && !old))
 		return r;
 	for (;; max /= 8) {
 		if ((rc = env_begin(&s->facts, 0, &txn)) != 0)
 			return result(&s->facts, rc, "write");
-		if ((rc = tidy_do(s, txn, folded, before, max, days, old, more)) == 0)
+		if ((rc = tidy_do(s, txn, folded, how, max, days, old, more)) == 0)
 			rc = env_commit(&s->facts, txn);
 		else
 			env_end(&s->facts, txn);
@@ -1643,4 +2153,34 @@ store_tidy(struct store *s, int64_t before, size_t max, bool *more)
 		*more = true;
 	}
 	return result(&s->facts, rc, "tidy");
+}
+
+/* ---- the time that is believed ---- */
+
+bool
+store_clock(struct store *s, int64_t *ms)
+{
+	uint64_t number = 0;
+	MDB_txn *txn;
+	int rc;
+
+	if (env_begin(&s->facts, MDB_RDONLY, &txn) != 0)
+		return false;
+	rc = get_meta(txn, s->facts_meta, "clock", &number);
+	env_end(&s->facts, txn);
+	*ms = (int64_t)number;
+	return rc == 0 && number != 0;
+}
+
+void
+store_set_clock(struct store *s, int64_t ms)
+{
+	MDB_txn *txn;
+
+	if (env_begin(&s->facts, 0, &txn) != 0)
+		return;
+	if (put_meta(txn, s->facts_meta, "clock", (uint64_t)ms) == 0)
+		env_commit(&s->facts, txn);
+	else
+		env_end(&s->facts, txn);
 }

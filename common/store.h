@@ -18,11 +18,16 @@ struct store;
 
 struct store_options {
 	const char *dir;
+	const char *lock_dir; /* for the locks, in memory; NULL, "", or one that we cannot use: beside the files */
 	uint64_t facts_size, state_size; /* 0: store's own default */
 	bool create;                     /* make missing files; a reader of nothing gets an error instead */
 };
 
 /*
+ * A daemon (create) also starts when the disk refuses, read-only or full or
+ * failing: then every call fails until it works, which is tried every second.
+ * Two processes that would not see each other's locks are refused.
+ *
  * Opens both files, once per process and never before a fork (LMDB's locks
  * do not survive either).  NULL with one line in why.  Not on a network file
  * system.  All functions may be called from any thread; none keeps anything
@@ -159,23 +164,57 @@ enum store_result fold_put_firsts(struct fold_txn *, uint64_t campaign, const st
  * Housekeeping of facts, for touches that are summed up already:
  * - touches of mode dayonly are taken out of the row of facts, where their
  *   place would tell when they happened;
- * - touches older than `before` (ms) are removed from the head.
+ * - touches older than `before` are removed from the head.  One that is later
+ *   than `future` tells nothing by its time, which a wrong clock gave it: it is
+ *   as old as the first sound one behind it.
  * Of what is removed, that stays which must outlive any state: the day of the
  * last open, and the last time of each unsubscribe, complaint, bounce, hold,
  * release and consent.  A state that is built anew gets these back first.
  * At most max touches are looked at; *more says that there are others left.
  */
-enum store_result store_tidy(struct store *, int64_t before, size_t max, bool *more);
+struct tidy {
+	int64_t before, future; /* milliseconds since 1970 */
+};
+enum store_result store_tidy(struct store *, const struct tidy *, size_t max, bool *more);
 /* What stayed: touches without campaign, link and flags, the newest of each kind, detail and stream. */
 typedef bool store_kept_fn(void *arg, const struct touch *);
 enum store_result store_each_kept(struct store *, store_kept_fn *, void *arg);
 
-/* Clears reader slots of dead processes. */
-void store_clear_stale(struct store *);
+/* The time that tidying last believed in (fold.c), in ms; false when there is none or it cannot be read. */
+bool store_clock(struct store *, int64_t *ms);
+void store_set_clock(struct store *, int64_t ms);
 
-struct store_size {
-	uint64_t used, limit; /* bytes */
+/*
+ * New limits for both files, 0: store's own default; while everybody goes on.
+ * Other processes follow when they find a file full.  What is used already is
+ * never cut.  Logged.
+ */
+void store_limit(struct store *, uint64_t facts_size, uint64_t state_size);
+
+struct store_file {
+	bool open;
+	uint64_t used, size, limit; /* bytes: of pages in use, of the file, that it may grow to */
+	uint64_t held_ms;           /* how long the oldest reader has kept pages from being used again */
 };
-void store_sizes(struct store *, struct store_size *facts, struct store_size *state);
+struct store_health {
+	struct store_file facts, state;
+	uint64_t disk_free;         /* bytes */
+	bool disk_low;
+	uint64_t last, folded;      /* touches: last one given out, last one summed up */
+	int64_t seen_ms;            /* ms since then, which grow when the disk hangs */
+};
+#define STORE_READER_LONG_MS 10000 /* ours take milliseconds */
+static inline bool
+store_nearly_full(const struct store_file *f)
+{
+	return f->used / 80 >= f->limit / 100 && f->open;
+}
+/*
+ * Looks at all of it, warns of what somebody should see to, and clears reader
+ * slots of dead processes.  From one thread only, every second or so.
+ */
+void store_watch(struct store *);
+/* What it saw last.  Touches no file, so nothing can hold it up. */
+void store_health(struct store *, struct store_health *);
 
 #endif

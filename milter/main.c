@@ -29,6 +29,7 @@
 struct reloader {
 	struct setup_slot *slot;
 	const char *file;
+	struct store *store;
 };
 
 /* libmilter takes HUP for an end, so reloading is USR1. */
@@ -43,7 +44,12 @@ reload_on_usr1(void *arg)
 	sigaddset(&usr1, SIGUSR1);
 	while (sigwait(&usr1, &number) == 0) {
 		proc_notify("RELOADING=1");
-		setup_reload(r->slot, r->file); /* says how it went */
+		if (setup_reload(r->slot, r->file)) { /* says how it went */
+			struct setup *s = setup_get(r->slot);
+
+			store_limit(r->store, s->conf->facts_size, s->conf->state_size);
+			setup_put(s);
+		}
 		proc_notify("READY=1");
 	}
 	return NULL;
@@ -214,6 +220,7 @@ open_store(const struct conf *c)
 {
 	struct store_options options = {
 		.dir = c->data_dir,
+		.lock_dir = c->lock_dir,
 		.facts_size = c->facts_size,
 		.state_size = c->state_size,
 		.create = true,
@@ -280,11 +287,12 @@ main(int argc, char **argv)
 	smfi_settimeout(SESSION_TIMEOUT);
 	listen_on(setup->conf);
 	filter.store = open_store(setup->conf);
+	proc_settle();
 	filter.writer = writer_start(filter.store, setup->conf->data_dir, setup->conf->journal_size);
 	fold = fold_start(filter.store, setup->conf->keep_facts);
 	log_info("listening on %s", setup->conf->milter_socket);
 	filter.slot = setup_slot_new(setup);
-	reloader = (struct reloader){ .slot = filter.slot, .file = file };
+	reloader = (struct reloader){ .slot = filter.slot, .file = file, .store = filter.store };
 	start_reloader(&reloader);
 	proc_notify("READY=1");
 

@@ -12,6 +12,8 @@
 
 #define INPUT_MIN 1024 /* most requests; grows to HTTP_INPUT_MAX */
 
+#define NO_METHOD 0xff /* nothing could be read */
+
 /* ---- tasks ---- */
 
 static struct task *
@@ -191,6 +193,19 @@ write_rest(struct conn *c)
 }
 
 static void
+log_access(struct conn *c, const struct hit *h)
+{
+	struct loop *l = c->loop;
+	struct access a = { .peer = c->method == NO_METHOD ? &c->peer : &l->peer, .hit = h, .read = c->method != NO_METHOD, .method = (enum http_method)c->method,
+		.http10 = c->http10, .path = l->path, .agent = c->agent, .now = l->wall };
+	struct buf line = BUF(ACCESSLOG_LINE_MAX);
+
+	accesslog_line(&line, &a);
+	accesslog_add(l->server->accesslog, buf_span(&line));
+	buf_free(&line);
+}
+
+static void
 send_hit(struct conn *c, const struct hit *h)
 {
 	struct loop *l = c->loop;
@@ -199,6 +214,8 @@ send_hit(struct conn *c, const struct hit *h)
 		c->keep = false;
 	if (h->status == 404)
 		count(&l->counters.not_found);
+	if (accesslog_on(l->server->accesslog) && !c->admin && !c->quiet)
+		log_access(c, h);
 	buf_clear(&l->out);
 	hit_render(h, &l->out, loop_date(l), c->head, c->keep, c->http10);
 	write_out(c, buf_span(&l->out));
@@ -210,8 +227,9 @@ refuse(struct conn *c, unsigned status)
 {
 	struct task *t = task_get(c->loop);
 
-	c->keep = c->head = c->http10 = false;
+	c->keep = c->head = c->http10 = c->quiet = false;
 	c->unread = true;
+	c->method = NO_METHOD;
 	hit_plain(&t->hit, status, span_of(http_reason(status)));
 	send_hit(c, &t->hit);
 	task_put(t);
@@ -238,6 +256,25 @@ answer_unwritten(struct conn *c, struct hit *h)
 	send_hit(c, h);
 }
 
+/*
+ * A token that did not open.  Whoever sends many of them has to connect anew
+ * for each and fills no log; what opens is served as ever, from there too.
+ */
+static void
+charge(struct conn *c, const struct peer *peer)
+{
+	struct loop *l = c->loop;
+
+	count(&l->counters.forged);
+	if (budget_charge(&l->budget, peer, l->now))
+		return;
+	count(&l->counters.guesses);
+	/* A proxy's connection is not the guesser's. */
+	if (memcmp(peer, &c->peer, sizeof *peer) == 0)
+		c->keep = false;
+	c->quiet = true;
+}
+
 static void
 handle(struct conn *c, const struct http_request *r, struct span head, struct span body)
 {
@@ -248,8 +285,13 @@ handle(struct conn *c, const struct http_request *r, struct span head, struct sp
 	if (!c->admin || (r->method != HTTP_GET && r->method != HTTP_HEAD) || !admin_page(l->server, r->path, &t->hit))
 		hit_take(&t->hit, l->setup, l->store, r, body, &peer, l->wall);
 	count_hit(l, &t->hit);
+	if (t->hit.forged)
+		charge(c, &peer);
 	if (t->hit.n == 0) {
+		l->path = r->path;
+		l->peer = peer;
 		send_hit(c, &t->hit);
+		l->path = (struct span){ 0 };
 		task_put(t);
 		return;
 	}
@@ -350,6 +392,10 @@ take_request(struct conn *c, struct span in)
 	c->keep = r.keep && r.method != HTTP_OTHER;
 	c->head = r.method == HTTP_HEAD;
 	c->http10 = r.http10;
+	c->quiet = false;
+	c->method = (uint8_t)r.method;
+	if (accesslog_on(c->loop->server->accesslog))
+		c->agent = robot_family(r.agent);
 	c->unread = in.n > n;
 	handle(c, &r, head, body);
 	return n;

@@ -30,6 +30,8 @@ struct conn {
 	bool proxied;             /* a PROXY header is to come first */
 	bool keep, head, http10;  /* of the request that is being answered */
 	bool unread;              /* there was more input than we cared for */
+	bool quiet;               /* not a line more for this one */
+	uint8_t method, agent;    /* of the request, for the access log */
 };
 
 /*

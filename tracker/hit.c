@@ -59,7 +59,7 @@ hit_plain(struct hit *h, unsigned status, struct span body)
 {
 	h->kind = HIT_PAGE;
 	h->verdict = ROBOT_NONE;
-	h->must_last = false;
+	h->forged = h->must_last = false;
 	h->n = 0;
 	answer(h, status, status == 503 ? SPAN(TEXT_HEAD "Retry-After: 60\r\n") : SPAN(TEXT_HEAD), body);
 }
@@ -201,13 +201,21 @@ not_found(struct hit *h)
 	answer(h, 404, SPAN(TEXT_HEAD), SPAN("Not found.\n"));
 }
 
+/* The same answer as for any page that is not there. */
+static void
+forged(struct hit *h)
+{
+	not_found(h);
+	h->forged = true;
+}
+
 static void
 take_open(struct hit *h, const struct scene *s, struct span token)
 {
 	struct claim claim;
 
 	if (!token_open(s->setup->sealer, TOKEN_OPEN, token, &claim, &h->text)) {
-		not_found(h);
+		forged(h);
 		return;
 	}
 	h->kind = HIT_OPEN;
@@ -283,7 +291,7 @@ take_click(struct hit *h, const struct scene *s, struct span token)
 	struct claim claim;
 
 	if (!token_open(s->setup->sealer, TOKEN_CLICK, token, &claim, &h->text) || !is_web(claim.text)) {
-		not_found(h);
+		forged(h);
 		return;
 	}
 	h->kind = HIT_CLICK;
@@ -411,7 +419,7 @@ take_leave(struct hit *h, const struct scene *s, struct span token)
 	struct claim claim;
 
 	if (!token_open(s->setup->sealer, TOKEN_LEAVE, token, &claim, &h->text) || who_is_nobody(&claim.who)) {
-		not_found(h);
+		forged(h);
 		return;
 	}
 	h->kind = HIT_LEAVE;
@@ -496,7 +504,7 @@ hit_take(struct hit *h, const struct setup *setup, struct store *store, const st
 
 	h->kind = HIT_PAGE;
 	h->verdict = ROBOT_NONE;
-	h->must_last = false;
+	h->forged = h->must_last = false;
 	h->n = 0;
 	if (!allowed(h, r->method, span_starts(path, SPAN("/u/")) || span_eq(path, SPAN("*"))))
 		return;

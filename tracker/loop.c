@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -601,6 +602,7 @@ loop_new(struct server *s, size_t index)
 {
 	struct loop *l = xcalloc(1, sizeof *l);
 	struct event_config *how = event_config_new();
+	uint64_t key;
 
 	l->server = s;
 	l->setup = setup_get(s->slot);
@@ -608,6 +610,9 @@ loop_new(struct server *s, size_t index)
 	proxies_init(&l->proxies, l->setup->conf);
 	l->store = s->store;
 	l->writer = s->writer;
+	if (getrandom(&key, sizeof key, 0) != sizeof key)
+		fatal("no random numbers: %s", strerror(errno));
+	budget_init(&l->budget, key);
 	l->date_of = -1;
 	pthread_mutex_init(&l->lock, NULL);
 	buf_init(&l->out, 256 * 1024);
@@ -653,12 +658,16 @@ loop_free(struct loop *l)
 void
 server_start(struct server *s, struct setup_slot *slot, struct store *store, struct writer *writer)
 {
+	struct setup *first;
 	char name[16];
 
 	s->slot = slot;
 	s->store = store;
 	s->writer = writer;
 	atomic_store(&s->listening, (unsigned)s->n);
+	first = setup_get(slot);
+	s->accesslog = accesslog_start(first->conf->access_log);
+	setup_put(first);
 	/* All loops first: a page of numbers looks at each of them. */
 	for (size_t i = 0; i < s->n; i++)
 		s->loop[i] = loop_new(s, i);
@@ -681,6 +690,15 @@ server_reload(struct server *s)
 }
 
 void
+server_reopen(struct server *s)
+{
+	struct setup *now = setup_get(s->slot);
+
+	accesslog_reopen(s->accesslog, now->conf->access_log);
+	setup_put(now);
+}
+
+void
 server_stop(struct server *s, bool handed_over)
 {
 	s->handed_over = handed_over;
@@ -697,6 +715,7 @@ server_free(struct server *s)
 {
 	if (s == NULL)
 		return;
+	accesslog_stop(s->accesslog);
 	if (s->running) {
 		for (size_t i = 0; i < s->n; i++)
 			loop_free(s->loop[i]);

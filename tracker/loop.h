@@ -10,6 +10,8 @@
 #include "common/setup.h"
 #include "common/store.h"
 #include "common/writer.h"
+#include "tracker/accesslog.h"
+#include "tracker/budget.h"
 #include "tracker/hit.h"
 #include "tracker/listen.h"
 #include "tracker/proxy.h"
@@ -31,6 +33,8 @@ bool server_wants_tls(const struct server *);
 void server_start(struct server *, struct setup_slot *, struct store *, struct writer *);
 /* The slot has a new setup. */
 void server_reload(struct server *);
+/* Log files may have been moved away, or have another name in the slot's setup. */
+void server_reopen(struct server *);
 /*
  * No new connections; returns when requests in flight are answered, or after
  * DRAIN_MS.  Handed over: another process accepts from the same sockets
@@ -62,7 +66,8 @@ struct queue {
 
 /* Of one loop; only its thread adds. */
 struct counters {
-	_Atomic uint64_t accepted, turned_away, handshakes, handshakes_failed, requests, malformed, timeouts, not_found;
+	_Atomic uint64_t accepted, turned_away, handshakes, handshakes_failed, requests, malformed, timeouts, not_found,
+	    forged, guesses;
 	_Atomic uint64_t hits[HIT_KINDS][ROBOT_SUSPECT + 1];
 	_Atomic uint64_t leaves, late, unrecorded, sorry;
 };
@@ -120,6 +125,8 @@ struct loop {
 
 	struct task *spare;    /* ready for use */
 	unsigned nspare;
+	struct span path;      /* of a page that is asked for, while it is answered */
+	struct peer peer;      /* ... and who asks, behind a proxy too */
 	struct buf out;        /* the answer that is being written */
 	char input[HTTP_INPUT_MAX]; /* most requests are read, answered and forgotten in here */
 
@@ -133,6 +140,7 @@ struct loop {
 	struct task *gathered, *last_gathered;
 
 	struct counters counters;
+	struct budget budget;
 };
 
 /* What all loops share. */
@@ -149,6 +157,7 @@ struct server {
 	struct writer *writer;
 	pthread_mutex_t lock;
 	struct ssl_ctx_st *tls; /* under the lock; NULL: nobody speaks it */
+	struct accesslog *accesslog;
 };
 
 /* Every callback begins with the one, which reads the clocks once in a turn, and ends with the other, which frees what was dropped. */

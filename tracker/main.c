@@ -75,8 +75,7 @@ log_restart(const struct conf *was, const struct conf *is)
 		{ "threads", was->threads != is->threads },
 		{ "keep_facts", was->keep_facts != is->keep_facts },
 		{ "journal_size", was->journal_size != is->journal_size },
-		{ "facts_size", was->facts_size != is->facts_size },
-		{ "state_size", was->state_size != is->state_size },
+		{ "lock_dir", strcmp(was->lock_dir, is->lock_dir) != 0 },
 		{ "log", was->log_syslog != is->log_syslog },
 		{ "log_level", was->log_level != is->log_level },
 	};
@@ -118,7 +117,7 @@ reload_tls(struct server *server, const struct conf *conf, const char *file)
 }
 
 static void
-reload(struct setup_slot *slot, struct server *server, const struct conf *started, const char *file)
+reload(struct setup_slot *slot, struct server *server, struct store *store, const struct conf *started, const char *file)
 {
 	struct setup *s;
 	bool tls;
@@ -128,11 +127,13 @@ reload(struct setup_slot *slot, struct server *server, const struct conf *starte
 		s = setup_get(slot);
 		log_restart(started, s->conf);
 		tls = reload_tls(server, s->conf, file) && server_wants_tls(server);
-		setup_put(s);
 		server_reload(server);
+		store_limit(store, s->conf->facts_size, s->conf->state_size);
+		setup_put(s);
 		if (tls)
 			log_info("tls: certificates reloaded");
 	}
+	server_reopen(server);
 	proc_notify("READY=1");
 }
 
@@ -225,12 +226,13 @@ main(int argc, char **argv)
 	}
 
 	struct store_options options = {
-		.dir = first->conf->data_dir, .create = true,
+		.dir = first->conf->data_dir, .lock_dir = first->conf->lock_dir, .create = true,
 		.facts_size = first->conf->facts_size, .state_size = first->conf->state_size,
 	};
 
 	if ((store = store_open(&options, &why)) == NULL)
 		fatal("%s", buf_cstr(&why));
+	proc_settle();
 	slot = setup_slot_new(first);
 	first = setup_get(slot);
 	writer = writer_start(store, first->conf->data_dir, first->conf->journal_size);
@@ -247,7 +249,7 @@ main(int argc, char **argv)
 	}
 
 	while ((got = wait_signal(signal_fd, handover, server, &other)) == SIGHUP || got == SIGUSR1)
-		reload(slot, server, first->conf, file);
+		reload(slot, server, store, first->conf, file);
 
 	proc_notify("STOPPING=1");
 	if (got == 0)

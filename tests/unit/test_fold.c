@@ -5,9 +5,11 @@
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "common/engage.h"
 #include "common/text.h"
+
 #include "tests/unit/unit.h"
 
 #define MB ((uint64_t)1 << 20)
@@ -200,7 +202,7 @@ a_lost_state_is_rebuilt_to_the_same_bytes(void **state)
 	jumble(t, N, 2);
 	append(s, t, N);
 	assert_int_equal(fold_all(s), STORE_OK);
-	assert_int_equal(store_tidy(s, 0, N, &more), STORE_OK); /* the days leave the row */
+	assert_int_equal(store_tidy(s, &(struct tidy){ 0, INT64_MAX }, N, &more), STORE_OK); /* the days leave the row */
 	dump(s, &before);
 	store_close(s);
 	snprintf(path, sizeof path, "%s/state.mdb", dir);
@@ -230,7 +232,7 @@ days_alone_are_enough_to_rebuild(void **state)
 	(void)state;
 	append(s, &t, 1);
 	assert_int_equal(fold_all(s), STORE_OK);
-	assert_int_equal(store_tidy(s, 0, 10, &more), STORE_OK);
+	assert_int_equal(store_tidy(s, &(struct tidy){ 0, INT64_MAX }, 10, &more), STORE_OK);
 	store_close(s);
 	snprintf(path, sizeof path, "%s/state.mdb", dir);
 	assert_int_equal(unlink(path), 0);
@@ -272,7 +274,7 @@ a_rebuilt_state_knows_who_said_no(void **state)
 	(void)state;
 	append(s, t, COUNT(t));
 	assert_int_equal(fold_all(s), STORE_OK);
-	assert_int_equal(store_tidy(s, INT64_MAX, 1000, &more), STORE_OK);
+	assert_int_equal(store_tidy(s, &(struct tidy){ INT64_MAX, INT64_MAX }, 1000, &more), STORE_OK);
 	assert_int_equal(store_touches(s, 0, &left, 1, &n), STORE_OK);
 	assert_int_equal(n, 0);
 	store_close(s);
@@ -509,6 +511,53 @@ the_thread_folds_by_itself(void **state)
 	temp_remove(dir);
 }
 
+static void
+a_clock_that_jumps_ahead_is_believed_slowly(void **state)
+{
+	static const struct {
+		const char *says;
+		int64_t believed, clock, elapsed, want;
+	} rows[] = {
+		{ "a second like any other", 1000, 2000, 1000, 2000 },
+		{ "no time has gone by", 1000, 1000, 0, 1000 },
+		{ "it went back", 5000, 1000, 1000, 1000 },
+		{ "it runs a little fast", 1000, 1000 + 24000, 1000, 25000 },
+		{ "it jumped", 1000, 1000 + 24001, 1000, 25000 },
+		{ "by ten years, in a second", 0, 3650 * DAY_MS, 1000, 24000 },
+		{ "by ten years, an hour ago", 0, 3650 * DAY_MS, 3600 * 1000, DAY_MS },
+		{ "off for a month: caught up in some 30 hours", 0, 30 * DAY_MS, 30 * 3600 * 1000, 30 * DAY_MS },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++)
+		assert_row(rows[i].says, fold_believe(rows[i].believed, rows[i].clock, rows[i].elapsed) == rows[i].want);
+}
+
+/* A store that was left alone for a year, or a clock that is a year ahead: nobody can tell, so nothing goes at once. */
+static void
+nothing_is_pruned_at_once_after_a_year(void **state)
+{
+	struct touch t = hit(TOUCH_CLICK, 1, 1, ROBOT_HUMAN, (int64_t)time(NULL) * 1000 - 365 * DAY_MS);
+	char *dir = temp_make();
+	struct store *s = open_store(dir);
+	struct fold *f;
+	struct numbered got;
+	int64_t clock;
+	size_t n;
+
+	(void)state;
+	append(s, &t, 1);
+	f = fold_start(s, 90 * DAY_MS);
+	for (int i = 0; i < 1000 && (store_folded(s) == 0 || !store_clock(s, &clock)); i++)
+		usleep(10000);
+	fold_stop(f);
+	assert_true(clock >= t.when && clock < t.when + DAY_MS);
+	assert_int_equal(store_touches(s, 0, &got, 1, &n), STORE_OK);
+	assert_int_equal(n, 1);
+	store_close(s);
+	temp_remove(dir);
+}
+
 int
 main(void)
 {
@@ -521,6 +570,8 @@ main(void)
 		cmocka_unit_test(several_folders_count_each_touch_once),
 		cmocka_unit_test(killed_in_the_middle_again_and_again),
 		cmocka_unit_test(the_thread_folds_by_itself),
+		cmocka_unit_test(a_clock_that_jumps_ahead_is_believed_slowly),
+		cmocka_unit_test(nothing_is_pruned_at_once_after_a_year),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

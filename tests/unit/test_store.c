@@ -1,10 +1,13 @@
 /* The two files on disk: order, names, walks, limits, other processes. */
 #include "common/store.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "common/text.h"
@@ -483,17 +486,17 @@ days_leave_the_row_once_they_are_summed_up(void **state)
 
 	(void)state;
 	assert_int_equal(store_append(s, r, 5, NULL), STORE_OK);
-	assert_int_equal(store_tidy(s, 0, 1000, &more), STORE_OK);
+	assert_int_equal(store_tidy(s, &(struct tidy){ 0, INT64_MAX }, 1000, &more), STORE_OK);
 	assert_int_equal(store_touches(s, 0, got, 10, &n), STORE_OK);
 	assert_int_equal(n, 5); /* nothing is summed up yet */
 	set_folded(s, 4);
-	assert_int_equal(store_tidy(s, 0, 1000, &more), STORE_OK);
+	assert_int_equal(store_tidy(s, &(struct tidy){ 0, INT64_MAX }, 1000, &more), STORE_OK);
 	assert_int_equal(store_touches(s, 0, got, 10, &n), STORE_OK);
 	assert_int_equal(n, 2);
 	assert_int_equal(got[0].seq, 2);
 	assert_int_equal(got[1].seq, 5);
 	set_folded(s, 5);
-	assert_int_equal(store_tidy(s, 0, 1000, &more), STORE_OK);
+	assert_int_equal(store_tidy(s, &(struct tidy){ 0, INT64_MAX }, 1000, &more), STORE_OK);
 	assert_int_equal(store_touches(s, 0, got, 10, &n), STORE_OK);
 	assert_int_equal(n, 1);
 	assert_int_equal(store_each_kept(s, count_kept, &days), STORE_OK);
@@ -524,21 +527,21 @@ old_touches_go_when_they_are_summed_up(void **state)
 	for (unsigned i = 0; i < 5; i++)
 		r[i] = click(i, 1000 + i);
 	assert_int_equal(store_append(s, r, 5, NULL), STORE_OK);
-	assert_int_equal(store_tidy(s, 1003, 1000, &more), STORE_OK);
+	assert_int_equal(store_tidy(s, &(struct tidy){ 1003, INT64_MAX }, 1000, &more), STORE_OK);
 	assert_int_equal(store_touches(s, 0, got, 10, &n), STORE_OK);
 	assert_int_equal(n, 5);
 	set_folded(s, 2);
-	assert_int_equal(store_tidy(s, 1003, 1000, &more), STORE_OK);
+	assert_int_equal(store_tidy(s, &(struct tidy){ 1003, INT64_MAX }, 1000, &more), STORE_OK);
 	assert_int_equal(store_touches(s, 0, got, 10, &n), STORE_OK);
 	assert_int_equal(n, 3);
 	set_folded(s, 5);
-	assert_int_equal(store_tidy(s, 1003, 1000, &more), STORE_OK);
+	assert_int_equal(store_tidy(s, &(struct tidy){ 1003, INT64_MAX }, 1000, &more), STORE_OK);
 	assert_int_equal(store_touches(s, 0, got, 10, &n), STORE_OK);
 	assert_int_equal(n, 2);
 	assert_int_equal(got[0].touch.when, 1003); /* as old as the limit, not older */
-	assert_int_equal(store_tidy(s, 9999, 1, &more), STORE_OK);
+	assert_int_equal(store_tidy(s, &(struct tidy){ 9999, INT64_MAX }, 1, &more), STORE_OK);
 	assert_true(more);
-	assert_int_equal(store_tidy(s, 9999, 1000, &more), STORE_OK);
+	assert_int_equal(store_tidy(s, &(struct tidy){ 9999, INT64_MAX }, 1000, &more), STORE_OK);
 	assert_false(more);
 	assert_int_equal(store_touches(s, 0, got, 10, &n), STORE_OK);
 	assert_int_equal(n, 0);
@@ -570,7 +573,7 @@ a_full_file_can_be_tidied_and_goes_on(void **state)
 				;
 		set_folded(s, last);
 		do
-			assert_int_equal(store_tidy(s, INT64_MAX, 20000, &more), STORE_OK);
+			assert_int_equal(store_tidy(s, &(struct tidy){ INT64_MAX, INT64_MAX }, 20000, &more), STORE_OK);
 		while (more);
 		assert_int_equal(store_touches(s, 0, &one, 1, &n), STORE_OK);
 		assert_int_equal(n, 0);
@@ -603,7 +606,7 @@ an_old_day_is_kept_when_its_touch_goes(void **state)
 	assert_int_equal(store_append(s, r, 4, NULL), STORE_OK);
 	set_folded(s, 4);
 	do
-		assert_int_equal(store_tidy(s, INT64_MAX, 2, &more), STORE_OK);
+		assert_int_equal(store_tidy(s, &(struct tidy){ INT64_MAX, INT64_MAX }, 2, &more), STORE_OK);
 	while (more);
 	assert_int_equal(store_each_kept(s, count_any, &days), STORE_OK);
 	assert_int_equal(days, 2);
@@ -746,7 +749,7 @@ how_consent_was_given_outlives_its_touch(void **state)
 	assert_int_equal(seen, 1);
 
 	set_folded(s, 5);
-	assert_int_equal(store_tidy(s, DAY_MS, 1000, &more), STORE_OK);
+	assert_int_equal(store_tidy(s, &(struct tidy){ DAY_MS, INT64_MAX }, 1000, &more), STORE_OK);
 	assert_int_equal(store_touches(s, 0, got, 10, &n), STORE_OK);
 	assert_int_equal(n, 0);
 	store_close(s);
@@ -810,6 +813,275 @@ a_source_is_cut_between_characters(void **state)
 	temp_remove(dir);
 }
 
+/* ---- limits, other processes, and what a disk may do ---- */
+
+/* This program again, as another process: its exit status. */
+static int
+another(const char *what, const char *dir, const char *lock_dir)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0) {
+		execl("/proc/self/exe", "test_store", what, dir, lock_dir, (char *)NULL);
+		_exit(127);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+/* A daemon whose settings say 16 MB now. */
+static int
+raise_limit(const char *dir)
+{
+	struct store *s = open_store(dir, MB);
+
+	store_limit(s, 16 * MB, 16 * MB);
+	store_close(s);
+	return 0;
+}
+
+static void
+fill(struct store *s)
+{
+	struct record *r = calloc(1000, sizeof *r);
+	enum store_result res = STORE_OK;
+
+	for (unsigned i = 0; i < 1000; i++)
+		r[i] = click(i, i);
+	for (int i = 0; i < 100 && res == STORE_OK; i++)
+		res = store_append(s, r, 1000, NULL);
+	assert_int_equal(res, STORE_FULL);
+	free(r);
+}
+
+static void
+a_limit_that_another_process_raised_is_ours_when_we_need_it(void **state)
+{
+	char *dir = temp_make();
+	struct store *s = open_store(dir, MB);
+	struct store_health h;
+	struct fold_txn *t;
+	struct record r = click(1, 1);
+	struct profile p = { .clicks = 1 };
+	enum store_result res = STORE_OK;
+	uint64_t folded;
+
+	(void)state;
+	fill(s);
+	assert_int_equal(another("limit", dir, ""), 0);
+	for (int i = 0; i < 1000; i++)
+		assert_int_equal(store_append(s, &r, 1, NULL), STORE_OK); /* not one is lost */
+	store_watch(s);
+	store_health(s, &h);
+	assert_int_equal(h.facts.limit, 16 * MB);
+	assert_int_equal(h.state.limit, MB);
+	assert_false(store_nearly_full(&h.facts));
+
+	/* The sums follow at the next fold. */
+	for (int round = 0; round < 2; round++) {
+		assert_non_null(t = fold_begin(s, &folded));
+		res = STORE_OK;
+		for (unsigned i = 0; i < 6000 && res == STORE_OK; i++) {
+			struct who w = person(i);
+
+			res = fold_put_person(t, &w, &p);
+		}
+		if (round == 0) {
+			assert_int_equal(res, STORE_FULL);
+			fold_abort(t);
+		} else
+			assert_int_equal(res == STORE_OK ? fold_commit(t, 1) : res, STORE_OK);
+	}
+	store_close(s);
+	temp_remove(dir);
+}
+
+static void
+a_limit_is_changed_while_everybody_goes_on(void **state)
+{
+	char *dir = temp_make();
+	struct store *s = open_store(dir, MB);
+	struct record r = click(1, 1);
+	struct store_health h;
+
+	(void)state;
+	fill(s);
+	store_watch(s);
+	store_health(s, &h);
+	assert_true(store_nearly_full(&h.facts));
+	store_limit(s, 4 * MB, MB);
+	assert_int_equal(store_append(s, &r, 1, NULL), STORE_OK);
+	/* Lower than what is used is as low as it can be; touches that are there stay. */
+	store_limit(s, 4096, MB);
+	assert_int_equal(store_append(s, &r, 1, NULL), STORE_FULL);
+	assert_true(store_last(s) > 1000);
+	store_close(s);
+	/* The word of the last one who was told counts, and a start is being told. */
+	s = open_store(dir, 2 * MB);
+	store_watch(s);
+	store_health(s, &h);
+	assert_int_equal(h.facts.limit, 2 * MB);
+	store_close(s);
+	temp_remove(dir);
+}
+
+/*
+ * LMDB calls this one.  A write to one of the first two pages that fails, the
+ * last step of a commit, leaves it in a state that only opening again ends.
+ */
+static _Atomic bool disk_fails;
+
+ssize_t
+pwrite(int fd, const void *p, size_t n, off_t at)
+{
+	if (atomic_load(&disk_fails) && at < 8192) {
+		errno = EIO;
+		return -1;
+	}
+	return syscall(SYS_pwrite64, fd, p, n, at);
+}
+
+static void
+a_failing_disk_that_recovers(void **state)
+{
+	char *dir = temp_make();
+	struct store *s = open_store(dir, 4 * MB);
+	struct record r[3] = { click(1, 1), click(2, 2), click(3, 3) };
+	struct numbered got[10];
+	uint64_t last;
+	size_t n;
+
+	(void)state;
+	assert_int_equal(store_append(s, r, 1, NULL), STORE_OK);
+	atomic_store(&disk_fails, true);
+	assert_int_equal(store_append(s, r, 2, NULL), STORE_ERROR);
+	assert_int_equal(store_append(s, r, 2, NULL), STORE_ERROR);
+	atomic_store(&disk_fails, false);
+	/* At most a second later. */
+	for (int i = 0; i < 300 && store_try(s) != STORE_OK; i++)
+		usleep(10000);
+	assert_int_equal(store_append(s, r + 2, 1, &last), STORE_OK);
+	assert_int_equal(last, 2);
+	assert_int_equal(store_touches(s, 0, got, 10, &n), STORE_OK);
+	assert_int_equal(n, 2);
+	assert_int_equal(got[1].touch.when, 3); /* what was said not to be there is not */
+	store_close(s);
+	temp_remove(dir);
+}
+
+static int
+open_with(const char *dir, const char *lock_dir)
+{
+	struct store_options o = { .dir = dir, .lock_dir = lock_dir, .create = true };
+	struct buf why = BUF(512);
+	struct store *s = store_open(&o, &why);
+	bool other = span_search(buf_span(&why), SPAN("other locks")) < why.n;
+
+	buf_free(&why);
+	if (s == NULL)
+		return other ? 2 : 1;
+	store_close(s);
+	return 0;
+}
+
+static void
+remove_locks(const char *dir)
+{
+	char command[700];
+
+	snprintf(command, sizeof command, "rm -rf '%s'", dir);
+	assert_int_equal(system(command), 0);
+}
+
+static void
+locks_elsewhere_are_the_same_for_all(void **state)
+{
+	char *dir = temp_make(), *here = temp_make(), *there = temp_make(), lock[700];
+	struct store_options o = { .dir = dir, .lock_dir = here, .create = true };
+	struct buf why = BUF(512);
+	struct store *s = store_open(&o, &why);
+	struct record r = click(1, 1);
+
+	(void)state;
+	assert_non_null(s);
+	snprintf(lock, sizeof lock, "%s/facts.mdb-lock", dir);
+	assert_int_not_equal(access(lock, F_OK), 0);
+	assert_int_equal(store_append(s, &r, 1, NULL), STORE_OK);
+	assert_int_equal(another("open", dir, here), 0);
+	assert_int_equal(another("open", dir, there), 2);
+	assert_int_equal(another("open", dir, ""), 2);
+	store_close(s);
+	/* Nobody is there now: whoever comes decides. */
+	assert_int_equal(another("open", dir, there), 0);
+	o.lock_dir = "/nonexistent";
+	assert_non_null(s = store_open(&o, &why));
+	assert_int_equal(access(lock, F_OK), 0);
+	assert_int_equal(another("open", dir, here), 2);
+	assert_int_equal(another("open", dir, ""), 0);
+	assert_int_equal(store_last(s), 1);
+	store_close(s);
+
+	/* A directory that everybody may write to is none. */
+	remove_locks(here);
+	assert_int_equal(mkdir(here, 0700), 0);
+	o.lock_dir = here;
+	assert_non_null(s = store_open(&o, &why));
+	store_close(s);
+	snprintf(lock, sizeof lock, "chmod 0777 '%s'/*", here);
+	assert_int_equal(system(lock), 0);
+	assert_non_null(s = store_open(&o, &why));
+	assert_int_equal(another("open", dir, ""), 0);
+	store_close(s);
+	buf_free(&why);
+	remove_locks(here);
+	remove_locks(there);
+	free(here);
+	free(there);
+	temp_remove(dir);
+}
+
+static void
+touches_from_the_future_hold_up_nothing(void **state)
+{
+	static const struct {
+		const char *says;
+		int64_t when[6];
+		unsigned stay;
+	} rows[] = {
+		{ "nothing from the future", { 1, 2, 3, 100, 101, 102 }, 3 },
+		{ "one at the head, with old ones behind it", { 999, 2, 3, 100, 101, 102 }, 3 },
+		{ "one at the head, with a young one behind it", { 999, 100, 101, 102, 103, 104 }, 6 },
+		{ "many, in the middle", { 1, 999, 998, 997, 3, 100 }, 1 },
+		{ "between an old one and a young one: as old as the young one", { 1, 999, 100, 101, 102, 103 }, 5 },
+		{ "at the end: nobody knows", { 1, 2, 3, 4, 999, 999 }, 2 },
+		{ "nothing else", { 999, 999, 999, 999, 999, 999 }, 6 },
+		{ "as late as can be", { 500, 500, 500, 500, 500, 1 }, 6 },
+		{ "too late", { 501, 501, 501, 501, 501, 1 }, 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		char *dir = temp_make();
+		struct store *s = open_store(dir, 4 * MB);
+		struct numbered got[10];
+		struct record r[6];
+		bool more;
+		size_t n;
+
+		for (unsigned k = 0; k < 6; k++)
+			r[k] = click(k, rows[i].when[k]);
+		assert_int_equal(store_append(s, r, 6, NULL), STORE_OK);
+		set_folded(s, 6);
+		assert_int_equal(store_tidy(s, &(struct tidy){ 50, 500 }, 1000, &more), STORE_OK);
+		assert_int_equal(store_touches(s, 0, got, 10, &n), STORE_OK);
+		assert_row(rows[i].says, n == rows[i].stay);
+		store_close(s);
+		temp_remove(dir);
+	}
+}
+
 int
 main(int argc, char **argv)
 {
@@ -834,9 +1106,18 @@ main(int argc, char **argv)
 		cmocka_unit_test(how_consent_was_given_outlives_its_touch),
 		cmocka_unit_test(of_one_moment_the_stricter_consent_is_kept_and_the_first_word),
 		cmocka_unit_test(a_source_is_cut_between_characters),
+		cmocka_unit_test(a_limit_that_another_process_raised_is_ours_when_we_need_it),
+		cmocka_unit_test(a_limit_is_changed_while_everybody_goes_on),
+		cmocka_unit_test(a_failing_disk_that_recovers),
+		cmocka_unit_test(locks_elsewhere_are_the_same_for_all),
+		cmocka_unit_test(touches_from_the_future_hold_up_nothing),
 	};
 
 	if (argc == 3 && strcmp(argv[1], "grow") == 0)
 		return grow(argv[2]);
+	if (argc == 4 && strcmp(argv[1], "limit") == 0)
+		return raise_limit(argv[2]);
+	if (argc == 4 && strcmp(argv[1], "open") == 0)
+		return open_with(argv[2], argv[3]);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

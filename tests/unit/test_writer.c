@@ -168,7 +168,7 @@ a_failure_ends_without_a_hit(void **state)
 	writer_stats(f.w, &stats);
 	assert_true(stats.failing); /* as full as before */
 	assert_int_equal(fold_all(f.s), STORE_OK);
-	assert_int_equal(store_tidy(f.s, 2000, 20000, &more), STORE_OK);
+	assert_int_equal(store_tidy(f.s, &(struct tidy){ 2000, INT64_MAX }, 20000, &more), STORE_OK);
 	for (int i = 0; i < 50 && stats.failing; i++) {
 		usleep(100000);
 		writer_stats(f.w, &stats);

@@ -48,7 +48,8 @@ temp_make(void)
 static inline void
 temp_remove(char *dir)
 {
-	static const char *const files[] = { "facts.mdb", "facts.mdb-lock", "state.mdb", "state.mdb-lock", "journal-0", "journal-1", "journal-2" };
+	static const char *const files[] = { "facts.mdb", "facts.mdb-lock", "state.mdb", "state.mdb-lock", "store.lock", "journal-0",
+		"journal-1", "journal-2" };
 	char path[600];
 
 	for (size_t i = 0; i < COUNT(files); i++) {
