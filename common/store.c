@@ -34,6 +34,7 @@
 #define RESERVE_MAX ((uint64_t)256 << 20) /* more than one batch of touches can copy and add */
 #define ALONE_WITHIN_MS 1000              /* for the transactions of other threads to end */
 #define REVIVE_MS 1000                    /* between attempts to open a file again */
+#define FULL_BYTES ((uint64_t)1 << 20)    /* less than this is none */
 #define DISK_LOW ((uint64_t)1 << 30)      /* or a twentieth of a smaller disk */
 #define ALARM_AGAIN_MS ((int64_t)3600 * 1000)
 
@@ -128,9 +129,20 @@ val_span(MDB_val v)
 
 /* ---- errors ---- */
 
+/* LMDB calls a write that was cut short an input/output error; a disk that has just filled up does that. */
+static bool
+is_disk_full(const struct env *e)
+{
+	struct statvfs fs;
+
+	return statvfs(e->store->dir, &fs) == 0 && (uint64_t)fs.f_bavail * fs.f_frsize < FULL_BYTES;
+}
+
 static enum store_result
 result(struct env *e, int rc, const char *doing)
 {
+	if (rc == EIO && is_disk_full(e))
+		rc = ENOSPC;
 	if (rc == 0)
 		return STORE_OK;
 	if (rc == MDB_NOTFOUND)
@@ -308,23 +320,33 @@ hold_standard(void)
 	return true;
 }
 
+/* The disk's fault, and perhaps not for ever; whatever else is wrong a person has to mend before we start. */
+static bool
+may_pass(int rc)
+{
+	return rc == EIO || rc == EROFS || rc == ENOSPC || rc == EDQUOT;
+}
+
 /*
  * LMDB's lock file is mapped memory with holes.  On a full disk a reader in
  * a slot that nobody used before would die of SIGBUS, so it gets its blocks
- * now; where that cannot be done, it is as before.  Not once LMDB has it
- * open: closing any descriptor of a file ends the process's locks on it.
+ * now: 0, or ENOSPC and the like.  Where that cannot be asked for, it is as
+ * before.  Not once LMDB has it open: closing any descriptor of a file ends
+ * the process's locks on it.
  */
-static void
+static int
 fill_lock_file(const char *path)
 {
 	char lock[PATH_MAX + 40];
-	int fd;
+	int fd, rc = 0;
 
 	snprintf(lock, sizeof lock, "%s-lock", path);
 	if ((fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0660)) < 0)
-		return;
-	(void)fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, LOCK_BYTES);
+		return may_pass(errno) ? errno : 0;
+	if (fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, LOCK_BYTES) != 0 && may_pass(errno))
+		rc = errno;
 	close(fd);
+	return rc;
 }
 
 /*
@@ -518,20 +540,14 @@ env_open(struct env *e)
 	int rc;
 
 	snprintf(path, sizeof path, "%s/%s", s->lock_dir != NULL ? s->lock_dir : s->dir, e->name);
-	fill_lock_file(path);
+	if ((rc = fill_lock_file(path)) != 0)
+		return rc;
 	if ((rc = mdb_env_create(&e->env)) == 0 && (rc = mdb_env_set_maxreaders(e->env, MAX_READERS)) == 0 &&
 	    (rc = mdb_env_set_maxdbs(e->env, MAX_TABLES)) == 0 && (rc = mdb_env_set_mapsize(e->env, e->limit)) == 0)
 		rc = mdb_env_open(e->env, path, MDB_NOSUBDIR | MDB_NOTLS, 0660);
 	if (rc != 0)
 		env_close(e);
 	return rc;
-}
-
-/* The disk's fault, and perhaps not for ever; whatever else is wrong a person has to mend before we start. */
-static bool
-may_pass(int rc)
-{
-	return rc == EIO || rc == EROFS || rc == ENOSPC || rc == EDQUOT;
 }
 
 static bool
