@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -45,6 +46,7 @@
 #define RECORD_HEAD 24
 #define SKIPPED UINT32_MAX
 #define CHUNK (1024 * 1024) /* read at once; more than JOURNAL_RECORD_MAX */
+#define ROOM 4              /* times its size must be free when one is made */
 #define SETTLE_MS 3         /* between two looks */
 #define RECOVER_MAX 8192    /* records in one transaction */
 
@@ -196,7 +198,7 @@ journal_unpack(struct record *r, struct span in, uint64_t place, size_t *skip)
 static bool
 complain(struct buf *why, const char *path, const char *what)
 {
-	buf_addf(why, "%s: %s", path, what);
+	buf_addf(why, "%s%s: %s", why->n > 0 ? "; " : "", path, what);
 	return false;
 }
 
@@ -269,12 +271,27 @@ put_moved(struct journal *j, uint64_t to)
 	(void)write_at(j->fd, bytes, sizeof bytes, 32);
 }
 
+/* It must not be what fills the disk. */
+static bool
+has_room(int fd, uint64_t size)
+{
+	struct statvfs st;
+
+	return fstatvfs(fd, &st) != 0 || (uint64_t)st.f_bavail * st.f_frsize / ROOM >= size;
+}
+
 /* All blocks are written, so that a later flush has the data to write and nothing else. */
 static bool
 make(struct journal *j, uint64_t size)
 {
 	unsigned char head[40] = { 0 };
 
+	if (ftruncate(j->fd, 0) != 0)
+		return false;
+	if (!has_room(j->fd, size)) {
+		errno = ENOSPC;
+		return false;
+	}
 	if (getrandom(&j->id, sizeof j->id, 0) != sizeof j->id)
 		return false;
 	j->size = size;
@@ -282,7 +299,7 @@ make(struct journal *j, uint64_t size)
 	put_u64(head + 8, FORMAT);
 	put_u64(head + 16, j->id);
 	put_u64(head + 24, size);
-	if (ftruncate(j->fd, 0) != 0 || !write_zeros(j->fd, 0, HEAD + size) || fdatasync(j->fd) != 0)
+	if (!write_zeros(j->fd, 0, HEAD + size) || fdatasync(j->fd) != 0)
 		return false;
 	return write_at(j->fd, head, sizeof head, 0) && fdatasync(j->fd) == 0;
 }

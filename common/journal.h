@@ -31,7 +31,8 @@ struct journal;
  * size bytes (at least JOURNAL_MIN).  What dead processes left in theirs is in
  * the store afterwards, or, where the store cannot be written now, stays where
  * it is: in ours it waits for journal_take, in others for the next who looks.
- * NULL with one line in why: the touches must go to the store directly.
+ * NULL with one line in why: the touches must go to the store directly.  So it
+ * is where the disk has less free than four times that size.
  */
 struct journal *journal_open(const char *dir, uint64_t size, struct store *, struct buf *why);
 void journal_close(struct journal *); /* NULL is fine */

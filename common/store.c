@@ -389,6 +389,12 @@ find_lock_dir(struct store *s, const char *parent)
 	return true;
 }
 
+const char *
+store_lock_dir(const struct store *s)
+{
+	return s->lock_dir != NULL ? s->lock_dir : s->dir;
+}
+
 /* Which lock files do we use?  Device and inode, to be compared with what others use. */
 static bool
 locks_identity(const struct store *s, char *out, size_t size)
@@ -396,7 +402,7 @@ locks_identity(const struct store *s, char *out, size_t size)
 	char path[PATH_MAX + 32];
 	struct stat st;
 
-	snprintf(path, sizeof path, "%s/%s-lock", s->lock_dir != NULL ? s->lock_dir : s->dir, s->facts.name);
+	snprintf(path, sizeof path, "%s/%s-lock", store_lock_dir(s), s->facts.name);
 	if (stat(path, &st) != 0)
 		return false;
 	snprintf(out, size, "%llx:%llx\n", (unsigned long long)st.st_dev, (unsigned long long)st.st_ino);

@@ -36,6 +36,11 @@ struct store_options {
  */
 struct store *store_open(const struct store_options *, struct buf *why);
 void store_close(struct store *);
+/*
+ * A directory of this store's own where its locks lie: in memory, or dir
+ * where there is no such place.  The same for all processes.
+ */
+const char *store_lock_dir(const struct store *);
 
 /*
  * A process started by root must not leave files that the daemons cannot

@@ -327,13 +327,17 @@ move(void *arg)
 /* ---- start and stop ---- */
 
 struct writer *
-writer_start(struct store *s, const char *dir, uint64_t journal_size)
+writer_start(struct store *s, const char *dir, const char *other_dir, uint64_t journal_size)
 {
 	struct writer *w = xcalloc(1, sizeof *w);
 	struct buf why = BUF(PATH_MAX + 256);
 
 	w->store = s;
-	if (dir != NULL && (w->journal = journal_open(dir, journal_size, s, &why)) == NULL)
+	if (dir != NULL)
+		w->journal = journal_open(dir, journal_size, s, &why);
+	if (w->journal == NULL && other_dir != NULL)
+		w->journal = journal_open(other_dir, journal_size, s, &why);
+	if (w->journal == NULL && (dir != NULL || other_dir != NULL))
 		log_warn("store: no journal, touches are written a little slower: %s", buf_cstr(&why));
 	buf_free(&why);
 	w->end = &w->first;

@@ -36,10 +36,11 @@ struct deed {
 };
 
 /*
- * With a journal of journal_size bytes in dir (journal.h); dir NULL: without.
- * One that cannot be had is logged, and done without.
+ * With a journal of journal_size bytes (journal.h) in the first directory
+ * where it can be had; both NULL: without.  That there is none is logged, and
+ * done without.
  */
-struct writer *writer_start(struct store *, const char *dir, uint64_t journal_size);
+struct writer *writer_start(struct store *, const char *dir, const char *other_dir, uint64_t journal_size);
 /* Writes what is waiting, then ends; no other call may be under way.  NULL is fine. */
 void writer_stop(struct writer *);
 

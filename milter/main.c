@@ -288,7 +288,7 @@ main(int argc, char **argv)
 	listen_on(setup->conf);
 	filter.store = open_store(setup->conf);
 	proc_settle();
-	filter.writer = writer_start(filter.store, setup->conf->data_dir, setup->conf->journal_size);
+	filter.writer = writer_start(filter.store, store_lock_dir(filter.store), setup->conf->data_dir, setup->conf->journal_size);
 	fold = fold_start(filter.store, setup->conf->keep_facts);
 	log_info("listening on %s", setup->conf->milter_socket);
 	filter.slot = setup_slot_new(setup);

@@ -235,7 +235,7 @@ main(int argc, char **argv)
 	proc_settle();
 	slot = setup_slot_new(first);
 	first = setup_get(slot);
-	writer = writer_start(store, first->conf->data_dir, first->conf->journal_size);
+	writer = writer_start(store, first->conf->data_dir, NULL, first->conf->journal_size);
 	fold = fold_start(store, first->conf->keep_facts);
 	if ((signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK)) == -1)
 		fatal("signalfd: %s", strerror(errno));

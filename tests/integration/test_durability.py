@@ -301,13 +301,13 @@ class ReadOnly(Case):
 class Stalled(Case):
 	"""fsfreeze: every write waits, as on a disk or a path to it that hangs."""
 
-	medium = ("ext4", 24)
+	medium = ("ext4", 64)
 
 	def setUp(self):
 		# In memory, and not below data_dir.
 		self.locks = tempfile.mkdtemp(prefix="test_durability.")
 		self.addCleanup(os.rmdir, self.locks)
-		mount(self, self.locks, "tmpfs", 1)
+		mount(self, self.locks, "tmpfs", 64)
 		self.settings = {"lock_dir": self.locks, "milter_socket": "inet:127.0.0.1:%d" % rig.free_port()}
 		super().setUp()
 

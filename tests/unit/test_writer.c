@@ -26,7 +26,7 @@ start_with(uint64_t size, uint64_t journal)
 	if ((f.s = store_open(&o, &why)) == NULL)
 		fail_msg("store_open: %s", buf_cstr(&why));
 	buf_free(&why);
-	f.w = writer_start(f.s, journal ? f.dir : NULL, journal);
+	f.w = writer_start(f.s, NULL, journal ? f.dir : NULL, journal);
 	return f;
 }
 
@@ -293,7 +293,7 @@ a_full_store_is_waited_for(void **state)
 	full = store_last(f.s);
 	assert_true(full < durable);
 	assert_int_equal(fold_all(f.s), STORE_OK);
-	assert_int_equal(store_tidy(f.s, 2000, 20000, &more), STORE_OK);
+	assert_int_equal(store_tidy(f.s, &(struct tidy){ 2000, INT64_MAX }, 20000, &more), STORE_OK);
 	await_last(f.s, durable);
 	for (int i = 0; i < 2000 && stats.failing; i++) {
 		usleep(5000);
