@@ -32,6 +32,17 @@ struct reloader {
 	struct store *store;
 };
 
+static void
+log_stats(const char *when)
+{
+	struct filter_stats s;
+
+	filter_stats(&s);
+	log_info("%s messages=%" PRIu64 " tagged=%" PRIu64 " untouched=%" PRIu64 " stopped=%" PRIu64 " would=%" PRIu64
+		 " oversize=%" PRIu64 " unrecorded=%" PRIu64 " failed=%" PRIu64,
+	    when, s.messages, s.tagged, s.untouched, s.stopped, s.would, s.oversize, s.unrecorded, s.failed);
+}
+
 /* libmilter takes HUP for an end, so reloading is USR1. */
 static void *
 reload_on_usr1(void *arg)
@@ -50,6 +61,7 @@ reload_on_usr1(void *arg)
 			store_limit(r->store, s->conf->facts_size, s->conf->state_size);
 			setup_put(s);
 		}
+		log_stats("so far");
 		proc_notify("READY=1");
 	}
 	return NULL;
@@ -239,17 +251,6 @@ open_store(const struct conf *c)
 }
 
 static void
-log_stats(void)
-{
-	struct filter_stats s;
-
-	filter_stats(&s);
-	log_info("ends messages=%" PRIu64 " tagged=%" PRIu64 " untouched=%" PRIu64 " stopped=%" PRIu64 " would=%" PRIu64
-		 " oversize=%" PRIu64 " unrecorded=%" PRIu64 " failed=%" PRIu64,
-	    s.messages, s.tagged, s.untouched, s.stopped, s.would, s.oversize, s.unrecorded, s.failed);
-}
-
-static void
 start_reloader(struct reloader *r)
 {
 	pthread_t thread;
@@ -307,6 +308,6 @@ main(int argc, char **argv)
 		/* A worker still uses all of it, behind a disk that hangs; our end closes the files as well. */
 		log_warn("ends in the middle of a message; the MTA will send it again");
 	}
-	log_stats();
+	log_stats("ends");
 	return rc == MI_SUCCESS ? 0 : 1;
 }
