@@ -104,7 +104,10 @@ add_store(const struct server *s, struct buf *out)
 	add_metric(out, "rekindle_touches_refused_total", "counter", "Touches refused: too many wait.", w.refused);
 	add_metric(out, "rekindle_writer_batches_total", "counter", "Flushes to disk.", w.batches);
 	add_metric(out, "rekindle_touches_waiting", "gauge", "Touches on their way to disk.", w.waiting);
-	add_metric(out, "rekindle_writer_failing", "gauge", "1 when the last batch could not be written.", w.failing);
+	add_metric(out, "rekindle_journal_waiting_bytes", "gauge", "On disk in the journal, and not in facts yet.",
+	    w.journal.waiting);
+	add_metric(out, "rekindle_journal_size_bytes", "gauge", "Room in the journal; 0 when there is none.", w.journal.size);
+	add_metric(out, "rekindle_writer_failing", "gauge", "1 when facts did not take the last batch.", w.failing);
 	add_metric(out, "rekindle_fold_lag", "gauge", "Touches not yet summed up.", h.last > h.folded ? h.last - h.folded : 0);
 	add_metric(out, "rekindle_store_seen_seconds", "gauge", "Since the store was last looked at; grows when the disk hangs.",
 	    h.seen_ms > 0 ? (uint64_t)h.seen_ms / 1000 : 0);
@@ -148,6 +151,7 @@ add_faults(const struct server *s, struct buf *out)
 		const char *what;
 	} rows[] = {
 		{ w.failing, false, "touches cannot be written" },
+		{ w.journal.waiting > w.journal.size / 2, true, "the journal is filling up" },
 		{ w.waiting > WRITER_WAITING_MAX / 2, false, "touches wait: the disk does not keep up" },
 		{ h.seen_ms > STORE_HANGS_MS, false, "the store does not answer: the disk hangs" },
 		{ !h.facts.open, false, "facts.mdb cannot be opened" },
