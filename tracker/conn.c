@@ -79,10 +79,12 @@ conn_receive(struct conn *c, void *to, size_t n)
 	return c->tls != NULL ? tls_receive(c->tls, to, n) : recv(c->fd, to, n, 0);
 }
 
+/* With `more` the kernel waits for what follows at once: the end of the connection travels in the same packet. */
 static ssize_t
-conn_send(struct conn *c, struct span bytes)
+conn_send(struct conn *c, struct span bytes, bool more)
 {
-	return c->tls != NULL ? tls_send(c->tls, bytes.p, bytes.n) : send(c->fd, bytes.p, bytes.n, MSG_NOSIGNAL);
+	return c->tls != NULL ? tls_send(c->tls, bytes.p, bytes.n)
+	    : send(c->fd, bytes.p, bytes.n, more ? MSG_NOSIGNAL | MSG_MORE : MSG_NOSIGNAL);
 }
 
 static void
@@ -155,7 +157,7 @@ write_out(struct conn *c, struct span bytes)
 	ssize_t n;
 
 	do
-		n = conn_send(c, bytes);
+		n = conn_send(c, bytes, !c->keep);
 	while (n < 0 && errno == EINTR);
 	if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK) {
 		conn_close(c);
@@ -176,7 +178,7 @@ write_out(struct conn *c, struct span bytes)
 static void
 write_rest(struct conn *c)
 {
-	ssize_t n = conn_send(c, span_make(c->out + c->out_at, c->nout - c->out_at));
+	ssize_t n = conn_send(c, span_make(c->out + c->out_at, c->nout - c->out_at), !c->keep);
 
 	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
 		return;
@@ -341,7 +343,7 @@ say_continue(struct conn *c)
 {
 	const struct span interim = SPAN("HTTP/1.1 100 Continue\r\n\r\n");
 
-	if (conn_send(c, interim) == (ssize_t)interim.n)
+	if (conn_send(c, interim, false) == (ssize_t)interim.n)
 		return true;
 	/* Half of it would be taken for the beginning of the answer. */
 	conn_close(c);
