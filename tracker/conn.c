@@ -212,8 +212,10 @@ send_hit(struct conn *c, const struct hit *h)
 {
 	struct loop *l = c->loop;
 
-	if (l->draining)
+	if (l->draining && c->keep) {
 		c->keep = false;
+		c->unread = true;
+	}
 	if (h->status == 404)
 		count(&l->counters.not_found);
 	if (accesslog_on(l->server->accesslog) && !c->admin && !c->quiet)
@@ -398,7 +400,7 @@ take_request(struct conn *c, struct span in)
 	c->method = (uint8_t)r.method;
 	if (accesslog_on(c->loop->server->accesslog))
 		c->agent = robot_family(r.agent);
-	c->unread = in.n > n;
+	c->unread = in.n > n || (r.keep && !c->keep);
 	handle(c, &r, head, body);
 	return n;
 }

@@ -29,7 +29,7 @@ struct conn {
 	bool armed, admin, chunked;
 	bool proxied;             /* a PROXY header is to come first */
 	bool keep, head, http10;  /* of the request that is being answered */
-	bool unread;              /* there was more input than we cared for */
+	bool unread;              /* there is more input than we care for, or may be */
 	bool quiet;               /* not a line more for this one */
 	uint8_t method, agent;    /* of the request, for the access log */
 };
