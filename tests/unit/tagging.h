@@ -33,7 +33,7 @@ rig_init(struct rig *r)
 	*r = (struct rig){ .sealer = sealer_new(&tagging_keys) };
 	r->stream = (struct stream){
 		.name = stream, .opens = MODE_FULL, .links = MODE_FULL, .list_unsubscribe = UNSUBSCRIBE_OFF,
-		.untracked_domains = { tagging_domains, 1 },
+		.untracked_domains = { tagging_domains, 1, NULL },
 	};
 	r->conf = (struct conf){ .tracking_url = url, .campaign_header = campaign, .stream_header = stream_header,
 		.consent_header = consent, .track_header = track };

@@ -227,7 +227,7 @@ test_network(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof networks / sizeof *networks; i++) {
 		char rule[128], *item = rule;
-		struct stream s = { .match_network = { &item, 1 } };
+		struct stream s = { .match_network = { &item, 1, NULL } };
 		struct conf c = { .stream = &s, .nstreams = 1 };
 		struct envelope e = { .client = span_of(networks[i].client) };
 
@@ -250,7 +250,7 @@ test_bad_network_matches_nobody(void **state)
 	for (size_t i = 0; i < sizeof bad_networks / sizeof *bad_networks; i++)
 		for (size_t k = 0; k < sizeof clients / sizeof *clients; k++) {
 			char rule[128], *item = rule;
-			struct stream s = { .match_network = { &item, 1 } };
+			struct stream s = { .match_network = { &item, 1, NULL } };
 			struct conf c = { .stream = &s, .nstreams = 1 };
 			struct envelope e = { .client = span_of(clients[k]) };
 
