@@ -6,7 +6,7 @@
 
 #define LEAVE_WITHIN_MS 5000 /* for a LEFT to become durable before we say sorry */
 #define LINGER_MS 2000
-#define TASKS_SPARE 1024     /* kept for the next hits; each is below 2 KB */
+#define TASKS_SPARE 512      /* kept for the next hits; each is below 2 KB */
 
 /* Small, because most of them are idle: input and output are on the heap only while they are needed. */
 struct conn {
