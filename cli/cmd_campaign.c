@@ -377,6 +377,93 @@ print_sums(const struct row *r, int64_t now)
 	table_free(&t);
 }
 
+/* ---- which rule said what ---- */
+
+static uint64_t
+by_machines(const uint64_t by[EVIDENCE_MAX], uint64_t human)
+{
+	uint64_t all = 0;
+
+	for (enum evidence i = 0; i < EVIDENCES; i++)
+		all += by[i];
+	return all > human ? all - human : 0;
+}
+
+static void
+print_machines(const struct campaign *s)
+{
+	struct table t = TABLE("lrrrrl");
+
+	table_adds(&t, "hits by evidence");
+	table_adds(&t, "opens");
+	table_adds(&t, "share");
+	table_adds(&t, "clicks");
+	table_adds(&t, "share");
+	table_adds(&t, "");
+	for (enum evidence i = 0; i < EVIDENCES; i++) {
+		if (s->open_by[i] == 0 && s->click_by[i] == 0)
+			continue;
+		table_adds(&t, evidence_name(i));
+		table_addf(&t, "%" PRIu64, s->open_by[i]);
+		table_rate(&t, s->open_by[i], s->opens_all);
+		table_addf(&t, "%" PRIu64, s->click_by[i]);
+		table_rate(&t, s->click_by[i], s->clicks_all);
+		table_adds(&t, evidence_explain(i));
+	}
+	table_adds(&t, "raw");
+	table_addf(&t, "%" PRIu64, s->opens_all);
+	table_adds(&t, "");
+	table_addf(&t, "%" PRIu64, s->clicks_all);
+	table_adds(&t, "");
+	table_adds(&t, "all of them");
+	table_adds(&t, "human");
+	table_addf(&t, "%" PRIu64, s->opens_human);
+	table_rate(&t, s->opens_human, s->opens_all);
+	table_addf(&t, "%" PRIu64, s->clicks_human);
+	table_rate(&t, s->clicks_human, s->clicks_all);
+	table_adds(&t, "what counts");
+	table_adds(&t, "machines, repeats");
+	table_addf(&t, "%" PRIu64, by_machines(s->open_by, s->opens_human));
+	table_rate(&t, by_machines(s->open_by, s->opens_human), s->opens_all);
+	table_addf(&t, "%" PRIu64, by_machines(s->click_by, s->clicks_human));
+	table_rate(&t, by_machines(s->click_by, s->clicks_human), s->clicks_all);
+	table_adds(&t, "what does not");
+	putchar('\n');
+	table_print(&t, "  ", true);
+	table_free(&t);
+
+	t = TABLE("lrr");
+	table_adds(&t, "unverifiable");
+	table_addf(&t, "%" PRIu64, s->one_link);
+	table_rate(&t, s->one_link, s->linked);
+	putchar('\n');
+	table_print(&t, "  ", false);
+	table_free(&t);
+	printf("  Of %" PRIu64 " messages with links these have a single one: no burst can show who clicked there.\n", s->linked);
+}
+
+static void
+emit_machines(struct emit *e, const struct campaign *s)
+{
+	const struct {
+		const char *name;
+		const uint64_t *by;
+	} kinds[] = { { "opens", s->open_by }, { "clicks", s->click_by } };
+
+	emit_open(e, "evidence", '{');
+	for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++) {
+		emit_open(e, kinds[k].name, '{');
+		for (enum evidence i = 0; i < EVIDENCES; i++)
+			if (kinds[k].by[i] > 0)
+				emit_number(e, evidence_name(i), kinds[k].by[i]);
+		emit_close(e, '}');
+	}
+	emit_close(e, '}');
+	emit_number(e, "linked", s->linked);
+	emit_number(e, "unverifiable", s->one_link);
+	emit_rate(e, "unverifiable_share", s->one_link, s->linked);
+}
+
 struct links {
 	struct cli *c;
 	uint64_t campaign;
@@ -416,7 +503,7 @@ take_link(void *arg, uint16_t link, const struct link_count *k)
 }
 
 static int
-show(struct cli *c, const char *name, const char *stream)
+show(struct cli *c, const char *name, const char *stream, bool machines)
 {
 	static const char *const head[] = { "link", "people raw", "human", "clicks raw", "human", "destination" };
 	struct emit e = { 0 };
@@ -432,10 +519,14 @@ show(struct cli *c, const char *name, const char *stream)
 	if (c->json) {
 		emit_open(&e, NULL, '{');
 		emit_sums(&e, row);
+		if (machines)
+			emit_machines(&e, &row->sums);
 		emit_open(&e, "links", '[');
 		l.emit = &e;
 	} else {
 		print_sums(row, c->now);
+		if (machines)
+			print_machines(&row->sums);
 		for (size_t i = 0; i < sizeof head / sizeof head[0]; i++)
 			table_adds(&l.table, head[i]);
 	}
@@ -461,19 +552,20 @@ int
 cmd_campaign(struct cli *c)
 {
 	const char *stream = NULL;
-	const struct cli_option options[] = { { "stream", .text = &stream } };
+	bool machines = false;
+	const struct cli_option options[] = { { "stream", .text = &stream }, { "machines", .flag = &machines } };
 	int status;
 
-	if (!cli_options(c, options, 1, &status))
+	if (!cli_options(c, options, 2, &status))
 		return status;
 	if (c->nwords == 0 || (c->nwords == 1 && strcmp(c->word[0], "list") == 0)) {
-		if (stream)
-			return cli_usage(c, "campaign: --stream belongs to `campaign show`");
+		if (stream || machines)
+			return cli_usage(c, "campaign: --%s belongs to `campaign show`", stream ? "stream" : "machines");
 		return list(c);
 	}
 	if (strcmp(c->word[0], "show") != 0)
 		return cli_usage(c, "campaign: what is \"%s\"?", c->word[0]);
 	if (c->nwords != 2)
 		return cli_usage(c, "campaign show: one name, in quotes when it has spaces");
-	return show(c, c->word[1], stream);
+	return show(c, c->word[1], stream, machines);
 }

@@ -95,6 +95,8 @@ emit_hit(struct export *x, struct emit *e, const struct touch *t)
 	/* Only the day of an open (dayonly) has none. */
 	if (t->verdict != ROBOT_NONE)
 		emit_string(e, "verdict", robot_name((enum robot)t->verdict));
+	if (t->detail != EVIDENCE_NONE && t->detail < EVIDENCES)
+		emit_string(e, "evidence", evidence_name((enum evidence)t->detail));
 	if (t->sent)
 		emit_time(e, "sent", (int64_t)t->sent * 1000);
 	if (t->agent)
@@ -126,6 +128,8 @@ emit_touch(struct export *x, const struct touch *t)
 		emit_flag(&e, "tracked", t->flags & TOUCH_TRACKED);
 		if (t->flags & TOUCH_OBSERVED)
 			emit_flag(&e, "observed", true);
+		if (t->link)
+			emit_number(&e, "links", t->link);
 		break;
 	case TOUCH_SKIPPED:
 		if (t->detail < CAUSES)
@@ -134,6 +138,10 @@ emit_touch(struct export *x, const struct touch *t)
 	case TOUCH_OPEN:
 	case TOUCH_CLICK:
 		emit_hit(x, &e, t);
+		break;
+	case TOUCH_DELIVERED:
+		if (t->detail & DELIVERED_GATEWAY)
+			emit_flag(&e, "gateway", true);
 		break;
 	case TOUCH_CONSENT:
 		emit_string(&e, "axis", axis_name((enum axis)(t->detail >> 4)));

@@ -30,8 +30,9 @@
 #define FOLD_EVERY 8 /* batches: summing up costs a flush of its own */
 
 static const char *const known_fields[] = {
-	"type", "address", "who", "at", "stream", "stream_id", "campaign", "campaign_id", "link", "url", "verdict", "class",
+	"type", "address", "who", "at", "stream", "stream_id", "campaign", "campaign_id", "link", "url", "verdict", "evidence", "class",
 	"cause", "tracked", "observed", "axis", "value", "source", "mode", "sent", "agent", "net", "imported",
+	"links", "gateway",
 };
 
 struct import {
@@ -276,6 +277,21 @@ read_agent(struct import *im, const json_t *o, struct touch *t)
 	return true;
 }
 
+/* Which rule gave the verdict; one that only another version knows is none of ours. */
+static bool
+read_evidence(struct import *im, const json_t *o, struct touch *t)
+{
+	enum evidence evidence = robot_is_human(t->verdict) ? EVIDENCE_NONE : EVIDENCE_UNKNOWN;
+	struct span text;
+
+	if (!get_text(im, o, "evidence", &text))
+		return false;
+	if (text.n > 0 && !evidence_parse(text, &evidence))
+		return wrong(im, "there is no evidence \"%.*s\"", SPAN_ARG(span_cut(text, 0, 50)));
+	t->detail = (uint8_t)evidence;
+	return true;
+}
+
 /* Opens and clicks. */
 static bool
 read_hit(struct import *im, const json_t *o, struct record *r)
@@ -292,6 +308,8 @@ read_hit(struct import *im, const json_t *o, struct record *r)
 		return wrong(im, "there is no verdict \"%.*s\"; one of human, proxy-open, privacy-open, prefetch, preview, "
 		    "scanner, suspect", SPAN_ARG(span_cut(text, 0, 50)));
 	t->verdict = (uint8_t)verdict;
+	if (!read_evidence(im, o, t))
+		return false;
 	if (!get_time(im, o, "sent", &sent) || !read_agent(im, o, t) || !read_net(im, o, t))
 		return false;
 	t->sent = (uint32_t)(sent / 1000);
@@ -314,6 +332,7 @@ read_hit(struct import *im, const json_t *o, struct record *r)
 static bool
 read_sent(struct import *im, const json_t *o, struct touch *t)
 {
+	const json_t *links = json_object_get(o, "links");
 	enum engage class = ENGAGE_NEW;
 	bool tracked, observed;
 	struct span text;
@@ -324,9 +343,25 @@ read_sent(struct import *im, const json_t *o, struct touch *t)
 	if (text.n > 0 && !engage_parse(text, &class))
 		return wrong(im, "there is no class \"%.*s\"; one of new, engaged, semi-engaged, inactive",
 		    SPAN_ARG(span_cut(text, 0, 50)));
+	if (links && !json_is_null(links)) {
+		if (!json_is_integer(links) || json_integer_value(links) < 0 || json_integer_value(links) > UINT16_MAX)
+			return wrong(im, "links must be a number from 0 to %d", UINT16_MAX);
+		t->link = (uint16_t)json_integer_value(links);
+	}
 	t->detail = text.n > 0 ? (uint8_t)class : CLASS_UNKNOWN;
 	t->flags |= (tracked ? TOUCH_TRACKED : 0) | (observed ? TOUCH_OBSERVED : 0);
 	return true;
+}
+
+static bool
+read_delivered(struct import *im, const json_t *o, struct touch *t)
+{
+	bool gateway;
+
+	if (!get_flag(im, o, "gateway", false, &gateway))
+		return false;
+	t->detail = gateway ? DELIVERED_GATEWAY : 0;
+	return t->campaign != 0 || wrong(im, "campaign is missing: of which message is this the delivery?");
 }
 
 static bool
@@ -429,6 +464,8 @@ read_touch(struct import *im, const json_t *o, struct record *r)
 		return read_hit(im, o, r);
 	case TOUCH_CONSENT:
 		return read_consent(im, o, r);
+	case TOUCH_DELIVERED:
+		return read_delivered(im, o, t);
 	default:
 		return true;
 	}

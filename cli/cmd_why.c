@@ -11,6 +11,8 @@
 
 #define LINE_CAP 4096
 #define DAY_SECONDS 86400
+#define HITS_SHOWN 10
+#define HITS_EMITTED 100
 
 /* One recipient, looked up for one answer. */
 struct person {
@@ -147,6 +149,134 @@ print_evidence(struct person *p)
 		field_when(p, "Released", r->released);
 }
 
+/* ---- the last hits ---- */
+
+struct last_hit {
+	uint64_t campaign;
+	struct trail_hit hit;
+};
+
+/* The newest ones, newest first. */
+struct last_hits {
+	struct last_hit hit[HITS_EMITTED];
+	size_t n, max;
+	uint64_t all;
+};
+
+static bool
+take_trail(void *arg, uint64_t campaign, const struct trail *t)
+{
+	struct last_hits *l = arg;
+
+	l->all += t->opens + t->clicks;
+	for (size_t i = 0; i < t->n; i++) {
+		struct last_hit add = { campaign, t->hit[i] };
+
+		for (size_t k = 0; k < l->n; k++)
+			if (add.hit.when > l->hit[k].hit.when) {
+				struct last_hit older = l->hit[k];
+
+				l->hit[k] = add;
+				add = older;
+			}
+		if (l->n < l->max)
+			l->hit[l->n++] = add;
+	}
+	return true;
+}
+
+static bool
+last_hits(struct person *p, size_t max, struct last_hits *l)
+{
+	*l = (struct last_hits){ .max = max };
+	if (store_each_trail_of(p->c->store, &p->who, take_trail, l) <= STORE_NONE)
+		return true;
+	cli_error("cannot read the store in %s: the hits are not complete", p->c->setup->conf->data_dir);
+	return false;
+}
+
+/* Seen as a person's when it came, and not any more. */
+static bool
+taken_back(const struct trail_hit *h)
+{
+	return robot_is_human(h->at_hit.verdict) && !robot_is_human(h->final.verdict);
+}
+
+static void
+add_campaign_name(struct person *p, uint64_t campaign, struct buf *out)
+{
+	if (campaign == 0)
+		buf_addc(out, '-');
+	else if (store_campaign_names(p->c->store, campaign, NULL, out) != STORE_OK || out->n == 0) {
+		buf_clear(out);
+		buf_addf(out, "%016" PRIx64, campaign);
+	}
+}
+
+static void
+print_hits(struct person *p)
+{
+	struct table t = TABLE("lllll");
+	struct buf text = BUF(LINE_CAP);
+	struct last_hits l;
+
+	if (!last_hits(p, HITS_SHOWN, &l) || l.n == 0)
+		return;
+	printf("\n%sLast hits%s (%zu of %" PRIu64 ")\n", print_bold(), print_plain(), l.n, l.all);
+	for (size_t i = 0; i < l.n; i++) {
+		const struct trail_hit *h = &l.hit[i].hit;
+
+		buf_clear(&text);
+		text_add_time(&text, h->when - h->when % 1000);
+		table_add(&t, buf_span(&text));
+		buf_clear(&text);
+		add_campaign_name(p, l.hit[i].campaign, &text);
+		table_add(&t, buf_span(&text));
+		if (!h->click)
+			table_adds(&t, "opened");
+		else if (h->link == 0)
+			table_adds(&t, "clicked");
+		else
+			table_addf(&t, "clicked link %u", h->link);
+		table_adds(&t, robot_name(h->final.verdict));
+		table_addf(&t, "%s%s", evidence_explain(h->final.evidence), taken_back(h) ? "; was counted as a person's before" : "");
+	}
+	table_print(&t, "  ", false);
+	table_free(&t);
+	buf_free(&text);
+}
+
+static void
+emit_hits(struct emit *e, struct person *p)
+{
+	struct buf name = BUF(LINE_CAP);
+	struct last_hits l;
+
+	emit_open(e, "hits", '[');
+	if (!last_hits(p, HITS_EMITTED, &l))
+		l.n = 0;
+	for (size_t i = 0; i < l.n; i++) {
+		const struct trail_hit *h = &l.hit[i].hit;
+
+		buf_clear(&name);
+		add_campaign_name(p, l.hit[i].campaign, &name);
+		emit_open(e, NULL, '{');
+		emit_string(e, "type", touch_name(h->click ? TOUCH_CLICK : TOUCH_OPEN));
+		emit_time(e, "at", h->when);
+		emit_text(e, "campaign", buf_span(&name));
+		if (h->click && h->link)
+			emit_number(e, "link", h->link);
+		emit_string(e, "verdict", robot_name(h->final.verdict));
+		emit_string(e, "evidence", evidence_name(h->final.evidence));
+		emit_flag(e, "counts", trail_counts(&h->final));
+		emit_string(e, "verdict_at_hit", robot_name(h->at_hit.verdict));
+		emit_string(e, "evidence_at_hit", evidence_name(h->at_hit.evidence));
+		emit_close(e, '}');
+	}
+	emit_close(e, ']');
+	buf_free(&name);
+}
+
 static void
 print_person(struct person *p, struct outlook *o, size_t n)
 {
@@ -176,6 +306,7 @@ print_person(struct person *p, struct outlook *o, size_t n)
 	if (p->known)
 		print_evidence(p);
 	store_each_subscription_of(p->c->store, &p->who, print_subscription, p);
+	print_hits(p);
 	table_free(&t);
 	buf_free(&address);
 	buf_free(&status);
@@ -269,6 +400,7 @@ emit_person(struct person *p, struct outlook *o, size_t n)
 	emit_open(e, "subscriptions", '[');
 	store_each_subscription_of(p->c->store, &p->who, emit_subscription, &x);
 	emit_close(e, ']');
+	emit_hits(e, p);
 	emit_close(e, '}');
 	emit_end(e);
 }

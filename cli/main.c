@@ -578,6 +578,8 @@ batch_write(struct cli *c, struct batch *b)
 void
 cli_fold(struct cli *c)
 {
+	/* A daemon knows better which settings are in force. */
+	(void)fold_adopt(c->store, &c->setup->conf->rules, true);
 	(void)fold_all(c->store);
 }
 

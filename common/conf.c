@@ -563,6 +563,7 @@ static const struct word unsubscribe_words[] = {
 };
 static const struct word track_words[] = { { "all", false, NULL }, { "asked", true, NULL }, { NULL, 0, NULL } };
 static const struct word signed_words[] = { { "leave", false, NULL }, { "tag", true, NULL }, { NULL, 0, NULL } };
+static const struct word off_on[] = { { "off", false, NULL }, { "on", true, NULL }, { NULL, 0, NULL } };
 static const struct word visible_words[] = { { "skip", false, NULL }, { "track", true, NULL }, { NULL, 0, NULL } };
 static const struct word several_words[] = { { "anonymous", false, NULL }, { "leave", true, NULL }, { NULL, 0, NULL } };
 static const struct word forwarded_words[] = {
@@ -674,6 +675,26 @@ static const struct setting settings[] = {
 	    .help = "Larger messages are passed untouched." },
 	{ "keep_facts", IN(GENERAL), DURATION, OF_CONF(keep_facts), .value = "90d", RANGE(DAY_MS, 3650 * DAY_MS),
 	    .help = "How long single touches are kept once they are summed up." },
+	{ "agents_file", IN(GENERAL), TEXT, OF_CONF(agents_file), .value = "", .check = check_path,
+	    .help = "List of what machines call themselves; empty: the one that was built in." },
+	{ "networks_file", IN(GENERAL), TEXT, OF_CONF(networks_file), .value = "", .check = check_path,
+	    .help = "List of networks in which machines follow links; empty: the one that was built in." },
+	{ "instant", IN(GENERAL), DURATION, OF_CONF(rules.instant), .value = "2s", .max = MINUTE_MS,
+	    .help = "A hit this soon after delivery is a scanner's." },
+	{ "early", IN(GENERAL), DURATION, OF_CONF(rules.early), .value = "10s", .max = 10 * MINUTE_MS,
+	    .help = "A hit this soon after delivery is suspect; at least instant." },
+	{ "burst_links", IN(GENERAL), NUMBER, OF_CONF(rules.burst_links), .value = "3", RANGE(2, 50),
+	    .help = "So many different links of one message within burst_window are a scanner's." },
+	{ "burst_window", IN(GENERAL), DURATION, OF_CONF(rules.burst_window), .value = "3s", .max = MINUTE_MS,
+	    .help = "See burst_links." },
+	{ "settle", IN(GENERAL), DURATION, OF_CONF(settle), .value = "2m", .max = SETTLE_MAX * 1000,
+	    .help = "How old a click must be before it may change a class." },
+	{ "dedupe", IN(GENERAL), DURATION, OF_CONF(rules.dedupe), .value = "60s", .max = 60 * MINUTE_MS,
+	    .help = "The same link or pixel of the same recipient again within this time is one event." },
+	{ "fold_back", IN(GENERAL), BOOL, OF_CONF(rules.fold_back), .value = "yes", .words = no_yes,
+	    .help = "Whether clicks suspect for a probable network alone count once a person's click follows." },
+	{ "head_counts", IN(GENERAL), BOOL, OF_CONF(head_counts), .value = "no", .words = no_yes,
+	    .help = "Whether HEAD requests are recorded, as hits of machines." },
 	{ "facts_size", IN(GENERAL), SIZE, OF_CONF(facts_size), .value = "64G",
 	    RANGE(MEGABYTE, 16 * MEGABYTE * MEGABYTE),
 	    .help = "The most that the file of touches may grow to." },
@@ -702,6 +723,8 @@ static const struct setting settings[] = {
 	    .help = "A second pixel behind <body>, for mail programs that cut long messages." },
 	{ "text_links", IN(GENERAL) | IN(STREAM), BOOL, OF_STREAM(text_links), .value = "no", .words = no_yes,
 	    .help = "Whether URLs in text/plain are tracked too, where recipients see them." },
+	{ "honeypot", IN(GENERAL) | IN(STREAM), BOOL, OF_STREAM(honeypot), .value = "off", .words = off_on,
+	    .help = "A hidden link in each message, that only machines follow; mind filters, and patents." },
 	{ "visible_url", IN(GENERAL) | IN(STREAM), BOOL, OF_STREAM(visible_url), .value = "skip",
 	    .words = visible_words,
 	    .help = "Links whose text is itself a URL: filters suspect those that lead elsewhere." },
@@ -1588,6 +1611,7 @@ apply_preset(struct conf *c)
 			*n = presets_number(&settings[i], c->preset);
 	}
 	c->policy.on[CAUSE_NONE] = ACTION_SEND;
+	c->policy.settle = (unsigned)((c->settle + 999) / 1000);
 }
 
 static bool
@@ -1688,6 +1712,8 @@ check_together(struct parser *p)
 	if (q->semi_days <= q->engaged_days && !is_bad(p, "semi_days") && !is_bad(p, "engaged_days"))
 		fault(p, later_line(p, POLICY, "semi_days", "engaged_days"),
 		    "semi_days (%u) must be more than engaged_days (%u)", q->semi_days, q->engaged_days);
+	if (c->rules.early < c->rules.instant && !is_bad(p, "early") && !is_bad(p, "instant"))
+		fault(p, later_line(p, GENERAL, "early", "instant"), "early must be at least instant");
 	if (q->new_max_days < q->new_days && !is_bad(p, "new_max_days") && !is_bad(p, "new_days"))
 		fault(p, later_line(p, POLICY, "new_max_days", "new_days"),
 		    "new_max_days (%u) must be at least new_days (%u)", q->new_max_days, q->new_days);

@@ -9,6 +9,7 @@
 #include "common/engage.h"
 #include "common/log.h"
 #include "common/privacy.h"
+#include "common/trail.h"
 
 #define CONF_FILE_MAX (1024 * 1024)
 #define CONF_STREAMS_MAX 1000
@@ -48,6 +49,7 @@ struct stream {
 	bool top_pixel;     /* a second one behind <body> */
 	bool visible_url;   /* track links whose text is itself a URL */
 	bool text_links;    /* track URLs in text/plain */
+	bool honeypot;      /* a hidden link, that only machines follow */
 	struct list untracked_domains;   /* links there stay as they are, and below them */
 	struct list untracked_urls;      /* patterns with *, of whole URLs, or without scheme */
 	struct list url_parameters;      /* "name=value"; {campaign}, {stream}, {date}; added where the name is absent */
@@ -85,6 +87,10 @@ struct conf {
 	unsigned max_connections;
 	uint64_t max_message;    /* bytes; larger mail is passed untouched */
 	int64_t keep_facts;      /* ms */
+	char *agents_file, *networks_file; /* "" is what we ship */
+	struct rules rules;      /* what hits mean together */
+	int64_t settle;          /* ms; policy.settle is the same in seconds */
+	bool head_counts;        /* HEAD is recorded, as a machine's */
 	uint64_t facts_size, state_size; /* map sizes: the most that each file may grow to */
 	uint64_t journal_size;           /* bytes, of each daemon's */
 	bool log_syslog;

@@ -116,6 +116,7 @@ policy_preset(enum preset preset)
 		.new_days = v[4],
 		.new_min_sends = v[5],
 		.new_max_days = v[6],
+		.settle = 120,
 		.on = {
 			[CAUSE_NONE] = ACTION_SEND,
 			[CAUSE_COMPLAINED] = ACTION_REJECT,
@@ -156,6 +157,34 @@ latest_open(const struct profile *p)
 }
 
 static bool
+is_settled(uint32_t click, unsigned settle, int64_t now)
+{
+	int64_t age = now - click;
+
+	return age >= (int64_t)settle || age <= -(int64_t)settle;
+}
+
+/*
+ * The last click that has settled: until then what follows it may still show
+ * that it was a machine's.  One that is far in the future is a clock that was wrong, and counts.
+ */
+static uint32_t
+settled_click(const struct profile *p, unsigned settle, int64_t now)
+{
+	if (is_settled(p->last_click, settle, now))
+		return p->last_click;
+	for (size_t i = 0; i < PROFILE_CLICKS && p->clicked[i].last != 0; i++) {
+		uint32_t last = p->clicked[i].last, first = last - p->clicked[i].before;
+
+		if (is_settled(last, settle, now))
+			return last;
+		if (is_settled(first, settle, now))
+			return first;
+	}
+	return 0;
+}
+
+static bool
 is_opaque(const struct profile *p)
 {
 	for (size_t i = 0; i < PROFILE_OPENS; i++) {
@@ -165,15 +194,22 @@ is_opaque(const struct profile *p)
 	return true;
 }
 
+/* Days after the last click that counts have none that does. */
+static bool
+clicked_on(const struct profile *p, uint32_t day, uint32_t click)
+{
+	return day <= click / DAY && days_has(&p->click_days, day);
+}
+
 /* Three engaged days, one with a click, in the 90 up to this moment. */
 static bool
-is_loyal(const struct profile *p, int64_t at)
+is_loyal(const struct profile *p, uint32_t click, int64_t at)
 {
 	uint32_t today = (uint32_t)(at / DAY);
 	unsigned days = 0, clicks = 0;
 
 	for (uint32_t i = 0; i < LOYAL_WINDOW && i <= today; i++) {
-		bool clicked = days_has(&p->click_days, today - i);
+		bool clicked = clicked_on(p, today - i, click);
 
 		clicks += clicked;
 		days += clicked || days_has(&p->open_days, today - i);
@@ -183,7 +219,7 @@ is_loyal(const struct profile *p, int64_t at)
 
 /* Whole numbers only, so that all machines rank alike. */
 static unsigned
-score_of(const struct profile *p, int64_t now)
+score_of(const struct profile *p, uint32_t click, int64_t now)
 {
 	uint32_t today = (uint32_t)(now / DAY);
 	uint64_t sum = 0;
@@ -191,7 +227,7 @@ score_of(const struct profile *p, int64_t now)
 	for (uint32_t i = 0; i < PROFILE_DAYS && i <= today; i++) {
 		uint32_t day = today - i;
 		bool opened = days_has(&p->open_days, day) || (open_is_day(p) && p->last_open / DAY == day);
-		unsigned worth = days_has(&p->click_days, day) ? 5 : opened;
+		unsigned worth = clicked_on(p, day, click) ? 5 : opened;
 
 		sum += (uint64_t)worth * (decay[i % HALF_LIFE] >> i / HALF_LIFE);
 	}
@@ -226,14 +262,14 @@ within(int64_t when, unsigned days, int64_t now)
  * machine moves anybody down.
  */
 static bool
-warm(struct finding *f, const struct profile *p, int64_t opened, unsigned days, int64_t now)
+warm(struct finding *f, uint32_t click, int64_t opened, unsigned days, int64_t now)
 {
 	if (within(opened, days, now))
 		return true;
-	if (!within(p->last_click, f->opaque ? 2 * days : days, now))
+	if (!within(click, f->opaque ? 2 * days : days, now))
 		return false;
 	f->clicked = true;
-	f->last_engaged = p->last_click;
+	f->last_engaged = click;
 	return true;
 }
 
@@ -254,24 +290,26 @@ engage_find(const struct profile *p, const struct policy *policy, int64_t now_ms
 	if (p == NULL)
 		return f;
 
-	int64_t opened = latest_open(p), clicked = p->last_click;
+	uint32_t click = settled_click(p, policy->settle, now);
+	int64_t opened = latest_open(p), clicked = click;
 	int64_t engaged = opened > clicked ? opened : clicked;
 	int64_t known = p->first_seen ? now - p->first_seen : 0;
 
 	f.opaque = is_opaque(p);
-	f.clicked = p->last_click != 0 && p->last_click >= p->last_open;
-	f.last_engaged = f.clicked ? p->last_click : p->last_open;
-	f.score = score_of(p, now);
-	f.loyal = is_loyal(p, now > engaged ? now : engaged);
+	f.clicked = click != 0 && click >= p->last_open;
+	f.unsettled = click != p->last_click;
+	f.last_engaged = f.clicked ? click : p->last_open;
+	f.score = score_of(p, click, now);
+	f.loyal = is_loyal(p, click, now > engaged ? now : engaged);
 	/* Who subscribes again is given all the sends anew. */
 	count_sends(p, engaged > p->affirmed ? engaged : p->affirmed, &f.silent_sends, &untracked);
 
 	unsigned factor = f.opaque ? 2 : 1;
 	unsigned floor = engaged ? policy->inactive_min_sends_engaged : policy->inactive_min_sends;
 
-	if (warm(&f, p, opened, policy->engaged_days, now))
+	if (warm(&f, click, opened, policy->engaged_days, now))
 		decide(&f, ENGAGE_ENGAGED, REASON_RECENT);
-	else if (warm(&f, p, opened, policy->semi_days, now))
+	else if (warm(&f, click, opened, policy->semi_days, now))
 		decide(&f, ENGAGE_SEMI, REASON_COOLING);
 	else if (engaged == 0 && known < (int64_t)factor * policy->new_max_days * DAY &&
 		 (known < (int64_t)factor * policy->new_days * DAY || p->tracked_sends < policy->new_min_sends))
@@ -283,7 +321,7 @@ engage_find(const struct profile *p, const struct policy *policy, int64_t now_ms
 	else
 		decide(&f, ENGAGE_INACTIVE, REASON_SILENT);
 
-	f.at_risk = (f.class == ENGAGE_SEMI || f.class == ENGAGE_INACTIVE) && engaged != 0 && is_loyal(p, engaged);
+	f.at_risk = (f.class == ENGAGE_SEMI || f.class == ENGAGE_INACTIVE) && engaged != 0 && is_loyal(p, click, engaged);
 	return f;
 }
 
@@ -447,6 +485,8 @@ engage_explain(
 	}
 	if (f->opaque)
 		buf_adds(b, "; the last opens are all privacy opens, so clicks count, for twice the time");
+	if (f->unsettled)
+		buf_addf(b, "; the last click is not %u seconds old yet and does not count so far", policy->settle);
 	if (f->loyal && !f->at_risk)
 		buf_adds(b, "; loyal");
 	if (f->at_risk)

@@ -31,12 +31,15 @@ enum cause {
 
 enum action { ACTION_SEND, ACTION_REJECT, ACTION_DEFER, ACTION_HOLD, ACTION_DISCARD };
 
+#define SETTLE_MAX 360 /* seconds: PROFILE_CLICKS minutes reach further back, always */
+
 /* Days and counts, both inclusive; the presets are in engage.c.  Send counts are 1 .. PROFILE_SENDS. */
 struct policy {
 	unsigned engaged_days, semi_days;
 	unsigned inactive_min_sends;         /* never engaged */
 	unsigned inactive_min_sends_engaged; /* engaged once */
 	unsigned new_days, new_min_sends, new_max_days;
+	unsigned settle;                     /* seconds before a click counts, at most SETTLE_MAX: a burst may take it back */
 	enum action on[CAUSES];              /* by cause; [CAUSE_NONE] is ACTION_SEND */
 };
 
@@ -50,6 +53,7 @@ struct finding {
 	bool at_risk; /* was loyal when last engaged, now semi-engaged or inactive */
 	bool opaque;  /* the last opens are all privacy opens: judged by clicks, windows doubled */
 	bool clicked; /* what last_engaged was: a click; else an open */
+	bool unsettled; /* there is a click that is too young to count */
 	uint32_t last_engaged;  /* seconds, 0 never; midnight when only the day is kept */
 	unsigned silent_sends;  /* tracked sends since then, at most PROFILE_SENDS */
 	unsigned score;         /* ranks only: a day with a click 5, with only an open 1, half-life 30 days, times 100 */

@@ -1,6 +1,7 @@
 #include "common/fold.h"
 
 #include <pthread.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -14,17 +15,31 @@
 #define TIDY_BATCH 20000 /* touches looked at in one go */
 #define HOUR_MS ((int64_t)3600 * 1000)
 #define CATCH_UP 24      /* how much faster than time itself a clock that is ahead is believed */
+#define REJUDGE_BATCH 2000 /* people in one transaction */
 
-/* One touch of the batch, with what the first pass finds out for the second. */
-struct item {
-	struct touch touch;
-	bool new_clicker_all, new_clicker_human; /* of its link */
+/* What a batch adds to one campaign: the sums start from nothing, and what is taken back wraps around below zero. */
+struct campaign_change {
+	uint64_t id;
+	struct campaign sums;
+};
+
+struct link_change {
+	uint64_t campaign;
+	uint16_t link;
+	struct link_count sums;
 };
 
 struct batch {
 	struct fold_txn *txn;
-	struct item *item;
+	struct rules rules;
+	struct touch *touch;
 	size_t n;
+	struct campaign_change *campaign;
+	size_t ncampaigns, capcampaigns;
+	uint32_t *slot; /* by campaign: index + 1, or 0 */
+	size_t nslots;
+	struct link_change *link;
+	size_t nlinks, caplinks;
 	enum store_result result; /* the first failure; nothing is done after it */
 };
 
@@ -36,68 +51,58 @@ failed(struct batch *b, enum store_result r)
 	return b->result != STORE_OK;
 }
 
-/* ---- people: the batch in the order of who ---- */
-
-static int
-by_who(const void *a, const void *b)
-{
-	return memcmp(&((const struct item *)a)->touch.who, &((const struct item *)b)->touch.who, sizeof(struct who));
-}
-
 static void
-add_subscription(struct batch *b, const struct touch *t)
+batch_free(struct batch *b)
 {
-	struct subscription sub;
-
-	if (failed(b, fold_get_subscription(b->txn, &t->who, t->stream, &sub)))
-		return;
-	subscription_add(&sub, t);
-	failed(b, fold_put_subscription(b->txn, &t->who, t->stream, &sub));
+	free(b->touch);
+	free(b->campaign);
+	free(b->slot);
+	free(b->link);
 }
 
-/* The run of one recipient's touches that starts at i; returns where the next one starts. */
-static size_t
-add_person(struct batch *b, size_t i)
+/* ---- what a campaign gets ---- */
+
+/* Ids are keyed hashes, so any of their bits will do. */
+static uint32_t *
+slot_of(const struct batch *b, uint64_t id)
 {
-	const struct who *who = &b->item[i].touch.who;
-	struct profile p;
-	size_t end = i;
+	for (size_t i = id & (b->nslots - 1);; i = (i + 1) & (b->nslots - 1))
+		if (b->slot[i] == 0 || b->campaign[b->slot[i] - 1].id == id)
+			return &b->slot[i];
+}
 
-	if (failed(b, fold_get_person(b->txn, who, &p)))
-		return b->n;
-	for (; end < b->n && who_eq(who, &b->item[end].touch.who); end++) {
-		const struct touch *t = &b->item[end].touch;
+/* Good until the next call. */
+static struct campaign *
+change_of(struct batch *b, uint64_t id)
+{
+	uint32_t *slot;
 
-		if (touch_is_subscription(t))
-			add_subscription(b, t);
-		profile_add(&p, t);
+	if (b->ncampaigns == b->capcampaigns) {
+		b->capcampaigns = b->capcampaigns ? 2 * b->capcampaigns : 16;
+		b->campaign = xreallocarray(b->campaign, b->capcampaigns, sizeof *b->campaign);
+		free(b->slot);
+		b->nslots = 4 * b->capcampaigns;
+		b->slot = xcalloc(b->nslots, sizeof *b->slot);
+		for (size_t i = 0; i < b->ncampaigns; i++)
+			*slot_of(b, b->campaign[i].id) = (uint32_t)i + 1;
 	}
-	failed(b, fold_put_person(b->txn, who, &p));
-	return end;
-}
-
-static void
-add_people(struct batch *b)
-{
-	qsort(b->item, b->n, sizeof *b->item, by_who);
-	for (size_t i = 0; i < b->n && b->result == STORE_OK;) {
-		if (who_is_nobody(&b->item[i].touch.who) || b->item[i].touch.kind == 0)
-			i++;
-		else
-			i = add_person(b, i);
+	slot = slot_of(b, id);
+	if (*slot == 0) {
+		b->campaign[b->ncampaigns] = (struct campaign_change){ .id = id };
+		*slot = (uint32_t)++b->ncampaigns;
 	}
+	return &b->campaign[*slot - 1].sums;
 }
 
-/* ---- campaigns: in the order of campaign, who ---- */
-
-static int
-by_campaign(const void *a, const void *b)
+static struct link_count *
+change_link(struct batch *b, uint64_t campaign, uint16_t link)
 {
-	const struct touch *s = &((const struct item *)a)->touch, *t = &((const struct item *)b)->touch;
-
-	if (s->campaign != t->campaign)
-		return s->campaign < t->campaign ? -1 : 1;
-	return memcmp(&s->who, &t->who, sizeof s->who);
+	if (b->nlinks == b->caplinks) {
+		b->caplinks = b->caplinks ? 2 * b->caplinks : 256;
+		b->link = xreallocarray(b->link, b->caplinks, sizeof *b->link);
+	}
+	b->link[b->nlinks] = (struct link_change){ .campaign = campaign, .link = link };
+	return &b->link[b->nlinks++].sums;
 }
 
 static void
@@ -112,156 +117,345 @@ add_sent(struct campaign *c, const struct touch *t)
 		c->tracked++;
 	if (t->flags & TOUCH_OBSERVED)
 		c->would_skip++;
+	c->linked += t->link > 0;
+	c->one_link += t->link == 1;
 	if (c->first == 0 || when < c->first)
 		c->first = when;
 	if (when > c->last)
 		c->last = when;
 }
 
-/* Keeps the earliest; true when there was none before. */
-static bool
-first_time(uint32_t *first, uint32_t when)
-{
-	bool none = *first == 0;
-
-	if (none || when < *first)
-		*first = when;
-	return none;
-}
-
-/* What makes opens and clicks unique: each recipient counts once, whichever touch is folded first. */
+/* A hit of nobody in particular stands alone: what its request showed is all there is. */
 static void
-add_firsts(struct batch *b, struct campaign *c, struct item *item)
+add_lone_hit(struct batch *b, struct campaign *c, const struct touch *t)
 {
-	const struct touch *t = &item->touch;
-	bool human = robot_is_human(t->verdict), opened_all, opened_human;
-	uint32_t when = touch_seconds(t);
-	struct firsts f;
-
-	if (failed(b, fold_get_firsts(b->txn, t->campaign, &t->who, 0, &f)))
-		return;
-	opened_all = f.opened_all != 0 || f.clicked_all != 0;
-	opened_human = f.opened_human != 0 || f.clicked_human != 0;
-	if (t->kind == TOUCH_OPEN) {
-		first_time(&f.opened_all, when);
-		if (human)
-			first_time(&f.opened_human, when);
-	} else if (t->kind == TOUCH_CLICK) {
-		c->clickers_all += first_time(&f.clicked_all, when);
-		if (human)
-			c->clickers_human += first_time(&f.clicked_human, when);
-	} else
-		c->left += first_time(&f.left, when);
-	/* A click implies an open: image blocking hides the pixel, not the reader. */
-	c->openers_all += !opened_all && (f.opened_all != 0 || f.clicked_all != 0);
-	c->openers_human += !opened_human && (f.opened_human != 0 || f.clicked_human != 0);
-	if (failed(b, fold_put_firsts(b->txn, t->campaign, &t->who, 0, &f)) || t->kind != TOUCH_CLICK || t->link == 0)
-		return;
-	if (failed(b, fold_get_firsts(b->txn, t->campaign, &t->who, t->link, &f)))
-		return;
-	item->new_clicker_all = first_time(&f.clicked_all, when);
-	if (human)
-		item->new_clicker_human = first_time(&f.clicked_human, when);
-	failed(b, fold_put_firsts(b->txn, t->campaign, &t->who, t->link, &f));
-}
-
-static void
-add_to_campaign(struct batch *b, struct campaign *c, struct item *item)
-{
-	const struct touch *t = &item->touch;
 	bool human = robot_is_human(t->verdict);
+	enum evidence e = t->detail < EVIDENCES ? (enum evidence)t->detail : EVIDENCE_UNKNOWN;
+	struct link_count *link;
 
+	if (e == EVIDENCE_NONE && !human)
+		e = EVIDENCE_UNKNOWN;
+	if (t->kind == TOUCH_OPEN) {
+		c->opens_all++;
+		c->opens_human += human;
+		c->open_by[e]++;
+		return;
+	}
+	c->clicks_all++;
+	c->clicks_human += human;
+	c->click_by[e]++;
+	if (t->link == 0)
+		return;
+	link = change_link(b, t->campaign, t->link);
+	link->clicks_all++;
+	link->clicks_human += human;
+}
+
+static bool
+is_hit(const struct touch *t)
+{
+	return t->kind == TOUCH_OPEN || t->kind == TOUCH_CLICK;
+}
+
+/* All but what a trail says. */
+static void
+add_to_campaign(struct batch *b, const struct touch *t)
+{
+	struct campaign *c;
+
+	if (t->campaign == 0 || t->kind == 0)
+		return;
+	c = change_of(b, t->campaign);
 	/* All touches of a campaign name the same stream; a maximum commutes whatever they say. */
 	if (t->stream > c->stream)
 		c->stream = t->stream;
-	switch (t->kind) {
-	case TOUCH_SENT:
+	if (t->kind == TOUCH_SENT)
 		add_sent(c, t);
-		return;
-	case TOUCH_SKIPPED:
+	else if (t->kind == TOUCH_SKIPPED)
 		c->skipped++;
+	else if (is_hit(t) && !trail_wants(t))
+		add_lone_hit(b, c, t);
+}
+
+/* ---- trails ---- */
+
+/* Adds what a trail says to its campaign and links, or with sign -1 takes it out again. */
+static void
+count_trail(struct batch *b, uint64_t campaign, const struct trail *t, uint64_t sign)
+{
+	struct campaign *c;
+	struct tally y;
+
+	if (campaign == 0)
 		return;
-	case TOUCH_OPEN:
-		c->opens_all++;
-		c->opens_human += human;
-		break;
-	case TOUCH_CLICK:
-		c->clicks_all++;
-		c->clicks_human += human;
-		break;
-	case TOUCH_LEFT:
-		break;
-	default:
-		return;
+	c = change_of(b, campaign);
+	trail_tally(t, &y);
+	c->opens_all += sign * (uint64_t)y.opens_all;
+	c->opens_human += sign * (uint64_t)y.opens_human;
+	c->clicks_all += sign * (uint64_t)y.clicks_all;
+	c->clicks_human += sign * (uint64_t)y.clicks_human;
+	c->openers_all += sign * (uint64_t)y.openers_all;
+	c->openers_human += sign * (uint64_t)y.openers_human;
+	c->clickers_all += sign * (uint64_t)y.clickers_all;
+	c->clickers_human += sign * (uint64_t)y.clickers_human;
+	c->left += sign * (uint64_t)y.left;
+	for (size_t i = 0; i < EVIDENCE_MAX; i++) {
+		c->open_by[i] += sign * (uint64_t)y.opens[i];
+		c->click_by[i] += sign * (uint64_t)y.clicks[i];
 	}
-	if (!who_is_nobody(&t->who))
-		add_firsts(b, c, item);
+	for (size_t i = 0; i < t->n; i++) {
+		const struct trail_hit *h = &t->hit[i];
+		struct link_count *link;
+		bool again = false;
+
+		if (!h->click || h->link == 0 || !trail_counts(&h->final))
+			continue;
+		for (size_t k = 0; k < i && !again; k++)
+			again = t->hit[k].click && t->hit[k].link == h->link && trail_counts(&t->hit[k].final);
+		link = change_link(b, campaign, h->link);
+		link->clicks_human += sign;
+		link->clickers_human += again ? 0 : sign;
+	}
+}
+
+static bool
+has_link(const struct trail *t, uint16_t link)
+{
+	return link / 8u < t->nlinks && t->links[link / 8u] >> link % 8 & 1;
+}
+
+static void
+add_to_trail(struct batch *b, struct trail *trail, const struct touch *t)
+{
+	if (t->kind == TOUCH_CLICK && t->campaign != 0 && t->link != 0) {
+		struct link_count *link = change_link(b, t->campaign, t->link);
+
+		link->clicks_all++;
+		link->clickers_all += !has_link(trail, t->link);
+	}
+	trail_add(trail, t);
+}
+
+/* ---- people: the batch in the order of who, campaign, and day where there is no campaign ---- */
+
+static uint32_t
+day_of(const struct touch *t)
+{
+	return t->campaign == 0 ? touch_seconds(t) / 86400 : 0;
+}
+
+static int
+by_trail(const void *a, const void *b)
+{
+	const struct touch *s = a, *t = b;
+	int order = memcmp(&s->who, &t->who, sizeof s->who);
+
+	if (order != 0)
+		return order;
+	if (s->campaign != t->campaign)
+		return s->campaign < t->campaign ? -1 : 1;
+	return day_of(s) < day_of(t) ? -1 : day_of(s) > day_of(t);
+}
+
+static void
+add_subscription(struct batch *b, const struct touch *t)
+{
+	struct subscription sub;
+
+	if (failed(b, fold_get_subscription(b->txn, &t->who, t->stream, &sub)))
+		return;
+	subscription_add(&sub, t);
+	failed(b, fold_put_subscription(b->txn, &t->who, t->stream, &sub));
+}
+
+/* Judges a trail, now that it has all that is new, and puts it in its place. */
+static void
+settle_trail(struct batch *b, const struct who *who, uint64_t campaign, uint32_t day, struct trail *trail, struct profile *p,
+    bool *took_back)
+{
+	trail_judge(trail, &b->rules);
+	count_trail(b, campaign, trail, 1);
+	*took_back = *took_back || trail->took_back;
+	for (size_t i = 0; i < trail->n; i++)
+		if (trail->hit[i].fresh)
+			profile_add_hit(p, trail->hit[i].click, &trail->hit[i].final, (uint32_t)(trail->hit[i].when / 1000));
+	failed(b, fold_put_trail(b->txn, who, campaign, day, trail));
+}
+
+/* The touches from..to are one recipient's and of one campaign; at least one belongs in its trail. */
+static void
+add_trail(struct batch *b, size_t from, size_t to, struct profile *p, bool *took_back)
+{
+	const struct touch *t = &b->touch[from];
+	struct trail trail;
+
+	if (!failed(b, fold_get_trail(b->txn, &t->who, t->campaign, day_of(t), &trail))) {
+		count_trail(b, t->campaign, &trail, (uint64_t)-1);
+		for (size_t i = from; i < to; i++)
+			if (trail_wants(&b->touch[i]))
+				add_to_trail(b, &trail, &b->touch[i]);
+		settle_trail(b, &t->who, t->campaign, day_of(t), &trail, p, took_back);
+	}
+	trail_free(&trail);
+}
+
+static void
+add_stands(void *arg, uint64_t campaign, uint32_t day, struct trail *t)
+{
+	struct profile *p = arg;
+	uint64_t opens = t->opens, clicks = t->clicks;
+
+	(void)campaign;
+	(void)day;
+	for (size_t i = 0; i < t->n; i++) {
+		const struct trail_hit *h = &t->hit[i];
+
+		profile_add_hit(p, h->click, &h->final, (uint32_t)(h->when / 1000));
+		opens -= !h->click;
+		clicks -= h->click;
+	}
+	profile_add_machines(p, opens, clicks);
+}
+
+/* What was taken back cannot be subtracted from maxima: from what stands they are made anew. */
+static void
+sum_up_anew(struct batch *b, const struct who *who, struct profile *p)
+{
+	profile_forget_hits(p);
+	failed(b, fold_each_trail(b->txn, who, add_stands, p));
+}
+
+/* The run of one recipient's touches that starts at i; returns where the next one starts. */
+static size_t
+add_person(struct batch *b, size_t i)
+{
+	const struct who who = b->touch[i].who;
+	bool took_back = false;
+	struct profile p;
+
+	if (failed(b, fold_get_person(b->txn, &who, &p)))
+		return b->n;
+	while (i < b->n && b->result == STORE_OK && who_eq(&who, &b->touch[i].who)) {
+		size_t from = i;
+		bool trail = false;
+
+		for (; i < b->n && by_trail(&b->touch[from], &b->touch[i]) == 0; i++) {
+			const struct touch *t = &b->touch[i];
+
+			if (t->kind == 0)
+				continue;
+			trail = trail || trail_wants(t);
+			if (touch_is_subscription(t))
+				add_subscription(b, t);
+			if (!(is_hit(t) && trail_wants(t)))
+				profile_add(&p, t);
+			add_to_campaign(b, t);
+		}
+		if (trail)
+			add_trail(b, from, i, &p, &took_back);
+	}
+	if (took_back)
+		sum_up_anew(b, &who, &p);
+	failed(b, fold_put_person(b->txn, &who, &p));
+	return i;
+}
+
+static void
+add_people(struct batch *b)
+{
+	qsort(b->touch, b->n, sizeof *b->touch, by_trail);
+	for (size_t i = 0; i < b->n && b->result == STORE_OK;) {
+		if (who_is_nobody(&b->touch[i].who))
+			add_to_campaign(b, &b->touch[i++]);
+		else
+			i = add_person(b, i);
+	}
+}
+
+/* ---- campaigns and links ---- */
+
+static int
+by_id(const void *a, const void *b)
+{
+	const struct campaign_change *x = a, *y = b;
+
+	return x->id < y->id ? -1 : x->id > y->id;
+}
+
+/* Behind stream, first and last all are counters. */
+static void
+add_sums(struct campaign *to, const struct campaign *add)
+{
+	size_t from = offsetof(struct campaign, sent) / sizeof(uint64_t);
+	uint64_t sum[sizeof *to / sizeof(uint64_t)], more[sizeof *to / sizeof(uint64_t)];
+	struct campaign was = *to;
+
+	memcpy(sum, to, sizeof sum);
+	memcpy(more, add, sizeof more);
+	for (size_t i = from; i < sizeof sum / sizeof *sum; i++)
+		sum[i] += more[i];
+	memcpy(to, sum, sizeof sum);
+	to->stream = add->stream > was.stream ? add->stream : was.stream;
+	to->first = was.first == 0 || (add->first != 0 && add->first < was.first) ? add->first : was.first;
+	to->last = add->last > was.last ? add->last : was.last;
 }
 
 static void
 add_campaigns(struct batch *b)
 {
-	qsort(b->item, b->n, sizeof *b->item, by_campaign);
-	for (size_t i = 0; i < b->n && b->result == STORE_OK;) {
-		uint64_t id = b->item[i].touch.campaign;
+	if (b->ncampaigns > 0)
+		qsort(b->campaign, b->ncampaigns, sizeof *b->campaign, by_id);
+	for (size_t i = 0; i < b->ncampaigns && b->result == STORE_OK; i++) {
 		struct campaign c;
 
-		if (id == 0) {
-			i++;
-			continue;
-		}
-		if (failed(b, fold_get_campaign(b->txn, id, &c)))
+		if (failed(b, fold_get_campaign(b->txn, b->campaign[i].id, &c)))
 			return;
-		for (; i < b->n && b->item[i].touch.campaign == id && b->result == STORE_OK; i++)
-			add_to_campaign(b, &c, &b->item[i]);
-		failed(b, fold_put_campaign(b->txn, id, &c));
+		add_sums(&c, &b->campaign[i].sums);
+		failed(b, fold_put_campaign(b->txn, b->campaign[i].id, &c));
 	}
 }
-
-/* ---- links: in the order of campaign, link ---- */
 
 static int
 by_link(const void *a, const void *b)
 {
-	const struct touch *s = &((const struct item *)a)->touch, *t = &((const struct item *)b)->touch;
+	const struct link_change *x = a, *y = b;
 
-	if (s->campaign != t->campaign)
-		return s->campaign < t->campaign ? -1 : 1;
-	return s->link < t->link ? -1 : s->link > t->link;
-}
-
-static bool
-is_link_click(const struct touch *t)
-{
-	return t->kind == TOUCH_CLICK && t->campaign != 0 && t->link != 0;
+	if (x->campaign != y->campaign)
+		return x->campaign < y->campaign ? -1 : 1;
+	return x->link < y->link ? -1 : x->link > y->link;
 }
 
 static void
 add_links(struct batch *b)
 {
-	qsort(b->item, b->n, sizeof *b->item, by_link);
-	for (size_t i = 0; i < b->n && b->result == STORE_OK;) {
-		const struct touch *first = &b->item[i].touch;
+	if (b->nlinks > 0)
+		qsort(b->link, b->nlinks, sizeof *b->link, by_link);
+	for (size_t i = 0; i < b->nlinks && b->result == STORE_OK;) {
+		const struct link_change *first = &b->link[i];
 		struct link_count c;
 
-		if (!is_link_click(first)) {
-			i++;
-			continue;
-		}
 		if (failed(b, fold_get_link(b->txn, first->campaign, first->link, &c)))
 			return;
-		for (; i < b->n && b->item[i].touch.campaign == first->campaign && b->item[i].touch.link == first->link; i++) {
-			const struct item *item = &b->item[i];
+		for (; i < b->nlinks && by_link(first, &b->link[i]) == 0; i++) {
+			const struct link_count *add = &b->link[i].sums;
 
-			if (!is_link_click(&item->touch))
-				continue;
-			c.clicks_all++;
-			c.clicks_human += robot_is_human(item->touch.verdict);
-			c.clickers_all += item->new_clicker_all;
-			c.clickers_human += item->new_clicker_human;
+			c.clicks_all += add->clicks_all;
+			c.clicks_human += add->clicks_human;
+			c.clickers_all += add->clickers_all;
+			c.clickers_human += add->clickers_human;
 		}
 		failed(b, fold_put_link(b->txn, first->campaign, first->link, &c));
 	}
+}
+
+static enum store_result
+get_rules(struct fold_txn *txn, struct rules *rules)
+{
+	enum store_result r = fold_get_rules(txn, rules);
+
+	if (r == STORE_NONE)
+		*rules = RULES_DEFAULT;
+	return r;
 }
 
 /* ---- what stayed of touches that were taken out of the facts (store_tidy) ---- */
@@ -294,6 +488,7 @@ fold_batch(struct store *s, struct batch *b, uint64_t before, uint64_t after)
 		fold_abort(b->txn);
 		return STORE_MOVED;
 	}
+	failed(b, get_rules(b->txn, &b->rules));
 	/* An empty state is a new one or a lost one: then what stayed comes back first. */
 	if (before == 0)
 		failed(b, store_each_kept(s, add_kept, b));
@@ -328,15 +523,135 @@ fold_some(struct store *s, size_t max, size_t *n)
 		r = STORE_NONE;
 		goto out;
 	}
-	b.item = xcalloc(b.n, sizeof *b.item);
+	b.touch = xcalloc(b.n, sizeof *b.touch);
 	for (size_t i = 0; i < b.n; i++)
-		b.item[i].touch = touches[i].touch;
+		b.touch[i] = touches[i].touch;
 	if ((r = fold_batch(s, &b, before, after)) == STORE_OK)
 		*n = b.n;
-	free(b.item);
 out:
+	batch_free(&b);
 	free(touches);
 	return r;
+}
+
+/* ---- other rules ---- */
+
+static bool
+same_rules(const struct rules *a, const struct rules *b)
+{
+	unsigned char x[RULES_BYTES], y[RULES_BYTES];
+
+	rules_pack(a, x);
+	rules_pack(b, y);
+	return memcmp(x, y, sizeof x) == 0;
+}
+
+enum store_result
+fold_adopt(struct store *s, const struct rules *rules, bool first_only)
+{
+	static const struct who from_start;
+	struct fold_txn *txn;
+	enum store_result r;
+	struct rules old;
+	uint64_t folded;
+	bool known;
+
+	/* Mostly they are the same, and looking is cheaper than waiting for the lock. */
+	r = store_rules(s, &old);
+	if (r == STORE_OK && (first_only || same_rules(&old, rules)))
+		return STORE_OK;
+	if ((txn = fold_begin(s, &folded)) == NULL)
+		return STORE_ERROR;
+	known = (r = fold_get_rules(txn, &old)) == STORE_OK;
+	if (r > STORE_NONE || (known && (first_only || same_rules(&old, rules)))) {
+		fold_abort(txn);
+		return r > STORE_NONE ? r : STORE_OK;
+	}
+	if ((r = fold_put_rules(txn, rules)) != STORE_OK || (r = fold_put_rejudged(txn, &from_start)) != STORE_OK) {
+		fold_abort(txn);
+		return r;
+	}
+	return fold_commit_rest(txn);
+}
+
+struct trail_keys {
+	struct {
+		uint64_t campaign;
+		uint32_t day;
+	} *key;
+	size_t n, cap;
+};
+
+static void
+take_key(void *arg, uint64_t campaign, uint32_t day, struct trail *t)
+{
+	struct trail_keys *k = arg;
+
+	(void)t;
+	if (k->n == k->cap) {
+		k->cap = k->cap ? 2 * k->cap : 16;
+		k->key = xreallocarray(k->key, k->cap, sizeof *k->key);
+	}
+	k->key[k->n].campaign = campaign;
+	k->key[k->n++].day = day;
+}
+
+static void
+rejudge_person(struct batch *b, const struct who *who)
+{
+	struct trail_keys keys = { 0 };
+	bool took_back = false;
+	struct profile p;
+
+	failed(b, fold_each_trail(b->txn, who, take_key, &keys));
+	failed(b, fold_get_person(b->txn, who, &p));
+	for (size_t i = 0; i < keys.n && b->result == STORE_OK; i++) {
+		struct trail trail;
+
+		if (!failed(b, fold_get_trail(b->txn, who, keys.key[i].campaign, keys.key[i].day, &trail))) {
+			count_trail(b, keys.key[i].campaign, &trail, (uint64_t)-1);
+			settle_trail(b, who, keys.key[i].campaign, keys.key[i].day, &trail, &p, &took_back);
+		}
+		trail_free(&trail);
+	}
+	free(keys.key);
+	if (!took_back || b->result != STORE_OK)
+		return;
+	sum_up_anew(b, who, &p);
+	failed(b, fold_put_person(b->txn, who, &p));
+}
+
+enum store_result
+fold_rejudge(struct store *s, size_t max)
+{
+	struct batch b = { .result = STORE_OK };
+	enum store_result r;
+	uint64_t folded;
+	struct who who;
+
+	if (!store_rejudging(s))
+		return STORE_NONE;
+	if ((b.txn = fold_begin(s, &folded)) == NULL)
+		return STORE_ERROR;
+	if ((r = fold_get_rejudged(b.txn, &who)) != STORE_OK) {
+		fold_abort(b.txn);
+		return r;
+	}
+	failed(&b, get_rules(b.txn, &b.rules));
+	for (size_t i = 0; i < max && b.result == STORE_OK && (r = fold_next_trail(b.txn, &who)) == STORE_OK; i++)
+		rejudge_person(&b, &who);
+	failed(&b, r);
+	if (b.result == STORE_OK)
+		add_campaigns(&b);
+	if (b.result == STORE_OK)
+		add_links(&b);
+	failed(&b, fold_put_rejudged(b.txn, r == STORE_NONE ? NULL : &who));
+	if (b.result == STORE_OK)
+		b.result = fold_commit_rest(b.txn);
+	else
+		fold_abort(b.txn);
+	batch_free(&b);
+	return b.result;
 }
 
 enum store_result
@@ -345,6 +660,11 @@ fold_all(struct store *s)
 	enum store_result r;
 	size_t n;
 
+	do
+		r = fold_rejudge(s, REJUDGE_BATCH);
+	while (r == STORE_OK);
+	if (r != STORE_NONE)
+		return r;
 	do
 		r = fold_some(s, BATCH, &n);
 	while (r == STORE_OK || r == STORE_MOVED);
@@ -490,6 +810,8 @@ run(void *arg)
 	size_t n;
 
 	do {
+		while (fold_rejudge(f->store, REJUDGE_BATCH) == STORE_OK && !is_stopping(f))
+			look_after(f);
 		do {
 			r = fold_some(f->store, BATCH, &n);
 			look_after(f);

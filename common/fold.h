@@ -10,8 +10,17 @@
  * STORE_NONE when all is summed.
  */
 enum store_result fold_some(struct store *, size_t max, size_t *n);
-/* Until all is summed. */
+/* Until all is summed, and judged by the rules that hold. */
 enum store_result fold_all(struct store *);
+
+/*
+ * The rules by which hits are judged together are the store's, so that all
+ * processes judge alike.  Who reads the settings adopts theirs: the last one
+ * wins, and with first_only only the first.  What was judged by others is judged
+ * again, a part at a time: up to max people.  STORE_NONE when nothing is left to judge.
+ */
+enum store_result fold_adopt(struct store *, const struct rules *, bool first_only);
+enum store_result fold_rejudge(struct store *, size_t max);
 
 /*
  * The time to prune by, in ms: the clock's, but no further ahead of what was

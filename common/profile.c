@@ -3,7 +3,7 @@
 #include "common/codec.h"
 #include "common/text.h"
 
-#define PROFILE_VERSION 1
+#define PROFILE_VERSION 2
 #define DAY 86400u
 
 /*
@@ -114,41 +114,116 @@ add_day_only(struct profile *p, const struct touch *t, uint32_t s)
 {
 	uint32_t midnight = s - s % DAY;
 
-	if (t->verdict == ROBOT_NONE || robot_is_human(t->verdict))
-		at_most(&p->last_open, midnight ? midnight : 1);
+	if (t->verdict == ROBOT_NONE || robot_is_human(t->verdict)) {
+		at_most(&p->last_day, midnight ? midnight : 1);
+		at_most(&p->last_open, p->last_day);
+	}
+}
+
+/* The newest minutes with a click, and the first and the last click of each. */
+static void
+add_minute(struct profile *p, uint32_t s)
+{
+	struct clicked add = { .last = s };
+
+	for (size_t i = 0; i < PROFILE_CLICKS; i++) {
+		struct clicked *c = &p->clicked[i], was = *c;
+		uint32_t first = was.last - was.before;
+
+		if (was.last != 0 && was.last / 60 == s / 60) {
+			at_most(&c->last, s);
+			c->before = (uint8_t)(c->last - (s < first ? s : first));
+			return;
+		}
+		if (add.last > was.last) {
+			*c = add;
+			add = was;
+		}
+	}
 }
 
 static void
-add_open(struct profile *p, const struct touch *t, uint32_t s)
+add_open(struct profile *p, const struct judgement *j, uint32_t s)
 {
-	if (t->verdict == ROBOT_NONE)
-		return;
-	if (!robot_is_human(t->verdict)) {
-		count(&p->machine_opens);
+	bool repeated = j->evidence == EVIDENCE_REPEAT;
+
+	if (!robot_is_human(j->verdict)) {
+		if (!repeated)
+			count(&p->machine_opens);
 		at_most(&p->last_machine, s);
-		if (t->verdict == ROBOT_PRIVACY_OPEN)
+		if (j->verdict == ROBOT_PRIVACY_OPEN && !repeated)
 			keep_newest(p->opened, PROFILE_OPENS, marked(s, false));
 		return;
 	}
-	count(&p->opens);
 	at_most(&p->last_open, s);
 	days_add(&p->open_days, s / DAY);
+	if (repeated)
+		return;
+	count(&p->opens);
 	keep_newest(p->opened, PROFILE_OPENS, marked(s, true));
 }
 
+/* One that is folded back has a later one beside it, which is what must settle. */
 static void
-add_click(struct profile *p, const struct touch *t, uint32_t s)
+add_click(struct profile *p, const struct judgement *j, uint32_t s)
 {
-	if (t->verdict == ROBOT_NONE)
-		return;
-	if (!robot_is_human(t->verdict)) {
-		count(&p->machine_clicks);
+	bool repeated = j->evidence == EVIDENCE_REPEAT;
+
+	if (!robot_is_human(j->verdict)) {
+		if (!repeated)
+			count(&p->machine_clicks);
 		at_most(&p->last_machine, s);
 		return;
 	}
-	count(&p->clicks);
+	if (!repeated)
+		count(&p->clicks);
+	if (j->evidence == EVIDENCE_FOLDED_BACK)
+		return;
 	at_most(&p->last_click, s);
+	add_minute(p, s);
 	days_add(&p->click_days, s / DAY);
+}
+
+static void
+seen(struct profile *p, uint32_t s)
+{
+	if (p->first_seen == 0 || s < p->first_seen)
+		p->first_seen = s;
+}
+
+void
+profile_add_hit(struct profile *p, bool click, const struct judgement *j, uint32_t s)
+{
+	seen(p, s);
+	if (j->verdict == ROBOT_NONE)
+		return;
+	if (click)
+		add_click(p, j, s);
+	else
+		add_open(p, j, s);
+}
+
+static void
+add_count(uint32_t *sum, uint64_t n)
+{
+	*sum = n > UINT32_MAX - *sum ? UINT32_MAX : *sum + (uint32_t)n;
+}
+
+void
+profile_add_machines(struct profile *p, uint64_t opens, uint64_t clicks)
+{
+	add_count(&p->machine_opens, opens);
+	add_count(&p->machine_clicks, clicks);
+}
+
+void
+profile_forget_hits(struct profile *p)
+{
+	p->last_open = p->last_day;
+	p->last_click = p->last_machine = p->opens = p->clicks = p->machine_opens = p->machine_clicks = 0;
+	memset(p->opened, 0, sizeof p->opened);
+	memset(p->clicked, 0, sizeof p->clicked);
+	p->open_days = p->click_days = (struct days){ 0 };
 }
 
 /* At the same second the stricter answer wins. */
@@ -215,16 +290,15 @@ profile_add(struct profile *p, const struct touch *t)
 		return;
 	}
 
-	if (p->first_seen == 0 || s < p->first_seen)
-		p->first_seen = s;
+	if (hit) {
+		profile_add_hit(p, t->kind == TOUCH_CLICK, &(struct judgement){ t->verdict, EVIDENCE_NONE }, s);
+		return;
+	}
+	seen(p, s);
 	if (t->kind == TOUCH_JOINED)
 		at_most(&p->affirmed, s);
 	if (t->kind == TOUCH_SENT)
 		add_sent(p, t, s);
-	else if (t->kind == TOUCH_OPEN)
-		add_open(p, t, s);
-	else if (t->kind == TOUCH_CLICK)
-		add_click(p, t, s);
 	else if (t->kind == TOUCH_CONSENT)
 		add_consent(p, t, s);
 	else if (!touch_is_subscription(t))
@@ -239,15 +313,17 @@ profile_add(struct profile *p, const struct touch *t)
 		&(p)->first_seen, &(p)->last_sent, &(p)->last_open, &(p)->last_click, &(p)->last_machine, &(p)->sends, \
 		    &(p)->tracked_sends, &(p)->opens, &(p)->clicks, &(p)->machine_opens, &(p)->machine_clicks,         \
 		    &(p)->left, &(p)->joined, &(p)->bounced, &(p)->complained, &(p)->held, &(p)->released,             \
-		    &(p)->affirmed,                                                                                    \
+		    &(p)->affirmed, &(p)->last_day,                                                                    \
 	}
-#define NSUMS 18
+#define NSUMS 19
 
 #define AT_SUMS 4
 #define AT_CONSENT (AT_SUMS + 4 * NSUMS)
 #define AT_SENT (AT_CONSENT + 2 * 8)
 #define AT_OPENED (AT_SENT + 4 * PROFILE_SENDS)
-#define AT_OPEN_DAYS (AT_OPENED + 4 * PROFILE_OPENS)
+#define AT_CLICKED (AT_OPENED + 4 * PROFILE_OPENS)
+#define AT_BEFORE (AT_CLICKED + 4 * PROFILE_CLICKS)
+#define AT_OPEN_DAYS (AT_BEFORE + PROFILE_CLICKS)
 #define AT_CLICK_DAYS (AT_OPEN_DAYS + 20)
 #define AT_END (AT_CLICK_DAYS + 20)
 
@@ -282,6 +358,10 @@ profile_pack(const struct profile *p, unsigned char out[PROFILE_BYTES])
 		put_u32(out + AT_SENT + 4 * i, p->sent[i]);
 	for (size_t i = 0; i < PROFILE_OPENS; i++)
 		put_u32(out + AT_OPENED + 4 * i, p->opened[i]);
+	for (size_t i = 0; i < PROFILE_CLICKS; i++)
+		put_u32(out + AT_CLICKED + 4 * i, p->clicked[i].last);
+	for (size_t i = 0; i < PROFILE_CLICKS; i++)
+		out[AT_BEFORE + i] = p->clicked[i].before;
 	put_days(out + AT_OPEN_DAYS, &p->open_days);
 	put_days(out + AT_CLICK_DAYS, &p->click_days);
 }
@@ -303,6 +383,8 @@ profile_unpack(struct profile *p, struct span s)
 		p->sent[i] = get_u32(in + AT_SENT + 4 * i);
 	for (size_t i = 0; i < PROFILE_OPENS; i++)
 		p->opened[i] = get_u32(in + AT_OPENED + 4 * i);
+	for (size_t i = 0; i < PROFILE_CLICKS; i++)
+		p->clicked[i] = (struct clicked){ get_u32(in + AT_CLICKED + 4 * i), in[AT_BEFORE + i] };
 	p->open_days = get_days(in + AT_OPEN_DAYS);
 	p->click_days = get_days(in + AT_CLICK_DAYS);
 	return true;

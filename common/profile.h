@@ -6,6 +6,7 @@
 
 #define PROFILE_SENDS 24 /* newest sends kept; every send threshold in the policy is at most this */
 #define PROFILE_OPENS 5  /* newest opens kept, to tell "privacy opens only" */
+#define PROFILE_CLICKS 8 /* newest minutes with a click kept: a click must settle before it counts (engage.h) */
 #define PROFILE_DAYS 128
 
 /*
@@ -26,6 +27,7 @@ struct profile {
 	uint32_t first_seen;   /* the earliest touch */
 	uint32_t last_sent;
 	uint32_t last_open;    /* human; in dayonly midnight UTC of the day */
+	uint32_t last_day;     /* the last such day alone, for last_open is summed up anew when an open is taken back */
 	uint32_t last_click;   /* human */
 	uint32_t last_machine; /* any machine touch */
 	uint32_t sends, tracked_sends;
@@ -44,11 +46,15 @@ struct profile {
 	 */
 	uint32_t sent[PROFILE_SENDS];
 	uint32_t opened[PROFILE_OPENS];
+	struct clicked {
+		uint32_t last;  /* seconds */
+		uint8_t before; /* so many seconds before it was the first of this minute */
+	} clicked[PROFILE_CLICKS];              /* human, by minute, newest first */
 	struct days open_days, click_days;      /* human, identified or full */
 };
 
-/* On disk: version 1, little-endian, zero-filled. */
-#define PROFILE_BYTES 256
+/* On disk: version 2, little-endian, zero-filled. */
+#define PROFILE_BYTES 296
 void profile_pack(const struct profile *, unsigned char out[PROFILE_BYTES]);
 /* False for another version or length. */
 bool profile_unpack(struct profile *, struct span);
@@ -61,6 +67,17 @@ bool profile_unpack(struct profile *, struct span);
  * mode, or with no verdict in a higher one, leaves none.
  */
 void profile_add(struct profile *, const struct touch *);
+
+/*
+ * Opens and clicks that may be taken back later (trail.h) are added with the
+ * verdict as judged, of mode identified or full.  A repetition counts for its
+ * time alone.  What was taken back cannot be subtracted from maxima: then all
+ * of them are forgotten, and those that stand are added anew.
+ */
+void profile_add_hit(struct profile *, bool click, const struct judgement *, uint32_t seconds);
+/* Hits that are not told apart: only counted. */
+void profile_add_machines(struct profile *, uint64_t opens, uint64_t clicks);
+void profile_forget_hits(struct profile *);
 
 enum consent profile_consent(const struct profile *, enum axis);
 

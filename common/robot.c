@@ -7,117 +7,11 @@
 #define GMAIL_PREFETCH "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) " \
 	"Chrome/42.0.2311.135 Safari/537.36 Edge/12.246 Mozilla/5.0"
 
-/* What a machine calls itself; and the two image proxies, which have a person behind them. */
-struct name {
-	const char *text; /* lower case; a whole word, unless it ends in "/" */
-	enum robot verdict;
-};
-
-/*
- * By first letter, so that an ordinary user agent costs one look per word.
- * Words, not substrings: CUBOT is a telephone, and Slack's own window
- * (Slack_SSB) has a person in front of it.
- */
-#define LETTER(c) [(c) - 'a'] = (const struct name[])
-#define END { NULL, ROBOT_NONE }
-static const struct name *const names[26] = {
-	LETTER('a') {
-		{ "aiohttp/", ROBOT_SCANNER }, { "axios/", ROBOT_SCANNER }, { "apache-httpclient", ROBOT_SCANNER },
-		{ "asynchttpclient", ROBOT_SCANNER }, { "ahrefsbot", ROBOT_SCANNER }, { "amazonbot", ROBOT_SCANNER },
-		{ "applebot", ROBOT_SCANNER }, END },
-	LETTER('b') {
-		{ "barracuda", ROBOT_SCANNER }, { "barracudacentral", ROBOT_SCANNER }, { "bingpreview", ROBOT_PREVIEW },
-		{ "bingbot", ROBOT_SCANNER },
-		{ "baiduspider", ROBOT_SCANNER }, { "bytespider", ROBOT_SCANNER }, END },
-	LETTER('c') {
-		{ "curl/", ROBOT_SCANNER }, { "ccbot", ROBOT_SCANNER }, { "claudebot", ROBOT_SCANNER },
-		{ "cloudmark", ROBOT_SCANNER }, END },
-	LETTER('d') {
-		{ "discordbot", ROBOT_PREVIEW }, { "duckduckbot", ROBOT_SCANNER }, { "dotbot", ROBOT_SCANNER }, END },
-	LETTER('e') { { "embedly", ROBOT_PREVIEW }, { "electron-fetch", ROBOT_SCANNER }, END },
-	LETTER('f') {
-		{ "facebookexternalhit", ROBOT_PREVIEW }, { "facebot", ROBOT_PREVIEW }, { "forcepoint", ROBOT_SCANNER },
-		{ "fireeye", ROBOT_SCANNER }, { "fortiguard", ROBOT_SCANNER }, END },
-	LETTER('g') {
-		{ "go-http-client", ROBOT_SCANNER }, { "googlebot", ROBOT_SCANNER }, { "gptbot", ROBOT_SCANNER },
-		{ "guzzlehttp", ROBOT_SCANNER }, { "googleimageproxy", ROBOT_PROXY_OPEN }, END },
-	LETTER('h') {
-		{ "headlesschrome", ROBOT_SCANNER }, { "httpie/", ROBOT_SCANNER }, { "httpclient/", ROBOT_SCANNER },
-		{ "htmlunit", ROBOT_SCANNER }, END },
-	LETTER('i') { { "iframely", ROBOT_PREVIEW }, END },
-	LETTER('j') { { "java/", ROBOT_SCANNER }, { "java-http-client", ROBOT_SCANNER }, END },
-	LETTER('k') { { "kakaotalk-scrap", ROBOT_PREVIEW }, END },
-	LETTER('l') {
-		{ "linkedinbot", ROBOT_PREVIEW }, { "linespider", ROBOT_PREVIEW }, { "libwww-perl", ROBOT_SCANNER },
-		{ "lwp::simple", ROBOT_SCANNER }, { "lwp-trivial", ROBOT_SCANNER }, { "libcurl", ROBOT_SCANNER }, END },
-	LETTER('m') {
-		{ "mimecast", ROBOT_SCANNER }, { "messagelabs", ROBOT_SCANNER }, { "mj12bot", ROBOT_SCANNER },
-		{ "microsoftpreview", ROBOT_PREVIEW }, { "mattermost-bot", ROBOT_PREVIEW }, END },
-	LETTER('n') { { "node-fetch", ROBOT_SCANNER }, END },
-	LETTER('o') { { "okhttp/", ROBOT_SCANNER }, END },
-	LETTER('p') {
-		{ "python-requests", ROBOT_SCANNER }, { "python-urllib", ROBOT_SCANNER },
-		{ "python-httpx", ROBOT_SCANNER },
-		{ "python/", ROBOT_SCANNER }, { "phantomjs", ROBOT_SCANNER }, { "puppeteer", ROBOT_SCANNER },
-		{ "playwright", ROBOT_SCANNER }, { "postmanruntime", ROBOT_SCANNER }, { "proofpoint", ROBOT_SCANNER },
-		{ "perl/", ROBOT_SCANNER }, { "php/", ROBOT_SCANNER }, { "petalbot", ROBOT_SCANNER },
-		{ "pinterestbot", ROBOT_PREVIEW }, END },
-	LETTER('r') {
-		{ "redditbot", ROBOT_PREVIEW }, { "reqwest/", ROBOT_SCANNER }, { "ruby/", ROBOT_SCANNER },
-		{ "rest-client", ROBOT_SCANNER }, END },
-	LETTER('s') {
-		{ "slackbot", ROBOT_PREVIEW }, { "slack-imgproxy", ROBOT_PREVIEW },
-		{ "skypeuripreview", ROBOT_PREVIEW },
-		{ "snap url preview", ROBOT_PREVIEW }, { "safelinks", ROBOT_SCANNER }, { "scrapy", ROBOT_SCANNER },
-		{ "selenium", ROBOT_SCANNER }, { "semrushbot", ROBOT_SCANNER }, { "sophos", ROBOT_SCANNER },
-		{ "symantec", ROBOT_SCANNER }, END },
-	LETTER('t') {
-		{ "twitterbot", ROBOT_PREVIEW }, { "telegrambot", ROBOT_PREVIEW },
-		{ "trendmicro", ROBOT_SCANNER }, END },
-	LETTER('u') { { "urldefense", ROBOT_SCANNER }, { "undici", ROBOT_SCANNER }, END },
-	LETTER('v') { { "viber", ROBOT_PREVIEW }, { "vkshare", ROBOT_PREVIEW }, END },
-	LETTER('w') { { "whatsapp/", ROBOT_PREVIEW }, { "wget/", ROBOT_SCANNER }, { "winhttp", ROBOT_SCANNER }, END },
-	LETTER('y') {
-		{ "yahoomailproxy", ROBOT_PROXY_OPEN }, { "yahoo link preview", ROBOT_PREVIEW },
-		{ "yandexbot", ROBOT_SCANNER }, END },
-	LETTER('z') { { "zscaler", ROBOT_SCANNER }, END },
-};
-
+/* The two that fetch for a person who looks, and say so.  No list can call them machines. */
 static bool
-is_alnum(char c)
+is_image_proxy(struct span agent)
 {
-	c = ascii_lower(c);
-	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
-}
-
-/* Does s, which begins at a word, begin with this name? */
-static bool
-is_called(struct span s, const char *name)
-{
-	size_t n = 0;
-
-	for (; name[n] != '\0'; n++)
-		if (n == s.n || ascii_lower(s.p[n]) != name[n])
-			return false;
-	return n == s.n || name[n - 1] == '/' || !is_alnum(s.p[n]);
-}
-
-/* What the first name of ours in a user agent says; ROBOT_NONE when there is none. */
-static enum robot
-named(struct span agent)
-{
-	for (size_t i = 0; i < agent.n; i++) {
-		char c = ascii_lower(agent.p[i]);
-
-		if (c >= 'a' && c <= 'z' && names[c - 'a'] != NULL)
-			for (const struct name *n = names[c - 'a']; n->text != NULL; n++)
-				if (is_called(span_from(agent, i), n->text))
-					return n->verdict;
-		/* On to the next word. */
-		while (i < agent.n && is_alnum(agent.p[i]))
-			i++;
-	}
-	return ROBOT_NONE;
+	return span_search(agent, SPAN("GoogleImageProxy")) < agent.n || span_search(agent, SPAN("YahooMailProxy")) < agent.n;
 }
 
 /* Fetched ahead, as browsers old and new say it. */
@@ -137,27 +31,56 @@ is_prefetch(const struct sighting *s)
 	return false;
 }
 
-enum robot
-robot_judge(const struct sighting *s)
+/* What the lists say of the client's network; networks of scope clicks have readers behind the pixel. */
+static bool
+listed_network(const struct robots *robots, const struct sighting *s, bool *certain)
 {
+	struct robot_network n;
+
+	if (robots == NULL || s->address == NULL || !robots_network(robots, s->address, &n) || (s->pixel && n.clicks_only))
+		return false;
+	*certain = n.certain;
+	return true;
+}
+
+static struct judgement
+judge(const struct robots *robots, const struct sighting *s)
+{
+	enum robot listed = ROBOT_NONE;
+	bool certain = false, network;
+
 	/* Rules of the mail trade first: generic ones misfire on them. */
 	if (s->pixel && span_eq(s->agent, SPAN("Mozilla/5.0")))
-		return ROBOT_PRIVACY_OPEN;
+		return (struct judgement){ ROBOT_PRIVACY_OPEN, EVIDENCE_APPLE };
 	if (span_eq(s->agent, SPAN(GMAIL_PREFETCH)))
-		return ROBOT_PREFETCH;
-
-	enum robot r = named(s->agent);
-
+		return (struct judgement){ ROBOT_PREFETCH, EVIDENCE_GMAIL };
 	if (s->head)
-		return ROBOT_SCANNER;
+		return (struct judgement){ ROBOT_SCANNER, EVIDENCE_HEAD };
 	/* Image proxies fetch for a person who looks; what follows links in their name is something else. */
-	if (r == ROBOT_PROXY_OPEN)
-		return s->pixel ? r : ROBOT_SUSPECT;
+	if (is_image_proxy(s->agent))
+		return (struct judgement){ s->pixel ? ROBOT_PROXY_OPEN : ROBOT_SUSPECT, EVIDENCE_IMAGE_PROXY };
 	if (is_prefetch(s))
-		return ROBOT_PREFETCH;
+		return (struct judgement){ ROBOT_PREFETCH, EVIDENCE_PREFETCH };
+	if (robots != NULL && (listed = robots_agent(robots, s->agent)) != ROBOT_NONE)
+		return (struct judgement){ listed, listed == ROBOT_HUMAN ? EVIDENCE_NONE : EVIDENCE_AGENT };
+	network = listed_network(robots, s, &certain);
+	if (network && certain)
+		return (struct judgement){ ROBOT_SCANNER, EVIDENCE_NETWORK };
 	if (s->agent.n == 0)
-		return ROBOT_SUSPECT;
-	return r == ROBOT_NONE ? ROBOT_HUMAN : r;
+		return (struct judgement){ ROBOT_SUSPECT, EVIDENCE_NO_AGENT };
+	if (network)
+		return (struct judgement){ ROBOT_SUSPECT, EVIDENCE_MAYBE_NETWORK };
+	return (struct judgement){ ROBOT_HUMAN, EVIDENCE_NONE };
+}
+
+struct judgement
+robot_judge(const struct robots *robots, const struct sighting *s)
+{
+	struct judgement j = judge(robots, s);
+
+	if (j.verdict == ROBOT_SUSPECT && s->soon)
+		return (struct judgement){ ROBOT_SCANNER, EVIDENCE_EARLY_SUSPECT };
+	return j;
 }
 
 static const char *const verdicts[] = {
@@ -171,6 +94,56 @@ const char *
 robot_name(enum robot r)
 {
 	return (unsigned)r < VERDICTS ? verdicts[r] : "unknown";
+}
+
+static const struct {
+	const char *name, *text;
+} evidences[EVIDENCES] = {
+	[EVIDENCE_NONE] = { "none", "nothing speaks against a person" },
+	[EVIDENCE_APPLE] = { "apple-privacy", "Apple's privacy proxy, which fetches whether anybody looks or not" },
+	[EVIDENCE_GMAIL] = { "gmail-prefetch", "Gmail's prefetch, before anybody looks" },
+	[EVIDENCE_IMAGE_PROXY] = { "image-proxy", "an image proxy (Google, Yahoo)" },
+	[EVIDENCE_HEAD] = { "head", "asked for the head alone" },
+	[EVIDENCE_PREFETCH] = { "prefetch", "a header says that it is fetched ahead" },
+	[EVIDENCE_AGENT] = { "agent", "its name is in the list of agents" },
+	[EVIDENCE_NETWORK] = { "network", "its network is in the list of networks" },
+	[EVIDENCE_MAYBE_NETWORK] = { "probable-network", "its network is in the list of networks, as probable" },
+	[EVIDENCE_NO_AGENT] = { "no-agent", "it does not say what it is" },
+	[EVIDENCE_EARLY_SUSPECT] = { "early-suspect", "suspect, and too soon after the message was tagged" },
+	[EVIDENCE_HONEYPOT] = { "honeypot", "followed the hidden link, or came with it" },
+	[EVIDENCE_BURST] = { "burst", "several links of one message at once" },
+	[EVIDENCE_INSTANT] = { "instant", "at the moment of delivery" },
+	[EVIDENCE_EARLY] = { "early", "too soon after delivery" },
+	[EVIDENCE_CROWD] = { "crowd", "more hits than one recipient's are told apart" },
+	[EVIDENCE_REPEAT] = { "repeat", "the same again at once: counted before" },
+	[EVIDENCE_FOLDED_BACK] = { "folded-back", "suspect for its network alone, until a person's click followed" },
+	[EVIDENCE_UNKNOWN] = { "unknown", "nobody wrote down why" },
+};
+
+_Static_assert(EVIDENCES <= EVIDENCE_MAX, "every evidence has its counter");
+
+const char *
+evidence_name(enum evidence e)
+{
+	return (unsigned)e < EVIDENCES ? evidences[e].name : "unknown";
+}
+
+const char *
+evidence_explain(enum evidence e)
+{
+	return evidences[(unsigned)e < EVIDENCES ? e : EVIDENCE_UNKNOWN].text;
+}
+
+bool
+evidence_parse(struct span s, enum evidence *out)
+{
+	for (size_t i = 0; i < EVIDENCES; i++) {
+		if (span_eq(s, span_of(evidences[i].name))) {
+			*out = (enum evidence)i;
+			return true;
+		}
+	}
+	return false;
 }
 
 bool

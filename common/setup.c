@@ -110,6 +110,33 @@ load_keys(struct keys *keys, const char *path, struct buf *why)
 	return good;
 }
 
+static bool
+load_list(struct robots *r, const char *path, bool (*read)(struct robots *, struct span, const char *, struct buf *),
+    void (*own)(struct robots *), struct buf *why)
+{
+	struct buf text = BUF(ROBOTS_FILE_MAX + 1);
+	bool good;
+
+	if (*path == '\0') {
+		own(r);
+		return true;
+	}
+	if ((good = file_read(path, ROBOTS_FILE_MAX, &text, why)))
+		good = read(r, buf_span(&text), path, why);
+	else
+		buf_addc(why, '\n');
+	buf_free(&text);
+	return good;
+}
+
+static bool
+load_robots(struct robots *r, const struct conf *c, struct buf *why)
+{
+	bool good = load_list(r, c->agents_file, robots_read_agents, robots_own_agents, why);
+
+	return load_list(r, c->networks_file, robots_read_networks, robots_own_networks, why) && good;
+}
+
 /* Never NULL unless the file cannot be read at all. */
 static struct conf *
 load_conf(const char *path, struct buf *why, bool *good)
@@ -144,6 +171,7 @@ setup_free(struct setup *s)
 {
 	conf_free(s->conf);
 	sealer_free(s->sealer);
+	robots_free(s->robots);
 	explicit_bzero(&s->keys, sizeof s->keys);
 	free(s);
 }
@@ -156,8 +184,10 @@ setup_load(const char *conf_file, struct buf *why)
 	bool good;
 
 	s->refs = 1;
+	s->robots = robots_new();
 	if ((s->conf = load_conf(conf_file, why, &good)) == NULL)
 		goto fail;
+	good = load_robots(s->robots, s->conf, why) && good;
 	if (!load_keys(&s->keys, s->conf->key_file, why) || !good)
 		goto fail;
 	if ((s->sealer = sealer_new(&s->keys)) == NULL) {

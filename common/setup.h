@@ -4,16 +4,18 @@
 
 #include "common/conf.h"
 #include "common/keys.h"
+#include "common/robots.h"
 #include "common/token.h"
 
 struct setup {
 	struct conf *conf;
 	struct keys keys;
 	struct sealer *sealer;
+	struct robots *robots;
 	int refs; /* setup.c's */
 };
 
-/* Reads and checks both files.  NULL with all faults in why, one per line. */
+/* Reads and checks settings, keys and the lists of robots.  NULL with all faults in why, one per line. */
 struct setup *setup_load(const char *conf_file, struct buf *why);
 /* Settings only, without keys: for `rekindle conf` and `rekindle key new`. */
 struct conf *setup_conf(const char *conf_file, struct buf *why);

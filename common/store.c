@@ -23,7 +23,8 @@
 #include "common/log.h"
 #include "common/mem.h"
 
-#define SCHEMA 1
+#define FACTS_SCHEMA 1
+#define STATE_SCHEMA 2 /* of an older one all is summed up anew */
 #define DEFAULT_SIZE ((uint64_t)64 << 30)
 #define MAX_READERS 1024 /* LMDB's 126 run out: milter threads times processes */
 #define MAX_TABLES 8     /* in one file */
@@ -86,7 +87,7 @@ struct store {
 	pthread_mutex_t health_lock;
 	struct store_health health;
 	MDB_dbi touches, links, names, campaigns, streams, kept, consents, facts_meta;
-	MDB_dbi people, subscriptions, counters, link_counters, firsts, state_meta;
+	MDB_dbi people, subscriptions, counters, link_counters, trails, state_meta;
 	_Atomic uint64_t scanned; /* touches up to here hold nothing to tidy, as far as this process knows */
 };
 
@@ -446,7 +447,7 @@ static const struct table facts_tables[] = {
 static const struct table state_tables[] = {
 	{ "people", offsetof(struct store, people) }, { "subscriptions", offsetof(struct store, subscriptions) },
 	{ "campaigns", offsetof(struct store, counters) }, { "links", offsetof(struct store, link_counters) },
-	{ "firsts", offsetof(struct store, firsts) }, { "meta", offsetof(struct store, state_meta) }, { NULL, 0 }
+	{ "trails", offsetof(struct store, trails) }, { "meta", offsetof(struct store, state_meta) }, { NULL, 0 }
 };
 static_assert(sizeof facts_tables / sizeof *facts_tables - 1 <= MAX_TABLES, "every table can be opened");
 static_assert(sizeof state_tables / sizeof *state_tables - 1 <= MAX_TABLES, "every table can be opened");
@@ -489,11 +490,30 @@ put_meta(MDB_txn *txn, MDB_dbi dbi, const char *name, uint64_t number)
 	return mdb_put(txn, dbi, &k, &v, 0);
 }
 
-/* A file of another schema is refused, not guessed at. */
-static bool
-check_schema(struct env *e, MDB_dbi dbi, bool create, struct buf *why)
+static MDB_dbi
+env_meta(const struct env *e)
 {
-	uint64_t schema;
+	return *(const MDB_dbi *)((const char *)e->store + e->meta);
+}
+
+/* Sums of an older kind are emptied: they come back from the facts. */
+static int
+empty_tables(struct env *e, MDB_txn *txn)
+{
+	int rc = 0;
+
+	for (const struct table *t = e->tables; t->name != NULL && rc == 0; t++)
+		rc = mdb_drop(txn, *(MDB_dbi *)((char *)e->store + t->dbi), 0);
+	return rc;
+}
+
+/* A file of another schema is refused, not guessed at; but sums are made anew by who may make files. */
+static bool
+check_schema(struct env *e, bool create, struct buf *why)
+{
+	MDB_dbi dbi = env_meta(e);
+	uint64_t schema, ours = e == &e->store->state ? STATE_SCHEMA : FACTS_SCHEMA;
+	bool old;
 	MDB_txn *txn;
 	int rc;
 
@@ -501,27 +521,25 @@ check_schema(struct env *e, MDB_dbi dbi, bool create, struct buf *why)
 		return say(why, e->name, mdb_strerror(rc));
 	rc = get_meta(txn, dbi, "schema", &schema);
 	env_end(e, txn);
-	if (rc == 0 && schema == SCHEMA)
+	if (rc == 0 && schema == ours)
 		return true;
-	if (rc == 0 && schema != 0) {
-		buf_addf(why, "%s: schema %llu, this program knows %d", e->name, (unsigned long long)schema, SCHEMA);
+	old = rc == 0 && e == &e->store->state && schema > 0 && schema < ours;
+	if (rc == 0 && schema != 0 && !(old && create)) {
+		buf_addf(why, "%s: schema %llu, this program knows %llu%s", e->name, (unsigned long long)schema,
+		    (unsigned long long)ours, old ? "; restart the daemons, which will sum up anew" : "");
 		return false;
 	}
+	if (old)
+		log_info("store: %s is of an older version: summing up anew", e->name);
 	if (rc == 0 && !create)
 		return say(why, e->name, "not a store of ours");
 	if (rc == 0 && (rc = env_begin(e, 0, &txn)) == 0) {
-		if ((rc = put_meta(txn, dbi, "schema", SCHEMA)) == 0)
+		if ((!old || (rc = empty_tables(e, txn)) == 0) && (rc = put_meta(txn, dbi, "schema", ours)) == 0)
 			rc = env_commit(e, txn);
 		else
 			env_end(e, txn);
 	}
 	return rc == 0 || say(why, e->name, mdb_strerror(rc));
-}
-
-static MDB_dbi
-env_meta(const struct env *e)
-{
-	return *(const MDB_dbi *)((const char *)e->store + e->meta);
 }
 
 static bool
@@ -534,7 +552,7 @@ env_prepare(struct env *e, bool create, struct buf *why)
 	if (rc != 0)
 		return say(why, e->name, mdb_strerror(rc));
 	mdb_reader_check(e->env, &dead);
-	return check_schema(e, env_meta(e), create, why);
+	return check_schema(e, create, why);
 }
 
 /* The file alone, without tables: 0, or why not. */
@@ -1367,9 +1385,8 @@ store_consent_source(struct store *s, const struct touch *t, struct buf *out)
 
 #define CAMPAIGN_BYTES sizeof(struct campaign)
 #define LINK_BYTES sizeof(struct link_count)
-#define FIRSTS_BYTES 20
 #define SUBSCRIPTION_KEY 24
-#define FIRSTS_KEY 26
+#define TRAIL_KEY 28 /* who, campaign, and only of campaign 0 the day */
 
 static_assert(sizeof(struct campaign) % 8 == 0 && sizeof(struct link_count) == 32, "only 64-bit counters");
 
@@ -1425,19 +1442,9 @@ take_link(void *arg, struct span v)
 }
 
 static bool
-take_firsts(void *arg, struct span v)
+take_trail(void *arg, struct span v)
 {
-	const unsigned char *p = (const unsigned char *)v.p;
-	struct firsts *f = arg;
-
-	if (v.n != FIRSTS_BYTES)
-		return false;
-	f->opened_all = get_u32(p);
-	f->opened_human = get_u32(p + 4);
-	f->clicked_all = get_u32(p + 8);
-	f->clicked_human = get_u32(p + 12);
-	f->left = get_u32(p + 16);
-	return true;
+	return trail_unpack(arg, v);
 }
 
 static void
@@ -1473,12 +1480,25 @@ kept_unpack(struct touch *t, struct span key, struct span value)
 	return true;
 }
 
-static void
-firsts_key(unsigned char key[FIRSTS_KEY], uint64_t campaign, const struct who *w, uint16_t link)
+static size_t
+trail_key(unsigned char key[TRAIL_KEY], const struct who *w, uint64_t campaign, uint32_t day)
 {
-	put_be(key, campaign, 8);
-	memcpy(key + 8, w->b, 16);
-	put_be(key + 24, link, 2);
+	memcpy(key, w->b, 16);
+	put_be(key + 16, campaign, 8);
+	put_be(key + 24, day, 4);
+	return campaign == 0 ? TRAIL_KEY : TRAIL_KEY - 4;
+}
+
+static bool
+trail_unkey(struct span key, uint64_t *campaign, uint32_t *day)
+{
+	const unsigned char *k = (const unsigned char *)key.p;
+
+	if (key.n != TRAIL_KEY && key.n != TRAIL_KEY - 4)
+		return false;
+	*campaign = get_be(k + 16, 8);
+	*day = key.n == TRAIL_KEY ? (uint32_t)get_be(k + 24, 4) : 0;
+	return true;
 }
 
 /* ---- state: reading ---- */
@@ -1578,6 +1598,7 @@ struct walk {
 		store_subscription_fn *subscription;
 		store_kept_fn *kept;
 		store_consent_fn *consent;
+		store_trail_fn *trail;
 	} fn;
 };
 
@@ -1731,6 +1752,28 @@ store_each_subscription_of(struct store *s, const struct who *who, store_subscri
 }
 
 static bool
+each_trail(struct walk *w, struct span key, struct span value, bool *go_on)
+{
+	uint64_t campaign;
+	struct trail t;
+	uint32_t day;
+
+	if (!trail_unkey(key, &campaign, &day) || !trail_unpack(&t, value))
+		return false;
+	*go_on = w->fn.trail(w->fn_arg, campaign, &t);
+	trail_free(&t);
+	return true;
+}
+
+enum store_result
+store_each_trail_of(struct store *s, const struct who *who, store_trail_fn *fn, void *arg)
+{
+	struct walk w = { .each = each_trail, .prefix = span_make(who, sizeof *who), .fn_arg = arg, .fn.trail = fn };
+
+	return walk(&s->state, s->trails, &w);
+}
+
+static bool
 each_kept(struct walk *w, struct span key, struct span value, bool *go_on)
 {
 	struct touch t;
@@ -1802,16 +1845,24 @@ fold_abort(struct fold_txn *t)
 }
 
 enum store_result
+fold_commit_rest(struct fold_txn *t)
+{
+	struct store *s = t->store;
+	int rc = env_commit(&s->state, t->txn);
+
+	free(t);
+	return result(&s->state, rc, "write");
+}
+
+enum store_result
 fold_commit(struct fold_txn *t, uint64_t folded)
 {
 	struct store *s = t->store;
 	int rc = put_meta(t->txn, s->state_meta, "folded", folded);
 
 	if (rc == 0)
-		rc = env_commit(&s->state, t->txn);
-	else
-		env_end(&s->state, t->txn);
-	free(t);
+		return fold_commit_rest(t);
+	fold_abort(t);
 	return result(&s->state, rc, "write");
 }
 
@@ -1906,26 +1957,140 @@ fold_put_link(struct fold_txn *t, uint64_t campaign, uint16_t link, const struct
 }
 
 enum store_result
-fold_get_firsts(struct fold_txn *t, uint64_t campaign, const struct who *w, uint16_t link, struct firsts *f)
+fold_get_trail(struct fold_txn *t, const struct who *w, uint64_t campaign, uint32_t day, struct trail *trail)
 {
-	unsigned char key[FIRSTS_KEY];
+	unsigned char key[TRAIL_KEY];
+	size_t n = trail_key(key, w, campaign, day);
 
-	firsts_key(key, campaign, w, link);
-	return fold_get(t, t->store->firsts, key, sizeof key, take_firsts, f, sizeof *f);
+	*trail = (struct trail){ 0 };
+	return fold_get(t, t->store->trails, key, n, take_trail, trail, sizeof *trail);
 }
 
 enum store_result
-fold_put_firsts(struct fold_txn *t, uint64_t campaign, const struct who *w, uint16_t link, const struct firsts *f)
+fold_put_trail(struct fold_txn *t, const struct who *w, uint64_t campaign, uint32_t day, const struct trail *trail)
 {
-	unsigned char key[FIRSTS_KEY], bytes[FIRSTS_BYTES];
+	unsigned char key[TRAIL_KEY];
+	size_t n = trail_key(key, w, campaign, day);
+	struct buf bytes = BUF(TRAIL_BYTES_MAX);
+	enum store_result r;
 
-	firsts_key(key, campaign, w, link);
-	put_u32(bytes, f->opened_all);
-	put_u32(bytes + 4, f->opened_human);
-	put_u32(bytes + 8, f->clicked_all);
-	put_u32(bytes + 12, f->clicked_human);
-	put_u32(bytes + 16, f->left);
-	return fold_put(t, t->store->firsts, key, sizeof key, bytes, sizeof bytes);
+	trail_pack(trail, &bytes);
+	r = fold_put(t, t->store->trails, key, n, bytes.p, bytes.n);
+	buf_free(&bytes);
+	return r;
+}
+
+enum store_result
+fold_each_trail(struct fold_txn *t, const struct who *w, fold_trail_fn *fn, void *arg)
+{
+	MDB_val k = val(w, sizeof *w), v;
+	MDB_cursor *cursor;
+	struct trail trail;
+	uint64_t campaign;
+	uint32_t day;
+	int rc;
+
+	if ((rc = mdb_cursor_open(t->txn, t->store->trails, &cursor)) != 0)
+		return result(&t->store->state, rc, "read");
+	for (rc = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE); rc == 0; rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) {
+		if (!span_starts(val_span(k), span_make(w, sizeof *w)))
+			break;
+		if (!trail_unkey(val_span(k), &campaign, &day) || !trail_unpack(&trail, val_span(v))) {
+			rc = MDB_CORRUPTED;
+			break;
+		}
+		fn(arg, campaign, day, &trail);
+		trail_free(&trail);
+	}
+	mdb_cursor_close(cursor);
+	return result(&t->store->state, rc == MDB_NOTFOUND ? 0 : rc, "read");
+}
+
+enum store_result
+fold_next_trail(struct fold_txn *t, struct who *who)
+{
+	unsigned char key[TRAIL_KEY + 1];
+	MDB_val k = val(key, sizeof key), v;
+	MDB_cursor *cursor;
+	int rc;
+
+	/* Behind all of this one's, and before anybody else's. */
+	memset(key, 0xff, sizeof key);
+	memcpy(key, who, sizeof *who);
+	if ((rc = mdb_cursor_open(t->txn, t->store->trails, &cursor)) != 0)
+		return result(&t->store->state, rc, "read");
+	rc = mdb_cursor_get(cursor, &k, &v, who_is_nobody(who) ? MDB_FIRST : MDB_SET_RANGE);
+	if (rc == 0 && k.mv_size < sizeof *who)
+		rc = MDB_CORRUPTED;
+	if (rc == 0)
+		memcpy(who, k.mv_data, sizeof *who);
+	mdb_cursor_close(cursor);
+	return result(&t->store->state, rc, "read");
+}
+
+static bool
+take_rules(void *arg, struct span v)
+{
+	return rules_unpack(arg, v);
+}
+
+static bool
+take_who(void *arg, struct span v)
+{
+	if (v.n != sizeof(struct who))
+		return false;
+	memcpy(arg, v.p, v.n);
+	return true;
+}
+
+#define RULES_META "rules"
+#define REJUDGED_META "rejudged"
+
+enum store_result
+store_rules(struct store *s, struct rules *r)
+{
+	return lookup(&s->state, s->state_meta, RULES_META, sizeof RULES_META - 1, take_rules, r);
+}
+
+bool
+store_rejudging(struct store *s)
+{
+	struct who who;
+
+	return lookup(&s->state, s->state_meta, REJUDGED_META, sizeof REJUDGED_META - 1, take_who, &who) == STORE_OK;
+}
+
+enum store_result
+fold_get_rules(struct fold_txn *t, struct rules *r)
+{
+	return fold_get(t, t->store->state_meta, RULES_META, sizeof RULES_META - 1, take_rules, r, sizeof *r);
+}
+
+enum store_result
+fold_put_rules(struct fold_txn *t, const struct rules *r)
+{
+	unsigned char bytes[RULES_BYTES];
+
+	rules_pack(r, bytes);
+	return fold_put(t, t->store->state_meta, RULES_META, sizeof RULES_META - 1, bytes, sizeof bytes);
+}
+
+enum store_result
+fold_get_rejudged(struct fold_txn *t, struct who *from)
+{
+	return fold_get(t, t->store->state_meta, REJUDGED_META, sizeof REJUDGED_META - 1, take_who, from, sizeof *from);
+}
+
+enum store_result
+fold_put_rejudged(struct fold_txn *t, const struct who *from)
+{
+	MDB_val k = val(REJUDGED_META, sizeof REJUDGED_META - 1);
+	int rc;
+
+	if (from != NULL)
+		return fold_put(t, t->store->state_meta, REJUDGED_META, sizeof REJUDGED_META - 1, from, sizeof *from);
+	rc = mdb_del(t->txn, t->store->state_meta, &k, NULL);
+	return result(&t->store->state, rc == MDB_NOTFOUND ? 0 : rc, "write");
 }
 
 /* ---- housekeeping of facts ---- */

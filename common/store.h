@@ -5,6 +5,7 @@
 #include "common/buf.h"
 #include "common/profile.h"
 #include "common/touch.h"
+#include "common/trail.h"
 
 enum store_result {
 	STORE_OK,
@@ -102,7 +103,7 @@ enum store_result store_subscription(struct store *, const struct who *, uint64_
 /* Profile and subscription in one read transaction; a missing one is zeroed and its flag false. */
 enum store_result store_person(struct store *, const struct who *, uint64_t stream, struct profile *, bool *known, struct subscription *, bool *subscribed);
 
-/* Counters of one campaign, all 64-bit (store.c packs them as such).  human <= all. */
+/* Counters of one campaign, all 64-bit (store.c packs them as such).  human <= all; what a trail adds may be taken back. */
 struct campaign {
 	uint64_t stream;
 	uint64_t first, last;                /* seconds: first and last SENT */
@@ -114,17 +115,17 @@ struct campaign {
 	uint64_t openers_all, openers_human; /* recipients who opened, or clicked and so must have */
 	uint64_t clickers_all, clickers_human;
 	uint64_t left;                       /* recipients who unsubscribed through it */
+	uint64_t open_by[EVIDENCE_MAX], click_by[EVIDENCE_MAX]; /* all hits, by enum evidence */
+	uint64_t linked, one_link;           /* SENT whose message has tracked links; and has only one, so that no burst can show */
 };
 /* Counters of one link of a campaign. */
 struct link_count {
 	uint64_t clicks_all, clicks_human, clickers_all, clickers_human;
 };
-/* What is already counted of one recipient in one campaign (link 0) or on one link. */
-struct firsts {
-	uint32_t opened_all, opened_human, clicked_all, clicked_human, left; /* earliest, seconds; 0 not yet */
-};
 
 enum store_result store_campaign(struct store *, uint64_t campaign, struct campaign *);
+enum store_result store_rules(struct store *, struct rules *); /* see fold_get_rules */
+bool store_rejudging(struct store *);
 enum store_result store_link(struct store *, uint64_t campaign, uint16_t link, struct link_count *);
 uint64_t store_folded(struct store *); /* last sequence number summed up */
 
@@ -144,6 +145,9 @@ enum store_result store_each_link(struct store *, uint64_t campaign, store_link_
 enum store_result store_each_subscription(struct store *, store_subscription_fn *, void *arg);
 /* Only one recipient's subscriptions. */
 enum store_result store_each_subscription_of(struct store *, const struct who *, store_subscription_fn *, void *arg);
+/* What one recipient left behind in each campaign; the trail is good until the callback returns. */
+typedef bool store_trail_fn(void *arg, uint64_t campaign, const struct trail *);
+enum store_result store_each_trail_of(struct store *, const struct who *, store_trail_fn *, void *arg);
 
 /* ---- state, folding (fold.c is the one user) ---- */
 
@@ -162,8 +166,29 @@ enum store_result fold_get_campaign(struct fold_txn *, uint64_t, struct campaign
 enum store_result fold_put_campaign(struct fold_txn *, uint64_t, const struct campaign *);
 enum store_result fold_get_link(struct fold_txn *, uint64_t campaign, uint16_t link, struct link_count *);
 enum store_result fold_put_link(struct fold_txn *, uint64_t campaign, uint16_t link, const struct link_count *);
-enum store_result fold_get_firsts(struct fold_txn *, uint64_t campaign, const struct who *, uint16_t link, struct firsts *);
-enum store_result fold_put_firsts(struct fold_txn *, uint64_t campaign, const struct who *, uint16_t link, const struct firsts *);
+/*
+ * A trail is one recipient's in one campaign; hits of no campaign (campaign 0)
+ * have one for each day, a number since 1970.  The caller frees what get gave, whatever the result.
+ */
+enum store_result fold_get_trail(struct fold_txn *, const struct who *, uint64_t campaign, uint32_t day, struct trail *);
+enum store_result fold_put_trail(struct fold_txn *, const struct who *, uint64_t campaign, uint32_t day, const struct trail *);
+/* All trails of one recipient, written ones included. */
+typedef void fold_trail_fn(void *arg, uint64_t campaign, uint32_t day, struct trail *);
+enum store_result fold_each_trail(struct fold_txn *, const struct who *, fold_trail_fn *, void *arg);
+/* The first recipient behind *who that has a trail; STORE_NONE at the end. */
+enum store_result fold_next_trail(struct fold_txn *, struct who *who);
+
+/*
+ * The rules that all trails are judged by, for all processes; STORE_NONE
+ * before anybody said.  While trails of the old ones are judged again, `from`
+ * is the last recipient done.
+ */
+enum store_result fold_get_rules(struct fold_txn *, struct rules *);
+enum store_result fold_put_rules(struct fold_txn *, const struct rules *);
+enum store_result fold_get_rejudged(struct fold_txn *, struct who *from);
+enum store_result fold_put_rejudged(struct fold_txn *, const struct who *from); /* NULL: all are done */
+/* Commits sums, but no more touches. */
+enum store_result fold_commit_rest(struct fold_txn *);
 
 /*
  * Housekeeping of facts, for touches that are summed up already:

@@ -29,6 +29,7 @@ static const char *const names[TOUCH_KINDS] = {
 	[TOUCH_CONSENT] = "consented",
 	[TOUCH_HELD] = "held",
 	[TOUCH_RELEASED] = "released",
+	[TOUCH_DELIVERED] = "delivered",
 };
 
 void

@@ -21,12 +21,15 @@ enum touch_kind {
 	TOUCH_CONSENT = 9,    /* detail = axis << 4 | enum consent */
 	TOUCH_HELD = 10,      /* stopped by hand */
 	TOUCH_RELEASED = 11,  /* lifts HELD, BOUNCED, COMPLAINED and a global LEFT that are earlier; with a stream, that LEFT */
+	TOUCH_DELIVERED = 12, /* taken by the next host, as the log tells; detail = DELIVERED_GATEWAY or 0 */
 	TOUCH_KINDS
 };
 
 #define TOUCH_IMPORTED 0x01    /* flags: came from `rekindle import`, not from us */
 #define TOUCH_TRACKED 0x02     /* SENT: the recipient would have been seen reacting */
 #define TOUCH_OBSERVED 0x04    /* SENT although policy would have stopped it (enforce = observe) */
+
+#define DELIVERED_GATEWAY 0x01 /* that host is a gateway that scans links */
 
 /*
  * `when` is when it happened, which for an import is long ago; in mode
@@ -35,12 +38,12 @@ enum touch_kind {
  */
 struct touch {
 	uint8_t kind;      /* enum touch_kind */
-	uint8_t verdict;   /* enum robot; opens and clicks */
+	uint8_t verdict;   /* enum robot; opens and clicks: what the request alone showed, and never changed */
 	uint8_t mode;      /* enum mode it was recorded under */
-	uint8_t detail;    /* by kind, above */
+	uint8_t detail;    /* by kind, above; opens and clicks: why that verdict (enum evidence) */
 	uint8_t flags;
 	uint8_t agent;     /* mode full: robot_family */
-	uint16_t link;     /* clicks: 1 .. 65535 in order of appearance in the message */
+	uint16_t link;     /* clicks: 1 .. 65535 in order of appearance in the message, 0 the hidden one; SENT: how many there are */
 	int64_t when;      /* milliseconds since 1970 */
 	struct who who;
 	uint64_t campaign; /* campaign_id or 0 */

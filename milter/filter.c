@@ -582,8 +582,10 @@ record(const char *id, const struct mail *m, const struct plan *plan, bool indiv
 		if (elsewhere && r->action == ACTION_SEND)
 			continue;
 		records[n] = touch_of(m, m->stream, m->stream_id, r, now);
-		if (individual && r->action == ACTION_SEND && would_be_seen(r, plan))
+		if (individual && r->action == ACTION_SEND && would_be_seen(r, plan)) {
 			records[n].touch.flags |= TOUCH_TRACKED;
+			records[n].touch.link = (uint16_t)plan->nlinks; /* at most MESSAGE_LINKS_MAX */
+		}
 		n++;
 	}
 	for (size_t i = 0; i < plan->nlinks; i++) {

@@ -59,6 +59,7 @@ reload_on_usr1(void *arg)
 			struct setup *s = setup_get(r->slot);
 
 			store_limit(r->store, s->conf->facts_size, s->conf->state_size);
+			fold_adopt(r->store, &s->conf->rules, false);
 			setup_put(s);
 		}
 		log_stats("so far");
@@ -290,6 +291,7 @@ main(int argc, char **argv)
 	filter.store = open_store(setup->conf);
 	proc_settle();
 	filter.writer = writer_start(filter.store, store_lock_dir(filter.store), setup->conf->data_dir, setup->conf->journal_size);
+	fold_adopt(filter.store, &setup->conf->rules, false);
 	fold = fold_start(filter.store, setup->conf->keep_facts);
 	log_info("listening on %s", setup->conf->milter_socket);
 	filter.slot = setup_slot_new(setup);

@@ -234,7 +234,7 @@ undo(struct plan *p, size_t n)
 	free(p->link);
 	p->link = NULL;
 	p->nlinks = p->edited_links = 0;
-	p->body_changed = p->pixel = false;
+	p->body_changed = p->pixel = p->honeypot = false;
 	p->warnings &= WARN_TRACK;
 }
 

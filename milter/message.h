@@ -98,7 +98,7 @@ struct plan {
 	size_t nlinks;                /* different destinations */
 	size_t edited_links;          /* places */
 	size_t skipped_links;         /* http(s) links left as they are, for any reason */
-	bool pixel;
+	bool pixel, honeypot;
 	struct buf text;              /* what links point into */
 	unsigned warnings;            /* enum plan_warning */
 	struct part_note *part;

@@ -97,7 +97,7 @@ tag_here(const struct tagger *w)
 {
 	const struct plan *p = w->plan;
 
-	return (struct tag_place){ w->links.n, p->edited_links, p->skipped_links, p->nseen, p->pixel, p->warnings };
+	return (struct tag_place){ w->links.n, p->edited_links, p->skipped_links, p->nseen, p->pixel, p->honeypot, p->warnings };
 }
 
 void
@@ -110,6 +110,7 @@ tag_undo(struct tagger *w, const struct tag_place *place)
 	p->skipped_links = place->skipped;
 	p->nseen = place->seen;
 	p->pixel = place->pixel;
+	p->honeypot = place->honeypot;
 	p->warnings = place->warnings;
 }
 
@@ -557,7 +558,44 @@ scan_html(struct scan *s)
 		s->end -= 2;
 }
 
-/* ---- the pixel ---- */
+/* ---- what is added at the end: the pixel, and the link that nobody sees ---- */
+
+/* False: nothing can be put there. */
+static bool
+find_end(const struct scan *s, size_t *at)
+{
+	*at = s->has_body_end ? s->body_end : s->has_html_end ? s->html_end : s->end;
+	/* In front of an open <title> it would begin the body, and take the title there. */
+	return *at != s->end || !s->cut_off || s->begun;
+}
+
+/*
+ * An empty link, that no reader sees, hears or reaches by key: only what
+ * follows links without looking goes there.  Where somebody does all the
+ * same it leads to the message's first destination.
+ */
+static bool
+add_honeypot(struct scan *s)
+{
+	struct tagger *w = s->w;
+	const struct tagging *t = w->tagging;
+	struct claim claim = links_claim(t, TOKEN_CLICK, links_mode(t, t->links));
+	size_t at;
+
+	/* Who is not told apart cannot be told from a machine by this either. */
+	if (claim.mode < MODE_IDENTIFIED || w->links.n == 0 || !find_end(s, &at))
+		return false;
+	claim.text = span_cut(buf_span(&w->links.text), w->links.link[0].at, w->links.link[0].at + w->links.link[0].n);
+	buf_clear(&w->url);
+	if (!links_add_url(t, &w->url, &claim, ""))
+		return false;
+	buf_clear(&w->scratch);
+	buf_adds(&w->scratch, "<a href=\"");
+	text_add_html(&w->scratch, buf_span(&w->url));
+	buf_adds(&w->scratch, "\" tabindex=\"-1\" aria-hidden=\"true\"></a>");
+	edits_add(s->edits, at, at, buf_span(&w->scratch));
+	return true;
+}
 
 static bool
 add_pixel(struct scan *s)
@@ -565,10 +603,9 @@ add_pixel(struct scan *s)
 	struct tagger *w = s->w;
 	const struct tagging *t = w->tagging;
 	struct claim claim = links_claim(t, TOKEN_OPEN, links_mode(t, t->opens));
-	size_t at = s->has_body_end ? s->body_end : s->has_html_end ? s->html_end : s->end;
+	size_t at;
 
-	/* In front of an open <title> it would begin the body, and take the title there. */
-	if (at == s->end && s->cut_off && !s->begun)
+	if (!find_end(s, &at))
 		return false;
 	buf_clear(&w->url);
 	if (!links_add_url(t, &w->url, &claim, ".gif"))
@@ -602,6 +639,8 @@ tag_html(struct tagger *w, struct span text, bool utf8, struct edits *edits)
 	scan_html(&s);
 	if (s.html.lost)
 		return "svg that only a browser can follow";
+	if (w->tagging->stream->honeypot && !w->plan->honeypot)
+		w->plan->honeypot = add_honeypot(&s);
 	if (w->tagging->opens > MODE_OFF && !w->plan->pixel)
 		w->plan->pixel = add_pixel(&s);
 	if (text.n <= CLIP_BYTES && size_after(text, edits) > CLIP_BYTES)

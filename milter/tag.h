@@ -33,7 +33,7 @@ void tag_plain(struct tagger *, struct span text, bool utf8, struct edits *);
 /* Where the counting stood, to go back there. */
 struct tag_place {
 	size_t links, edited, skipped, seen;
-	bool pixel;
+	bool pixel, honeypot;
 	unsigned warnings;
 };
 struct tag_place tag_here(const struct tagger *);

@@ -155,9 +155,10 @@ record_hit(struct hit *h, enum mode mode, const struct claim *claim, const struc
 	}
 	t = add_touch(h, kind, mode < MODE_IDENTIFIED ? MODE_ANONYMOUS : mode, now);
 	t->verdict = (uint8_t)h->verdict;
+	t->detail = (uint8_t)h->evidence;
 	t->campaign = claim->campaign;
 	t->link = claim->link;
-	if (kind == TOUCH_CLICK)
+	if (kind == TOUCH_CLICK && claim->link != 0)
 		h->record[h->n - 1].destination = claim->text;
 	if (mode < MODE_IDENTIFIED)
 		return;
@@ -169,17 +170,33 @@ record_hit(struct hit *h, enum mode mode, const struct claim *claim, const struc
 	}
 }
 
+/* Within `early` of when the message was tagged?  A clock of another machine may say that this is yet to come. */
+static bool
+is_soon(const struct conf *conf, const struct claim *claim, int64_t now)
+{
+	int64_t age = now - (int64_t)claim->when * 1000;
+
+	return claim->when != 0 && age >= 0 && age < conf->rules.early;
+}
+
 static void
 see(struct hit *h, const struct setup *setup, struct store *store, const struct claim *claim,
     const struct http_request *r, const struct peer *peer, int64_t now)
 {
 	struct sighting s = {
-		.pixel = h->kind == HIT_OPEN, .head = r->method == HTTP_HEAD, .agent = r->agent,
+		.pixel = h->kind == HIT_OPEN, .head = r->method == HTTP_HEAD, .agent = r->agent, .address = peer->b,
+		.soon = is_soon(setup->conf, claim, now),
 		.sec_purpose = r->sec_purpose, .purpose = r->purpose, .x_purpose = r->x_purpose, .x_moz = r->x_moz,
 	};
 
-	h->verdict = robot_judge(&s);
-	if (!s.head)
+	struct judgement j = robot_judge(setup->robots, &s);
+
+	/* Nobody sees the link that has no number. */
+	if (h->kind == HIT_CLICK && claim->link == 0)
+		j = (struct judgement){ ROBOT_SCANNER, EVIDENCE_HONEYPOT };
+	h->verdict = j.verdict;
+	h->evidence = j.evidence;
+	if (!s.head || setup->conf->head_counts)
 		record_hit(h, mode_now(setup, store, claim, h->kind == HIT_OPEN ? AXIS_OPENS : AXIS_LINKS, &h->spare),
 		    claim, r, peer, now);
 }

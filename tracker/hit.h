@@ -24,6 +24,7 @@ struct hit {
 	unsigned status;
 	enum hit_kind kind;
 	enum robot verdict;    /* opens and clicks with a good token, else ROBOT_NONE */
+	enum evidence evidence;
 	bool forged;           /* a token that does not open: 404 */
 	bool must_last;        /* say 200 only when the records are durable, else hit_sorry */
 	struct span head;      /* prepared header lines */

@@ -126,6 +126,7 @@ reload(struct setup_slot *slot, struct server *server, struct store *store, cons
 	if (setup_reload(slot, file)) {
 		s = setup_get(slot);
 		log_restart(started, s->conf);
+		fold_adopt(store, &s->conf->rules, false);
 		tls = reload_tls(server, s->conf, file) && server_wants_tls(server);
 		server_reload(server);
 		store_limit(store, s->conf->facts_size, s->conf->state_size);
@@ -236,6 +237,7 @@ main(int argc, char **argv)
 	slot = setup_slot_new(first);
 	first = setup_get(slot);
 	writer = writer_start(store, first->conf->data_dir, NULL, first->conf->journal_size);
+	fold_adopt(store, &first->conf->rules, false);
 	fold = fold_start(store, first->conf->keep_facts);
 	if ((signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK)) == -1)
 		fatal("signalfd: %s", strerror(errno));

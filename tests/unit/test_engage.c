@@ -293,11 +293,12 @@ test_score(void **state)
 	assert_int_equal(engage_find(&p, &policy, (NOW + 30 * DAY) * 1000).score, 50);
 	assert_int_equal(engage_find(&p, &policy, (NOW + 60 * DAY) * 1000).score, 25);
 	click_at(&p, NOW);
-	assert_int_equal(engage_find(&p, &policy, NOW * 1000).score, 500);
+	assert_int_equal(engage_find(&p, &policy, NOW * 1000).score, 100); /* has yet to settle */
+	assert_int_equal(engage_find(&p, &policy, (NOW + 120) * 1000).score, 500);
 	assert_int_equal(engage_find(&p, &policy, (NOW + 127 * DAY) * 1000).score, 26);
 	assert_int_equal(engage_find(&p, &policy, (NOW + 128 * DAY) * 1000).score, 0);
 	open_at(&p, NOW + DAY, ROBOT_SCANNER);
-	assert_int_equal(engage_find(&p, &policy, NOW * 1000).score, 500);
+	assert_int_equal(engage_find(&p, &policy, (NOW + 120) * 1000).score, 500);
 	/* Where only the day is kept, it is an opened day. */
 	memset(&p, 0, sizeof p);
 	touch_it(&p, TOUCH_OPEN, ROBOT_NONE, MODE_DAYONLY, NOW, 0);
@@ -617,10 +618,73 @@ test_people_never_lower(void **state)
 		struct profile p = random_life();
 
 		if (random_below(2))
-			click_at(&p, NOW);
+			click_at(&p, NOW - policy.settle);
 		else
 			open_at(&p, NOW, random_below(2) ? ROBOT_HUMAN : ROBOT_PROXY_OPEN);
 		assert_int_equal(engage_find(&p, &policy, NOW * 1000).class, ENGAGE_ENGAGED);
+	}
+}
+
+/* ---- a click settles before it counts ---- */
+
+static const struct {
+	const char *what;
+	int clicked[4]; /* seconds before NOW, 0 ends */
+	int counts;     /* which of them is the last engagement; 0 none */
+	unsigned settle;
+} settling[] = {
+	{ "settled, to the second", { 120 }, 120, 120 },
+	{ "a second too young", { 119 }, 0, 120 },
+	{ "the one before it counts", { 5, 300 }, 300, 120 },
+	{ "the one before it, long ago", { 5, 40 * DAY }, 40 * DAY, 120 },
+	{ "two that are too young", { 5, 100, 4000 }, 4000, 120 },
+	{ "of one minute the first has settled", { 110, 130 }, 130, 120 },
+	{ "nothing has to settle", { 1 }, 1, 0 },
+	{ "the longest that may be set", { 100, 359, 360 }, 360, SETTLE_MAX },
+	{ "in the future, where a clock was wrong", { -300 }, -300, 120 },
+	{ "in the future, a little", { -119 }, 0, 120 },
+};
+
+static void
+test_settling(void **state)
+{
+	struct policy policy = policy_preset(PRESET_WEEKLY);
+
+	(void)state;
+	assert_int_equal(policy.settle, 120);
+	for (size_t i = 0; i < COUNT(settling); i++) {
+		struct profile p = { 0 };
+		struct finding f;
+
+		for (size_t k = 0; k < COUNT(settling[i].clicked) && settling[i].clicked[k] != 0; k++)
+			click_at(&p, NOW - settling[i].clicked[k]);
+		policy.settle = settling[i].settle;
+		f = engage_find(&p, &policy, NOW * 1000);
+		assert_row(settling[i].what, f.last_engaged == (settling[i].counts ? (uint32_t)(NOW - settling[i].counts) : 0));
+		assert_row(settling[i].what, f.unsettled == (settling[i].counts != settling[i].clicked[0]));
+	}
+}
+
+/* As long as it has not settled a click changes nothing at all, however many there are. */
+static void
+test_unsettled_clicks_change_nothing(void **state)
+{
+	struct policy policy = policy_preset(PRESET_WEEKLY);
+
+	(void)state;
+	for (int i = 0; i < 20000; i++) {
+		struct profile p = random_life();
+		struct finding before = engage_find(&p, &policy, NOW * 1000), after;
+
+		for (unsigned n = 1 + random_below(40); n > 0; n--)
+			click_at(&p, NOW - random_below(policy.settle));
+		after = engage_find(&p, &policy, NOW * 1000);
+		assert_int_equal(after.class, before.class);
+		assert_int_equal(after.loyal, before.loyal);
+		assert_int_equal(after.score, before.score);
+		assert_true(after.unsettled);
+		/* And then it does. */
+		assert_int_equal(engage_find(&p, &policy, (NOW + policy.settle) * 1000).class, ENGAGE_ENGAGED);
 	}
 }
 
@@ -710,6 +774,8 @@ main(void)
 		cmocka_unit_test(test_inactive_in_a_reply),
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_people_never_lower),
+		cmocka_unit_test(test_settling),
+		cmocka_unit_test(test_unsettled_clicks_change_nothing),
 		cmocka_unit_test(test_machines_never_raise),
 		cmocka_unit_test(test_time_only_cools),
 		cmocka_unit_test(test_untracked_is_neutral),

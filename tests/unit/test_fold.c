@@ -60,10 +60,20 @@ jumble(struct touch *t, size_t n, unsigned seed)
 		seed = seed * 1103515245 + 12345;
 		b = seed >> 8;
 		t[i] = (struct touch){ .kind = (uint8_t)(1 + a % (TOUCH_KINDS - 1)), .verdict = (uint8_t)(1 + b % 7),
+			.sent = a % 3 ? (uint32_t)(T0 / 1000 + b % 50) : 0,
 			.mode = MODE_IDENTIFIED, .flags = (uint8_t)(a >> 12 & 7), .when = T0 + (int64_t)(b % 10000000) * 1000,
 			.campaign = 1 + a / 16 % 5, .stream = 1 + a / 128 % 3 };
 		if (t[i].kind == TOUCH_SENT)
 			t[i].detail = b % ENGAGE_CLASSES;
+		/* Crowded, so that there are bursts and repetitions. */
+		if (a % 3 && t[i].kind != TOUCH_SENT) {
+			t[i].when = T0 + b % 100 * 1000 + a % 4000;
+			t[i].kind = a % 5 == 0 ? TOUCH_OPEN : a % 11 == 0 ? TOUCH_DELIVERED : TOUCH_CLICK;
+		}
+		if (t[i].kind == TOUCH_OPEN || t[i].kind == TOUCH_CLICK)
+			t[i].detail = b % 5 ? EVIDENCE_NONE : (uint8_t)(b / 5 % EVIDENCES);
+		if (t[i].kind == TOUCH_DELIVERED)
+			t[i].detail = b % 20 == 0 ? DELIVERED_GATEWAY : 0;
 		if (t[i].kind == TOUCH_CLICK)
 			t[i].link = (uint16_t)(1 + b % 4);
 		if (b % 8 == 0) {
@@ -81,16 +91,35 @@ jumble(struct touch *t, size_t n, unsigned seed)
 
 /* ---- the whole state as one text, to compare ---- */
 
+struct dump {
+	struct store *s;
+	struct buf *out;
+};
+
+static bool
+dump_trail(void *arg, uint64_t campaign, const struct trail *t)
+{
+	struct buf bytes = BUF(TRAIL_BYTES_MAX);
+
+	trail_pack(t, &bytes);
+	buf_addf(arg, " trail %llu ", (unsigned long long)campaign);
+	text_add_hex(arg, bytes.p, bytes.n);
+	buf_free(&bytes);
+	return true;
+}
+
 static bool
 dump_person(void *arg, const struct who *w, const struct profile *p)
 {
+	struct dump *d = arg;
 	unsigned char bytes[PROFILE_BYTES];
 
 	profile_pack(p, bytes);
-	text_add_hex(arg, w, sizeof *w);
-	buf_addc(arg, '=');
-	text_add_hex(arg, bytes, sizeof bytes);
-	buf_addc(arg, '\n');
+	text_add_hex(d->out, w, sizeof *w);
+	buf_addc(d->out, '=');
+	text_add_hex(d->out, bytes, sizeof bytes);
+	assert_int_equal(store_each_trail_of(d->s, w, dump_trail, d->out), STORE_OK);
+	buf_addc(d->out, '\n');
 	return true;
 }
 
@@ -110,11 +139,6 @@ dump_link(void *arg, uint16_t link, const struct link_count *c)
 	return true;
 }
 
-struct dump {
-	struct store *s;
-	struct buf *out;
-};
-
 static bool
 dump_campaign(void *arg, uint64_t id, const struct campaign *c)
 {
@@ -133,7 +157,7 @@ dump(struct store *s, struct buf *out)
 	struct dump d = { s, out };
 
 	buf_init(out, 16 * MB);
-	assert_int_equal(store_each_person(s, dump_person, out), STORE_OK);
+	assert_int_equal(store_each_person(s, dump_person, &d), STORE_OK);
 	assert_int_equal(store_each_subscription(s, dump_subscription, out), STORE_OK);
 	assert_int_equal(store_each_campaign(s, dump_campaign, &d), STORE_OK);
 	assert_false(out->over);
@@ -334,10 +358,10 @@ campaigns_count_hits_and_recipients(void **state)
 		{ .kind = TOUCH_SKIPPED, .who = person(3), .campaign = 5, .stream = 3, .detail = CAUSE_BOUNCED, .when = T0 },
 		hit(TOUCH_OPEN, 1, 0, ROBOT_PRIVACY_OPEN, T0 + 1), /* a machine first */
 		hit(TOUCH_OPEN, 1, 0, ROBOT_HUMAN, T0 + 2),        /* then the person */
-		hit(TOUCH_OPEN, 1, 0, ROBOT_PROXY_OPEN, T0 + 3),   /* and again */
+		hit(TOUCH_OPEN, 1, 0, ROBOT_PROXY_OPEN, T0 + 60002),   /* and again */
 		hit(TOUCH_CLICK, 2, 1, ROBOT_HUMAN, T0 + 4),       /* a click without an open is an open too */
 		hit(TOUCH_CLICK, 2, 2, ROBOT_HUMAN, T0 + 5),
-		hit(TOUCH_CLICK, 2, 1, ROBOT_HUMAN, T0 + 6),
+		hit(TOUCH_CLICK, 2, 1, ROBOT_HUMAN, T0 + 60004),
 		hit(TOUCH_CLICK, 3, 1, ROBOT_SCANNER, T0 + 7),
 		hit(TOUCH_CLICK, 0, 1, ROBOT_HUMAN, T0 + 8),       /* nobody in particular */
 		{ .kind = TOUCH_LEFT, .who = person(2), .campaign = 5, .stream = 3, .when = T0 + 9 },
@@ -388,6 +412,193 @@ campaigns_count_hits_and_recipients(void **state)
 	assert_int_equal(p.clicks, 3);
 	store_close(s);
 	temp_remove(dir);
+}
+
+/* ---- what is taken back ---- */
+
+static void
+count_campaign(struct store *s, struct campaign *c, struct link_count *link, struct profile *p)
+{
+	struct who w = person(1);
+
+	assert_int_equal(fold_all(s), STORE_OK);
+	assert_int_equal(store_campaign(s, 5, c), STORE_OK);
+	assert_int_equal(store_link(s, 5, 1, link), STORE_OK);
+	assert_int_equal(store_profile(s, &w, p), STORE_OK);
+}
+
+static void
+a_late_touch_takes_back_what_was_counted(void **state)
+{
+	struct touch first = hit(TOUCH_CLICK, 1, 1, ROBOT_HUMAN, T0), before = hit(TOUCH_CLICK, 1, 1, ROBOT_HUMAN, T0 - 100 * DAY_MS);
+	struct touch rest[] = { hit(TOUCH_CLICK, 1, 2, ROBOT_HUMAN, T0 + 10), hit(TOUCH_CLICK, 1, 3, ROBOT_HUMAN, T0 + 20) };
+	struct touch person_again = hit(TOUCH_CLICK, 1, 1, ROBOT_HUMAN, T0 + DAY_MS);
+	char *dir = temp_make();
+	struct store *s = open_store(dir);
+	struct link_count link;
+	struct campaign c;
+	struct profile p;
+
+	(void)state;
+	before.campaign = 4; /* what another campaign saw stays */
+	append(s, &before, 1);
+	append(s, &first, 1);
+	count_campaign(s, &c, &link, &p);
+	assert_int_equal(c.clicks_human, 1);
+	assert_int_equal(c.openers_human, 1);
+	assert_int_equal(link.clickers_human, 1);
+	assert_int_equal(p.last_click, T0 / 1000);
+	assert_true(days_has(&p.click_days, T0 / DAY_MS));
+
+	append(s, rest, 2);
+	count_campaign(s, &c, &link, &p);
+	assert_int_equal(c.clicks_all, 3);
+	assert_int_equal(c.clicks_human, 0);
+	assert_int_equal(c.clickers_all, 1);
+	assert_int_equal(c.clickers_human, 0);
+	assert_int_equal(c.openers_all, 1);
+	assert_int_equal(c.openers_human, 0); /* the open that the click implied goes along */
+	assert_int_equal(c.click_by[EVIDENCE_BURST], 3);
+	assert_int_equal(c.click_by[EVIDENCE_NONE], 0);
+	assert_int_equal(link.clicks_all, 1);
+	assert_int_equal(link.clicks_human, 0);
+	assert_int_equal(link.clickers_human, 0);
+	assert_int_equal(p.clicks, 1);
+	assert_int_equal(p.machine_clicks, 3);
+	assert_int_equal(p.last_click, (T0 - 100 * DAY_MS) / 1000);
+	assert_false(days_has(&p.click_days, T0 / DAY_MS));
+	assert_int_equal(p.first_seen, (T0 - 100 * DAY_MS) / 1000);
+
+	append(s, &person_again, 1);
+	count_campaign(s, &c, &link, &p);
+	assert_int_equal(c.clicks_human, 1);
+	assert_int_equal(c.clickers_human, 1);
+	assert_int_equal(link.clickers_human, 1);
+	assert_int_equal(p.last_click, (T0 + DAY_MS) / 1000);
+	store_close(s);
+	temp_remove(dir);
+}
+
+static void
+the_log_comes_after_the_hit(void **state)
+{
+	struct touch t = hit(TOUCH_OPEN, 1, 0, ROBOT_PROXY_OPEN, T0 + 1000), click = hit(TOUCH_CLICK, 1, 1, ROBOT_HUMAN, T0 + DAY_MS);
+	struct touch delivered = hit(TOUCH_DELIVERED, 1, 0, ROBOT_NONE, T0);
+	char *dir = temp_make();
+	struct store *s = open_store(dir);
+	struct link_count link;
+	struct campaign c;
+	struct profile p;
+
+	(void)state;
+	append(s, &t, 1);
+	append(s, &click, 1);
+	count_campaign(s, &c, &link, &p);
+	assert_int_equal(c.opens_human, 1);
+	assert_int_equal(p.last_open, T0 / 1000 + 1);
+	append(s, &delivered, 1);
+	count_campaign(s, &c, &link, &p);
+	assert_int_equal(c.opens_all, 1);
+	assert_int_equal(c.opens_human, 0);
+	assert_int_equal(c.open_by[EVIDENCE_INSTANT], 1);
+	assert_int_equal(c.openers_human, 1); /* who clicked a day later has opened */
+	assert_int_equal(p.last_open, 0);
+	assert_int_equal(p.opens, 0);
+	assert_int_equal(p.last_click, (T0 + DAY_MS) / 1000);
+	store_close(s);
+	temp_remove(dir);
+}
+
+static void
+one_link_mail_is_counted(void **state)
+{
+	struct touch t[] = {
+		{ .kind = TOUCH_SENT, .who = person(1), .campaign = 5, .link = 1, .when = T0 },
+		{ .kind = TOUCH_SENT, .who = person(2), .campaign = 5, .link = 1, .when = T0 },
+		{ .kind = TOUCH_SENT, .who = person(3), .campaign = 5, .link = 2, .when = T0 },
+		{ .kind = TOUCH_SENT, .who = person(4), .campaign = 5, .when = T0 },
+	};
+	char *dir = temp_make();
+	struct store *s = open_store(dir);
+	struct campaign c;
+
+	(void)state;
+	append(s, t, COUNT(t));
+	assert_int_equal(fold_all(s), STORE_OK);
+	assert_int_equal(store_campaign(s, 5, &c), STORE_OK);
+	assert_int_equal(c.linked, 3);
+	assert_int_equal(c.one_link, 2);
+	store_close(s);
+	temp_remove(dir);
+}
+
+/* Figures of all recipients and of each reason say the same. */
+static bool
+add_up(void *arg, uint64_t id, const struct campaign *c)
+{
+	uint64_t opens = 0, clicks = 0;
+
+	(void)arg;
+	(void)id;
+	for (size_t i = 0; i < EVIDENCE_MAX; i++) {
+		opens += c->open_by[i];
+		clicks += c->click_by[i];
+	}
+	assert_int_equal(opens, c->opens_all);
+	assert_int_equal(clicks, c->clicks_all);
+	assert_true(c->opens_human <= opens && c->clicks_human <= clicks && c->openers_human <= c->openers_all);
+	assert_true(c->clickers_human <= c->clickers_all && c->clickers_all <= c->openers_all);
+	return true;
+}
+
+static void
+other_rules_judge_again_what_was_judged(void **state)
+{
+	enum { N = 3000 };
+	static const struct rules strict = { 4000, 20000, 2, 6000, 120000, false };
+	struct touch *t = calloc(N, sizeof *t);
+	char *dir[2] = { temp_make(), temp_make() };
+	struct store *s[2] = { open_store(dir[0]), open_store(dir[1]) };
+	struct rules rules, first = RULES_DEFAULT;
+	struct buf lenient, again, want;
+	size_t n;
+
+	(void)state;
+	jumble(t, N, 3);
+	for (int i = 0; i < 2; i++)
+		append(s[i], t, N);
+	/* One judged all by the old rules, the other never knew any but the new ones. */
+	assert_int_equal(fold_adopt(s[0], &first, false), STORE_OK);
+	assert_int_equal(fold_all(s[0]), STORE_OK);
+	dump(s[0], &lenient);
+	assert_int_equal(store_each_campaign(s[0], add_up, NULL), STORE_OK);
+	assert_int_equal(fold_adopt(s[0], &strict, false), STORE_OK);
+	assert_true(store_rejudging(s[0]));
+	assert_int_equal(fold_adopt(s[0], &first, true), STORE_OK); /* somebody has spoken already */
+	assert_int_equal(store_rules(s[0], &rules), STORE_OK);
+	assert_int_equal(rules.burst_links, 2);
+	for (n = 0; fold_rejudge(s[0], 3) == STORE_OK; n++)
+		;
+	assert_true(n > 5); /* in portions */
+	assert_false(store_rejudging(s[0]));
+	dump(s[0], &again);
+	assert_int_equal(fold_adopt(s[1], &strict, false), STORE_OK);
+	assert_int_equal(fold_all(s[1]), STORE_OK);
+	dump(s[1], &want);
+	assert_true(span_eq(buf_span(&again), buf_span(&want)));
+	assert_false(span_eq(buf_span(&again), buf_span(&lenient)));
+	assert_int_equal(store_each_campaign(s[1], add_up, NULL), STORE_OK);
+	/* The same rules again are no work. */
+	assert_int_equal(fold_adopt(s[1], &strict, false), STORE_OK);
+	assert_int_equal(fold_rejudge(s[1], 1), STORE_NONE);
+	buf_free(&lenient);
+	buf_free(&again);
+	buf_free(&want);
+	for (int i = 0; i < 2; i++) {
+		store_close(s[i]);
+		temp_remove(dir[i]);
+	}
+	free(t);
 }
 
 struct folder {
@@ -567,6 +778,10 @@ main(void)
 		cmocka_unit_test(days_alone_are_enough_to_rebuild),
 		cmocka_unit_test(a_rebuilt_state_knows_who_said_no),
 		cmocka_unit_test(campaigns_count_hits_and_recipients),
+		cmocka_unit_test(a_late_touch_takes_back_what_was_counted),
+		cmocka_unit_test(the_log_comes_after_the_hit),
+		cmocka_unit_test(one_link_mail_is_counted),
+		cmocka_unit_test(other_rules_judge_again_what_was_judged),
 		cmocka_unit_test(several_folders_count_each_touch_once),
 		cmocka_unit_test(killed_in_the_middle_again_and_again),
 		cmocka_unit_test(the_thread_folds_by_itself),

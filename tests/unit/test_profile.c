@@ -171,6 +171,10 @@ test_hits(void **state)
 		want.first_seen = hits[i].nothing ? 0 : NOON;
 		if (hits[i].day_opened)
 			want.open_days = (struct days){ NOON / DAY, { 1, 0 } };
+		if (want.last_click)
+			want.clicked[0].last = want.last_click;
+		if (want.opened[0] == 0 && want.last_open)
+			want.last_day = want.last_open;
 		if (hits[i].day_clicked)
 			want.click_days = (struct days){ NOON / DAY, { 1, 0 } };
 		profile_pack(&got, a);
@@ -341,27 +345,103 @@ test_days_shift(void **state)
 	}
 }
 
+/* Minutes with a click, newest first; of each the first and the last. */
+static void
+test_clicked(void **state)
+{
+	static const struct {
+		const char *what;
+		uint32_t at[12], n;
+		struct clicked want[3];
+	} rows[] = {
+		{ "one", { 1000 }, 1, { { 1000, 0 } } },
+		{ "two in a minute", { 1000, 1019 }, 2, { { 1019, 19 } } },
+		{ "the other way round", { 1019, 1000 }, 2, { { 1019, 19 } } },
+		{ "one between", { 1000, 1019, 1010 }, 3, { { 1019, 19 } } },
+		{ "the next minute", { 1019, 1020 }, 2, { { 1020, 0 }, { 1019, 0 } } },
+		{ "out of order", { 1200, 1019, 1140, 1199 }, 4, { { 1200, 0 }, { 1199, 59 }, { 1019, 0 } } },
+		{ "more than are kept", { 60, 120, 180, 240, 300, 360, 420, 480, 540, 600 }, 10, { { 600, 0 }, { 540, 0 }, { 480, 0 } } },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct profile p = { 0 };
+
+		for (size_t k = 0; k < rows[i].n; k++)
+			profile_add_hit(&p, true, &(struct judgement){ ROBOT_HUMAN, EVIDENCE_NONE }, rows[i].at[k]);
+		for (size_t k = 0; k < COUNT(rows[i].want); k++)
+			assert_row(rows[i].what, p.clicked[k].last == rows[i].want[k].last && p.clicked[k].before == rows[i].want[k].before);
+	}
+}
+
+static void
+test_repetitions_and_what_is_folded_back(void **state)
+{
+	struct profile p = { 0 };
+
+	(void)state;
+	profile_add_hit(&p, true, &(struct judgement){ ROBOT_HUMAN, EVIDENCE_NONE }, 1000);
+	profile_add_hit(&p, true, &(struct judgement){ ROBOT_HUMAN, EVIDENCE_REPEAT }, 1030);
+	assert_int_equal(p.clicks, 1);
+	assert_int_equal(p.last_click, 1030);
+	profile_add_hit(&p, true, &(struct judgement){ ROBOT_HUMAN, EVIDENCE_FOLDED_BACK }, 1060);
+	assert_int_equal(p.clicks, 2);
+	assert_int_equal(p.last_click, 1030);
+	profile_add_hit(&p, false, &(struct judgement){ ROBOT_PRIVACY_OPEN, EVIDENCE_REPEAT }, 1000);
+	assert_int_equal(p.machine_opens, 0);
+	assert_int_equal(p.opened[0], 0);
+	profile_add_hit(&p, false, &(struct judgement){ ROBOT_PROXY_OPEN, EVIDENCE_REPEAT }, 1000);
+	assert_int_equal(p.opens, 0);
+	assert_int_equal(p.last_open, 1000);
+}
+
+/* What is not of hits stays, and the day that mode dayonly keeps. */
+static void
+test_forgetting_hits(void **state)
+{
+	struct touch t = touch_at(TOUCH_OPEN, NOON - 3 * DAY);
+	struct profile p = { 0 }, want;
+	unsigned char a[PROFILE_BYTES], b[PROFILE_BYTES];
+
+	(void)state;
+	t.mode = MODE_DAYONLY;
+	profile_add(&p, &t);
+	t = touch_at(TOUCH_SENT, NOON);
+	profile_add(&p, &t);
+	want = p;
+	assert_int_equal(want.last_open, NOON - 3 * DAY - NOON % DAY);
+	for (int r = ROBOT_HUMAN; r <= ROBOT_SUSPECT; r++) {
+		profile_add_hit(&p, false, &(struct judgement){ (enum robot)r, EVIDENCE_NONE }, NOON + 5);
+		profile_add_hit(&p, true, &(struct judgement){ (enum robot)r, EVIDENCE_NONE }, NOON + 6);
+	}
+	profile_add_machines(&p, 3, 4);
+	profile_forget_hits(&p);
+	profile_pack(&p, a);
+	profile_pack(&want, b);
+	assert_memory_equal(a, b, sizeof a);
+}
+
 static void
 test_pack(void **state)
 {
-	unsigned char in[PROFILE_BYTES], out[PROFILE_BYTES], more[PROFILE_BYTES + 1] = { 1 };
+	unsigned char in[PROFILE_BYTES], out[PROFILE_BYTES], more[PROFILE_BYTES + 1] = { 2 };
 	struct profile p;
 
 	(void)state;
 	/* Every field comes back from where it went. */
 	for (size_t i = 0; i < sizeof in; i++)
 		in[i] = (unsigned char)(i * 7 + 1);
-	in[0] = 1;
+	in[0] = 2;
 	assert_true(profile_unpack(&p, span_make(in, sizeof in)));
 	profile_pack(&p, out);
-	assert_memory_equal(out + 4, in + 4, 244);
+	assert_memory_equal(out + 4, in + 4, 288);
 	for (size_t i = 1; i < PROFILE_BYTES; i++) {
-		if (i < 4 || i >= 248)
+		if (i < 4 || i >= 292)
 			assert_int_equal(out[i], 0);
 	}
 	for (size_t n = 0; n <= sizeof more; n++)
 		assert_int_equal(profile_unpack(&p, span_make(more, n)), n == PROFILE_BYTES);
-	in[0] = 2;
+	in[0] = 1;
 	assert_false(profile_unpack(&p, span_make(in, sizeof in)));
 	in[0] = 0;
 	assert_false(profile_unpack(&p, span_make(in, sizeof in)));
@@ -504,6 +584,9 @@ main(void)
 		cmocka_unit_test(test_clamped),
 		cmocka_unit_test(test_days),
 		cmocka_unit_test(test_days_shift),
+		cmocka_unit_test(test_clicked),
+		cmocka_unit_test(test_repetitions_and_what_is_folded_back),
+		cmocka_unit_test(test_forgetting_hits),
 		cmocka_unit_test(test_pack),
 		cmocka_unit_test(test_sums_commute),
 		cmocka_unit_test(test_dayonly_is_overwritten),

@@ -14,6 +14,8 @@
 #define YAHOO_PROXY "YahooMailProxy; https://help.yahoo.com/kb/yahoo-mail-proxy-SLN28749.html"
 #define CHROME "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Safari/537.36"
 
+static struct robots *own; /* what we ship */
+
 /* People: browsers and mail programs as they present themselves. */
 static const char *const people[] = {
 	CHROME,
@@ -64,8 +66,8 @@ test_people(void **state)
 		for (int pixel = 0; pixel < 2; pixel++) {
 			struct sighting s = { .pixel = pixel, .agent = span_of(people[i]) };
 
-			if (robot_judge(&s) != ROBOT_HUMAN)
-				fail_msg("%s: %s", people[i], robot_name(robot_judge(&s)));
+			if (robot_judge(own, &s).verdict != ROBOT_HUMAN)
+				fail_msg("%s: %s", people[i], robot_name(robot_judge(own, &s).verdict));
 		}
 	}
 	assert_true(robot_is_human(ROBOT_HUMAN));
@@ -131,11 +133,11 @@ test_rules(void **state)
 	for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
 		struct sighting s = { .pixel = true, .agent = span_of(rules[i].agent) };
 
-		if (robot_judge(&s) != rules[i].pixel)
-			fail_msg("%s, pixel: %s", rules[i].says, robot_name(robot_judge(&s)));
+		if (robot_judge(own, &s).verdict != rules[i].pixel)
+			fail_msg("%s, pixel: %s", rules[i].says, robot_name(robot_judge(own, &s).verdict));
 		s.pixel = false;
-		if (robot_judge(&s) != rules[i].click)
-			fail_msg("%s, click: %s", rules[i].says, robot_name(robot_judge(&s)));
+		if (robot_judge(own, &s).verdict != rules[i].click)
+			fail_msg("%s, click: %s", rules[i].says, robot_name(robot_judge(own, &s).verdict));
 	}
 }
 
@@ -161,8 +163,8 @@ test_headers(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-		if (robot_judge(&cases[i].s) != cases[i].is)
-			fail_msg("%s: %s", cases[i].says, robot_name(robot_judge(&cases[i].s)));
+		if (robot_judge(own, &cases[i].s).verdict != cases[i].is)
+			fail_msg("%s: %s", cases[i].says, robot_name(robot_judge(own, &cases[i].s).verdict));
 }
 
 static void
@@ -204,16 +206,100 @@ test_families(void **state)
 	assert_string_equal(robot_family_name(255), "unknown");
 }
 
+/* 192.0.2.0/24 is certain, 198.51.100.0/24 probable for clicks; the rest is as we ship it. */
+static const struct {
+	const char *says;
+	bool pixel, head, soon;
+	const char *agent;
+	uint8_t network; /* first byte of the address, 0 unknown */
+	enum robot verdict;
+	enum evidence evidence;
+} evidence[] = {
+	{ "a person", false, false, false, CHROME, 0, ROBOT_HUMAN, EVIDENCE_NONE },
+	{ "a person, soon after tagging: weak alone", false, false, true, CHROME, 0, ROBOT_HUMAN, EVIDENCE_NONE },
+	{ "Apple's proxy", true, false, false, "Mozilla/5.0", 0, ROBOT_PRIVACY_OPEN, EVIDENCE_APPLE },
+	{ "Apple's proxy from anywhere, before all lists", true, false, true, "Mozilla/5.0", 192, ROBOT_PRIVACY_OPEN, EVIDENCE_APPLE },
+	{ "Gmail's prefetch", true, false, false, GMAIL_PREFETCH, 192, ROBOT_PREFETCH, EVIDENCE_GMAIL },
+	{ "Gmail's proxy, in a listed network", true, false, true, GMAIL_PROXY, 192, ROBOT_PROXY_OPEN, EVIDENCE_IMAGE_PROXY },
+	{ "an image proxy follows a link", false, false, false, GMAIL_PROXY, 0, ROBOT_SUSPECT, EVIDENCE_IMAGE_PROXY },
+	{ "and soon", false, false, true, GMAIL_PROXY, 0, ROBOT_SCANNER, EVIDENCE_EARLY_SUSPECT },
+	{ "HEAD", false, true, false, CHROME, 0, ROBOT_SCANNER, EVIDENCE_HEAD },
+	{ "a listed agent", false, false, false, "curl/8.1", 0, ROBOT_SCANNER, EVIDENCE_AGENT },
+	{ "a listed agent in a listed network", false, false, false, "curl/8.1", 192, ROBOT_SCANNER, EVIDENCE_AGENT },
+	{ "a certain network, link", false, false, false, CHROME, 192, ROBOT_SCANNER, EVIDENCE_NETWORK },
+	{ "a certain network, pixel", true, false, false, CHROME, 192, ROBOT_SCANNER, EVIDENCE_NETWORK },
+	{ "a probable network, link", false, false, false, CHROME, 198, ROBOT_SUSPECT, EVIDENCE_MAYBE_NETWORK },
+	{ "a probable network, link, soon", false, false, true, CHROME, 198, ROBOT_SCANNER, EVIDENCE_EARLY_SUSPECT },
+	{ "a network for clicks, pixel", true, false, false, CHROME, 198, ROBOT_HUMAN, EVIDENCE_NONE },
+	{ "no agent", true, false, false, "", 0, ROBOT_SUSPECT, EVIDENCE_NO_AGENT },
+	{ "no agent, soon", true, false, true, "", 0, ROBOT_SCANNER, EVIDENCE_EARLY_SUSPECT },
+	{ "no agent in a certain network", false, false, false, "", 192, ROBOT_SCANNER, EVIDENCE_NETWORK },
+	{ "another network", false, false, false, CHROME, 203, ROBOT_HUMAN, EVIDENCE_NONE },
+	{ "a name that the list calls human, in a certain network", false, false, false, "OurApp/1", 192, ROBOT_HUMAN, EVIDENCE_NONE },
+};
+
+static void
+test_evidence(void **state)
+{
+	struct robots *r = robots_new();
+	struct buf errors = BUF(1000);
+
+	(void)state;
+	assert_true(robots_read_agents(r, SPAN("scanner curl/\nhuman ourapp\n"), "a", &errors));
+	assert_true(robots_read_networks(r, SPAN("192.0.2.0/24 all certain x\n198.51.100.0/24 clicks probable y\n"), "n", &errors));
+	for (size_t i = 0; i < sizeof evidence / sizeof *evidence; i++) {
+		uint8_t address[16] = { [10] = 0xff, [11] = 0xff, [12] = evidence[i].network,
+			[13] = evidence[i].network == 198 ? 51 : 0, [14] = evidence[i].network == 198 ? 100 : 2, [15] = 9 };
+		struct sighting s = { .pixel = evidence[i].pixel, .head = evidence[i].head, .soon = evidence[i].soon,
+			.agent = span_of(evidence[i].agent), .address = evidence[i].network ? address : NULL };
+		struct judgement j = robot_judge(r, &s);
+
+		if (j.verdict != evidence[i].verdict || j.evidence != evidence[i].evidence)
+			fail_msg("%s: %s by %s", evidence[i].says, robot_name(j.verdict), evidence_name(j.evidence));
+	}
+	/* Without lists mail's own rules are left. */
+	struct sighting apple = { .pixel = true, .agent = SPAN("Mozilla/5.0") }, curl = { .agent = SPAN("curl/8") };
+
+	assert_int_equal(robot_judge(NULL, &apple).verdict, ROBOT_PRIVACY_OPEN);
+	assert_int_equal(robot_judge(NULL, &curl).verdict, ROBOT_HUMAN);
+	buf_free(&errors);
+	robots_free(r);
+}
+
+static void
+test_evidence_names(void **state)
+{
+	enum evidence back;
+
+	(void)state;
+	for (int e = 0; e < EVIDENCES; e++) {
+		assert_true(evidence_parse(span_of(evidence_name((enum evidence)e)), &back));
+		assert_int_equal(back, e);
+		assert_true(strlen(evidence_explain((enum evidence)e)) > 5);
+	}
+	assert_false(evidence_parse(SPAN("guess"), &back));
+	assert_string_equal(evidence_name(EVIDENCES), "unknown");
+}
+
 int
 main(void)
 {
+	own = robots_new();
+	robots_own_agents(own);
+	robots_own_networks(own);
+
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_people),
 		cmocka_unit_test(test_rules),
 		cmocka_unit_test(test_headers),
 		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_evidence),
+		cmocka_unit_test(test_evidence_names),
 		cmocka_unit_test(test_families),
 	};
 
-	return cmocka_run_group_tests_name("robot", tests, NULL, NULL);
+	int failed = cmocka_run_group_tests_name("robot", tests, NULL, NULL);
+
+	robots_free(own);
+	return failed;
 }

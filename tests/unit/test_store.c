@@ -250,7 +250,8 @@ counters_and_records_survive_the_disk(void **state)
 	struct store *s = open_store(dir, 64 * MB);
 	struct campaign c = { .stream = 1, .first = 2, .sent = UINT64_MAX, .left = 4 }, c2;
 	struct link_count l = { 1, 2, 3, UINT64_MAX }, l2;
-	struct firsts f = { 1, 2, 3, UINT32_MAX, 5 }, f2;
+	struct trail trail = { 0 };
+	struct touch hit = { .kind = TOUCH_CLICK, .verdict = ROBOT_HUMAN, .link = 3, .when = 5000 };
 	struct who w = person(1);
 	struct fold_txn *t;
 	uint64_t folded;
@@ -262,7 +263,9 @@ counters_and_records_survive_the_disk(void **state)
 	assert_int_equal(c2.sent, 0);
 	assert_int_equal(fold_put_campaign(t, 9, &c), STORE_OK);
 	assert_int_equal(fold_put_link(t, 9, 1, &l), STORE_OK);
-	assert_int_equal(fold_put_firsts(t, 9, &w, 0, &f), STORE_OK);
+	trail_add(&trail, &hit);
+	assert_int_equal(fold_put_trail(t, &w, 9, 0, &trail), STORE_OK);
+	trail_free(&trail);
 	assert_int_equal(fold_commit(t, 17), STORE_OK);
 	assert_int_equal(store_folded(s), 17);
 	assert_int_equal(store_campaign(s, 9, &c2), STORE_OK);
@@ -272,9 +275,14 @@ counters_and_records_survive_the_disk(void **state)
 	assert_int_equal(store_link(s, 9, 2, &l2), STORE_NONE);
 	assert_non_null(t = fold_begin(s, &folded));
 	assert_int_equal(folded, 17);
-	assert_int_equal(fold_get_firsts(t, 9, &w, 0, &f2), STORE_OK);
-	assert_memory_equal(&f, &f2, sizeof f);
-	assert_int_equal(fold_get_firsts(t, 9, &w, 1, &f2), STORE_NONE);
+	assert_int_equal(fold_get_trail(t, &w, 9, 0, &trail), STORE_OK);
+	assert_int_equal(trail.n, 1);
+	assert_int_equal(trail.hit[0].link, 3);
+	trail_free(&trail);
+	assert_int_equal(fold_get_trail(t, &w, 8, 0, &trail), STORE_NONE);
+	assert_int_equal(fold_get_trail(t, &w, 0, 9, &trail), STORE_NONE);
+	w = person(2);
+	assert_int_equal(fold_get_trail(t, &w, 9, 0, &trail), STORE_NONE);
 	fold_abort(t);
 	store_close(s);
 	temp_remove(dir);
