@@ -8,6 +8,7 @@ import re
 import signal
 import sys
 import textwrap
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "integration"))
 import rig
@@ -157,6 +158,8 @@ class Demo:
 		check(answer.status == 200 and answer.body.startswith(b"GIF8"), "the pixel is %s" % answer)
 		targets = newsletter.destinations("Ann", 12)
 		for n in (2, 11):
+			if n == 11:
+				time.sleep(3.1)  # two links of a letter that is not ten seconds old, within three: only a machine is that fast
 			answer = r.get(rig.tracked(page)[n])
 			check(answer.status == 302 and answer.location == targets[n], "the link leads to %s" % answer)
 		say("Ann opens the letter and follows two links. Her browser is sent to exactly what the shop had written:")

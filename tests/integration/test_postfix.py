@@ -102,7 +102,7 @@ def test_links_lead_to_exactly_the_original_destinations():
 
 	def counted():
 		told = r.cli("campaign", "show", "winter", "--json")
-		return told.code == 0 and told.json["human"]["clicks"] >= len(urls)
+		return told.code == 0 and told.json["raw"]["clicks"] >= len(urls)
 	rig.wait_until(counted, 10, "the clicks to be counted")
 
 
