@@ -24,7 +24,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* What a message's texts are without what we may change. */
 struct essence {
 	struct buf rest;
-	size_t links, pixels;
+	size_t links, pixels, honeypots;
 };
 
 /*
@@ -148,6 +148,25 @@ has_href(const struct html *h, const struct html_token *t)
 	return false;
 }
 
+/* The link that nobody sees, and its end right behind it. */
+static bool
+is_honeypot(const struct rig *r, struct html *h, const struct html_token *t)
+{
+	struct buf text = BUF(TOKEN_DESTINATION_MAX);
+	struct html_token end;
+	struct html_attr a;
+	size_t i = t->attrs, n;
+	struct claim c;
+	bool is;
+
+	is = html_attr(h, &i, &a) && span_eq(a.name, SPAN("href")) && rig_url(r, a.value, &n, &c, &text) &&
+	    c.kind == TOKEN_CLICK && c.link == 0;
+	buf_free(&text);
+	if (is && (!html_next(h, &end) || end.kind != HTML_END || !span_eq(end.name, SPAN("a"))))
+		abort();
+	return is;
+}
+
 /* Inside a conditional comment links count, and a pixel is a fault like any other. */
 static void
 boil_conditional(const struct rig *r, struct html h, struct essence *e)
@@ -178,6 +197,8 @@ boil_down(const struct rig *r, struct span html, struct essence *e)
 
 		if (t.kind == HTML_START && span_ieq(t.name, SPAN("img")) && is_pixel(r, &h, &t)) {
 			e->pixels++;
+		} else if (link && is_honeypot(r, &h, &t)) {
+			e->honeypots++;
 		} else if (link) {
 			boil_link(r, &h, &t, e);
 		} else if (html_conditional(&h, &t, &inside)) {
@@ -276,11 +297,13 @@ check_tagged(const struct rig *r, struct span raw, const struct message *m, cons
 		abort();
 	if (after.pixels < before.pixels + p->pixel || after.pixels > before.pixels + p->pixel * (1u + r->stream.top_pixel))
 		abort();
+	if (after.honeypots != before.honeypots + p->honeypot || p->honeypot > r->stream.honeypot)
+		abort();
 	longest = longest_line(m->body);
 	if (longest_line(tagged.body) > (longest > MIME_LINE_MAX ? longest : MIME_LINE_MAX))
 		abort();
 	/* A part may become quoted-printable, and a whole URL takes the place of nothing. */
-	if (tagged.body.n > m->body.n + MESSAGE_GROWTH_MAX || tagged.body.n > 4 * m->body.n + (p->edited_links + 2) * (TRACKED_URL_MAX + 1000))
+	if (tagged.body.n > m->body.n + MESSAGE_GROWTH_MAX || tagged.body.n > 4 * m->body.n + (p->edited_links + 3) * (TRACKED_URL_MAX + 1000))
 		abort();
 	message_tag(&tagged, &r->tagging, &again);
 	if (tagged.nheaders <= MESSAGE_HEADERS_MAX && (again.untouched == NULL || strcmp(again.untouched, "already tagged") != 0))
@@ -340,6 +363,7 @@ set(struct rig *r, unsigned flags, unsigned settings)
 	r->stream.top_pixel = settings & 2;
 	r->stream.visible_url = settings & 4;
 	r->stream.tag_signed = settings & 8;
+	r->stream.honeypot = settings & 64;
 	r->stream.url_parameters = (struct list){ parameters, settings & 16 ? 1 : 0, NULL };
 	r->stream.untracked_urls = (struct list){ patterns, settings & 32 ? 1 : 0, NULL };
 }

@@ -73,6 +73,19 @@ static const struct row {
 	    "--b\n" HTML "\n<body>x</body>\n--b\n" HTML "\n<body>y</body>\n--b--\n", NULL,
 	    "--b\n" HTML "\n<body>[PIXEL]x[PIXEL]</body>\n--b\n" HTML "\n<body>y</body>\n--b--\n" },
 
+	/* the link that nobody sees */
+	{ "a hidden link", "honeypot = on\n", HTML, "<body>" LINK "</body>", NULL,
+	    "<body><a href=\"[https://e.com/]\">x</a><a href=\"[https://e.com/]\" tabindex=\"-1\" aria-hidden=\"true\"></a>[PIXEL]</body>" },
+	{ "without the pixel too", "honeypot = on\nopens = off\n", HTML, LINK, NULL,
+	    "<a href=\"[https://e.com/]\">x</a><a href=\"[https://e.com/]\" tabindex=\"-1\" aria-hidden=\"true\"></a>" },
+	{ "none where there is no link", "honeypot = on\n", HTML, "<p>x", NULL, "<p>x[PIXEL]" },
+	{ "none without links", "honeypot = on\nlinks = off\n", HTML, LINK, NULL, LINK "[PIXEL]" },
+	{ "none where nobody is told apart", "honeypot = on\nlinks = anonymous\n", HTML, LINK, NULL, "<a href=\"[https://e.com/]\">x</a>[PIXEL]" },
+	{ "in the first of two HTML parts alone", "honeypot = on\nopens = off\n", "Content-Type: multipart/mixed; boundary=b\n",
+	    "--b\n" HTML "\n" LINK "\n--b\n" HTML "\n" LINK "\n--b--\n", NULL,
+	    "--b\n" HTML "\n<a href=\"[https://e.com/]\">x</a><a href=\"[https://e.com/]\" tabindex=\"-1\" aria-hidden=\"true\"></a>\n--b\n" HTML
+	    "\n<a href=\"[https://e.com/]\">x</a>\n--b--\n" },
+
 	/* text/plain */
 	{ "text is not touched", "", "Content-Type: text/plain\n", "See https://e.com/.\n", "no text/html part", NULL },
 	{ "unless asked for", "text_links = yes\n", "Content-Type: text/plain\n", "See https://e.com/.\n", NULL, "See [https://e.com/].\n" },
