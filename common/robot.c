@@ -11,6 +11,9 @@
 static bool
 is_image_proxy(struct span agent)
 {
+	/* Nearly nobody else has this word, so one look is enough for nearly everybody. */
+	if (span_search(agent, SPAN("Proxy")) == agent.n)
+		return false;
 	return span_search(agent, SPAN("GoogleImageProxy")) < agent.n || span_search(agent, SPAN("YahooMailProxy")) < agent.n;
 }
 

@@ -142,19 +142,31 @@ shown(struct span s, char out[SHOWN_MAX + 1])
 
 /* ---- agents ---- */
 
+/* Every User-Agent is gone through byte by byte: what may stand in a word. */
+static const bool alnum[256] = {
+	['0'] = true, ['1'] = true, ['2'] = true, ['3'] = true, ['4'] = true, ['5'] = true, ['6'] = true, ['7'] = true,
+	['8'] = true, ['9'] = true, ['a'] = true, ['b'] = true, ['c'] = true, ['d'] = true, ['e'] = true, ['f'] = true,
+	['g'] = true, ['h'] = true, ['i'] = true, ['j'] = true, ['k'] = true, ['l'] = true, ['m'] = true, ['n'] = true,
+	['o'] = true, ['p'] = true, ['q'] = true, ['r'] = true, ['s'] = true, ['t'] = true, ['u'] = true, ['v'] = true,
+	['w'] = true, ['x'] = true, ['y'] = true, ['z'] = true, ['A'] = true, ['B'] = true, ['C'] = true, ['D'] = true,
+	['E'] = true, ['F'] = true, ['G'] = true, ['H'] = true, ['I'] = true, ['J'] = true, ['K'] = true, ['L'] = true,
+	['M'] = true, ['N'] = true, ['O'] = true, ['P'] = true, ['Q'] = true, ['R'] = true, ['S'] = true, ['T'] = true,
+	['U'] = true, ['V'] = true, ['W'] = true, ['X'] = true, ['Y'] = true, ['Z'] = true,
+};
+
 static bool
 is_alnum(char c)
 {
-	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z');
+	return alnum[(unsigned char)c];
 }
 
+/* The same for both cases of a letter, and for some signs that differ in that bit alone. */
 static size_t
 slot_of(const char *p)
 {
-	uint32_t h = (uint32_t)(unsigned char)ascii_lower(p[0]) << 16 | (uint32_t)(unsigned char)ascii_lower(p[1]) << 8 |
-	    (unsigned char)ascii_lower(p[2]);
+	uint32_t h = (uint32_t)(unsigned char)p[0] << 16 | (uint32_t)(unsigned char)p[1] << 8 | (unsigned char)p[2];
 
-	return (h * 2654435761u) >> 20;
+	return ((h | 0x202020) * 2654435761u) >> 20;
 }
 
 _Static_assert(SLOTS == 1 << 12, "slot_of gives 12 bits");

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <lmdb.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -10,6 +11,8 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include "common/codec.h"
+#include "common/fold.h"
 #include "common/text.h"
 #include "tests/unit/unit.h"
 
@@ -285,6 +288,77 @@ counters_and_records_survive_the_disk(void **state)
 	assert_int_equal(fold_get_trail(t, &w, 9, 0, &trail), STORE_NONE);
 	fold_abort(t);
 	store_close(s);
+	temp_remove(dir);
+}
+
+/* As an older or newer program would have left it. */
+static void
+set_schema(const char *dir, const char *file, uint64_t schema)
+{
+	char name[] = "schema";
+	MDB_val k = { sizeof name - 1, name }, v;
+	unsigned char bytes[8];
+	char path[600];
+	MDB_env *env;
+	MDB_txn *txn;
+	MDB_dbi dbi;
+
+	put_u64(bytes, schema);
+	v = (MDB_val){ sizeof bytes, bytes };
+	snprintf(path, sizeof path, "%s/%s", dir, file);
+	assert_int_equal(mdb_env_create(&env), 0);
+	assert_int_equal(mdb_env_set_maxdbs(env, 8), 0);
+	assert_int_equal(mdb_env_open(env, path, MDB_NOSUBDIR, 0600), 0);
+	assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
+	assert_int_equal(mdb_dbi_open(txn, "meta", 0, &dbi), 0);
+	assert_int_equal(mdb_put(txn, dbi, &k, &v, 0), 0);
+	assert_int_equal(mdb_txn_commit(txn), 0);
+	mdb_env_close(env);
+}
+
+static void
+sums_of_an_older_program_are_made_anew(void **state)
+{
+	char *dir = temp_make();
+	struct store_options reader = { .dir = dir, .facts_size = 64 * MB, .state_size = 64 * MB };
+	struct store *s = open_store(dir, 64 * MB);
+	struct record r = click(1, 1);
+	struct who w = person(1);
+	struct buf why = BUF(512);
+	struct campaign c;
+	struct profile p;
+
+	(void)state;
+	assert_int_equal(store_append(s, &r, 1, NULL), STORE_OK);
+	assert_int_equal(fold_all(s), STORE_OK);
+	store_close(s);
+	set_schema(dir, "state.mdb", 1);
+
+	/* Who may not make files leaves them alone. */
+	assert_null(store_open(&reader, &why));
+	assert_string_equal(buf_cstr(&why), "state.mdb: schema 1, this program knows 2; restart the daemons, which will sum up anew");
+	s = open_store(dir, 64 * MB);
+	assert_int_equal(store_folded(s), 0);
+	assert_int_equal(store_profile(s, &w, &p), STORE_NONE);
+	assert_int_equal(fold_all(s), STORE_OK);
+	assert_int_equal(store_profile(s, &w, &p), STORE_OK);
+	assert_int_equal(p.clicks, 1);
+	assert_int_equal(store_campaign(s, r.touch.campaign, &c), STORE_OK);
+	assert_int_equal(c.clicks_all, 1);
+	store_close(s);
+
+	/* What is newer than we are nobody guesses at; and facts are never made anew. */
+	set_schema(dir, "state.mdb", 3);
+	buf_clear(&why);
+	reader.create = true;
+	assert_null(store_open(&reader, &why));
+	assert_string_equal(buf_cstr(&why), "state.mdb: schema 3, this program knows 2");
+	set_schema(dir, "state.mdb", 2);
+	set_schema(dir, "facts.mdb", 2);
+	buf_clear(&why);
+	assert_null(store_open(&reader, &why));
+	assert_string_equal(buf_cstr(&why), "facts.mdb: schema 2, this program knows 1");
+	buf_free(&why);
 	temp_remove(dir);
 }
 
@@ -1099,6 +1173,7 @@ main(int argc, char **argv)
 		cmocka_unit_test(a_full_file_refuses_and_keeps_what_it_has),
 		cmocka_unit_test(a_walk_sees_everybody_once_across_its_renewals),
 		cmocka_unit_test(a_walk_over_one_recipients_subscriptions_stays_with_them),
+		cmocka_unit_test(sums_of_an_older_program_are_made_anew),
 		cmocka_unit_test(counters_and_records_survive_the_disk),
 		cmocka_unit_test(many_threads_and_a_second_process),
 		cmocka_unit_test(a_process_killed_while_it_writes_leaves_whole_touches),
