@@ -7,7 +7,8 @@
 /*
  * Sums up to max touches that nobody summed yet; *n says how many.  Any
  * number of processes may do this at once: the cursor commits with the sums.
- * STORE_NONE when all is summed.
+ * STORE_NONE when all is summed.  What the store cannot take at once is
+ * summed up in parts; STORE_FULL when there is no room for any of it.
  */
 enum store_result fold_some(struct store *, size_t max, size_t *n);
 /* Until all is summed, and judged by the rules that hold. */
@@ -28,7 +29,7 @@ enum store_result fold_rejudge(struct store *, size_t max);
  */
 int64_t fold_believe(int64_t believed, int64_t clock, int64_t elapsed);
 
-/* A thread that every second folds, tidies and looks after the store; keep_facts in milliseconds. */
+/* A thread of low priority that every second folds, tidies and looks after the store; keep_facts in milliseconds. */
 struct fold;
 struct fold *fold_start(struct store *, int64_t keep_facts);
 void fold_stop(struct fold *); /* NULL is fine */

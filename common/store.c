@@ -91,9 +91,18 @@ struct store {
 	_Atomic uint64_t scanned; /* touches up to here hold nothing to tidy, as far as this process knows */
 };
 
+/*
+ * LMDB keeps the pages that a transaction changed in one sorted list, and
+ * pages that are reused come in any order: with 100,000 of them most of the
+ * time goes into shifting that list.  So a long fold is a row of child
+ * transactions, each with a short list of its own, which are merged in order.
+ */
+#define STEP 4096 /* records in one child */
+
 struct fold_txn {
 	struct store *store;
-	MDB_txn *txn;
+	MDB_txn *whole, *txn; /* txn: the child at work, or whole itself */
+	size_t records;       /* since it began */
 };
 
 /* ---- numbers on disk: values little-endian (codec.h), keys big-endian so that they sort ---- */
@@ -1833,23 +1842,49 @@ fold_begin(struct store *s, uint64_t *folded)
 		return NULL;
 	}
 	t = xmalloc(sizeof *t);
-	*t = (struct fold_txn){ s, txn };
+	*t = (struct fold_txn){ s, txn, txn, 0 };
 	return t;
 }
 
 void
 fold_abort(struct fold_txn *t)
 {
-	env_end(&t->store->state, t->txn);
+	env_end(&t->store->state, t->whole); /* takes a child along */
 	free(t);
+}
+
+/* The child's changes become the whole's. */
+static int
+end_step(struct fold_txn *t)
+{
+	int rc = t->txn != t->whole ? mdb_txn_commit(t->txn) : 0;
+
+	t->txn = t->whole;
+	t->records = 0;
+	return rc;
+}
+
+static int
+next_step(struct fold_txn *t)
+{
+	MDB_txn *child;
+	int rc = end_step(t);
+
+	if (rc == 0 && (rc = mdb_txn_begin(t->store->state.env, t->whole, 0, &child)) == 0)
+		t->txn = child;
+	return rc;
 }
 
 enum store_result
 fold_commit_rest(struct fold_txn *t)
 {
 	struct store *s = t->store;
-	int rc = env_commit(&s->state, t->txn);
+	int rc = end_step(t);
 
+	if (rc == 0)
+		rc = env_commit(&s->state, t->whole);
+	else
+		env_end(&s->state, t->whole);
 	free(t);
 	return result(&s->state, rc, "write");
 }
@@ -1858,9 +1893,9 @@ enum store_result
 fold_commit(struct fold_txn *t, uint64_t folded)
 {
 	struct store *s = t->store;
-	int rc = put_meta(t->txn, s->state_meta, "folded", folded);
+	int rc = end_step(t);
 
-	if (rc == 0)
+	if (rc == 0 && (rc = put_meta(t->whole, s->state_meta, "folded", folded)) == 0)
 		return fold_commit_rest(t);
 	fold_abort(t);
 	return result(&s->state, rc, "write");
@@ -1880,8 +1915,13 @@ static enum store_result
 fold_put(struct fold_txn *t, MDB_dbi dbi, const void *key, size_t nkey, const void *value, size_t n)
 {
 	MDB_val k = val(key, nkey), v = val(value, n);
+	int rc = 0;
 
-	return result(&t->store->state, mdb_put(t->txn, dbi, &k, &v, 0), "write");
+	if (t->records++ == STEP)
+		rc = next_step(t);
+	if (rc == 0)
+		rc = mdb_put(t->txn, dbi, &k, &v, 0);
+	return result(&t->store->state, rc, "write");
 }
 
 enum store_result

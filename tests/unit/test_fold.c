@@ -16,9 +16,9 @@
 #define T0 ((int64_t)1769817600000) /* 2026-01-31 */
 
 static struct store *
-open_store(const char *dir)
+open_sized(const char *dir, uint64_t state_size)
 {
-	struct store_options o = { .dir = dir, .facts_size = 256 * MB, .state_size = 256 * MB, .create = true };
+	struct store_options o = { .dir = dir, .facts_size = 256 * MB, .state_size = state_size, .create = true };
 	struct buf why = BUF(512);
 	struct store *s = store_open(&o, &why);
 
@@ -26,6 +26,12 @@ open_store(const char *dir)
 		fail_msg("store_open: %s", buf_cstr(&why));
 	buf_free(&why);
 	return s;
+}
+
+static struct store *
+open_store(const char *dir)
+{
+	return open_sized(dir, 256 * MB);
 }
 
 static struct who
@@ -156,7 +162,7 @@ dump(struct store *s, struct buf *out)
 {
 	struct dump d = { s, out };
 
-	buf_init(out, 16 * MB);
+	buf_init(out, 32 * MB);
 	assert_int_equal(store_each_person(s, dump_person, &d), STORE_OK);
 	assert_int_equal(store_each_subscription(s, dump_subscription, out), STORE_OK);
 	assert_int_equal(store_each_campaign(s, dump_campaign, &d), STORE_OK);
@@ -769,11 +775,58 @@ nothing_is_pruned_at_once_after_a_year(void **state)
 	temp_remove(dir);
 }
 
+/* What does not fit at once is summed up in parts; what does not fit at all waits for room; little by little it comes to the same. */
+static void
+too_much_at_once(void **state)
+{
+	enum { N = 30000 };
+	struct touch *t = calloc(N, sizeof *t);
+	char *small = temp_make(), *large = temp_make();
+	struct store *s = open_sized(small, 8 * MB), *little = open_store(large);
+	struct buf want, got;
+	size_t n, sum = 0, parts = 0;
+	enum store_result r;
+
+	(void)state;
+	jumble(t, N, 3);
+	for (size_t i = 0; i < N; i++)
+		t[i].who = person((unsigned)i);
+	append(s, t, N);
+	append(little, t, N);
+	while ((r = fold_some(s, N, &n)) == STORE_OK) {
+		assert_true(n > 0 && n < N);
+		sum += n;
+		parts++;
+	}
+	assert_int_equal(r, STORE_FULL);
+	assert_true(parts > 1 && sum < N);
+	assert_int_equal(store_folded(s), sum);
+	store_close(s);
+
+	s = open_sized(small, 256 * MB);
+	assert_int_equal(fold_some(s, N, &n), STORE_OK);
+	assert_int_equal(sum + n, N);
+	while ((r = fold_some(little, 1000, &n)) == STORE_OK)
+		;
+	assert_int_equal(r, STORE_NONE);
+	dump(s, &got);
+	dump(little, &want);
+	assert_true(span_eq(buf_span(&got), buf_span(&want)));
+	buf_free(&got);
+	buf_free(&want);
+	store_close(s);
+	store_close(little);
+	temp_remove(small);
+	temp_remove(large);
+	free(t);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(any_order_and_any_batches_give_the_same_bytes),
+		cmocka_unit_test(too_much_at_once),
 		cmocka_unit_test(a_lost_state_is_rebuilt_to_the_same_bytes),
 		cmocka_unit_test(days_alone_are_enough_to_rebuild),
 		cmocka_unit_test(a_rebuilt_state_knows_who_said_no),
