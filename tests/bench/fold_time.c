@@ -1,12 +1,13 @@
 /*
  * fold_time.c -- how many touches a second are summed up, when there are many recipients.
  *
- *	fold_time DIRECTORY [PEOPLE [TOUCHES]]
+ *	fold_time [-a] DIRECTORY [PEOPLE [TOUCHES]]
  *
  * Makes a store with so many profiles (10,000,000) in the directory, unless
  * it has one, adds touches (2,000,000) of recipients at random, and folds
  * them: of ten touches six are sends, three opens and one a click, in twenty
- * campaigns.  The store stays, for the next time.
+ * campaigns.  The store stays, for the next time.  With -a the touches are
+ * added, and that is all.
  */
 #include <err.h>
 #include <stdio.h>
@@ -132,7 +133,7 @@ add_touches(struct store *s, uint64_t touches, uint64_t people, int64_t at)
 int
 main(int argc, char **argv)
 {
-	uint64_t people = argc > 2 ? strtoull(argv[2], NULL, 10) : 10000000, touches = argc > 3 ? strtoull(argv[3], NULL, 10) : 2000000;
+	uint64_t people = 10000000, touches = 2000000;
 	struct store_options o = { .create = true };
 	struct buf why = BUF(1024);
 	struct store_size facts, state;
@@ -142,11 +143,24 @@ main(int argc, char **argv)
 	struct who w;
 	struct profile p;
 
+	bool only_add = argc > 1 && strcmp(argv[1], "-a") == 0;
+
+	argv += only_add;
+	argc -= only_add;
 	if (argc < 2)
-		errx(2, "fold_time DIRECTORY [PEOPLE [TOUCHES]]");
+		errx(2, "fold_time [-a] DIRECTORY [PEOPLE [TOUCHES]]");
 	o.dir = argv[1];
+	if (argc > 2)
+		people = strtoull(argv[2], NULL, 10);
+	if (argc > 3)
+		touches = strtoull(argv[3], NULL, 10);
 	if ((s = store_open(&o, &why)) == NULL)
 		errx(1, "%s", buf_cstr(&why));
+	if (only_add) {
+		add_touches(s, touches, people, (int64_t)time(NULL) * 1000);
+		store_close(s);
+		return 0;
+	}
 	w = person(people - 1, people);
 	start = now();
 	if (store_profile(s, &w, &p) != STORE_OK) {

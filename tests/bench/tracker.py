@@ -11,8 +11,10 @@ Servers are pinned to one CPU, the load (tracker_load.c) to another one.  What
 counts is the CPU time of all of a server's threads for one hit, as a ratio of
 two servers in the same round; rates come second.  What the fold sums up later
 is told apart, and each of our measurements waits until it has caught up, so
-that it is in nobody else's time.  Once more ours runs with
-answer_within = 0, so that one sees what waiting for the disk costs.
+that it is in nobody else's time; but once there is a backlog to sum up while
+it answers.  Once more ours runs with answer_within = 0, so that one sees what
+waiting for the disk costs.  Handshakes are full ones, with a P-256
+certificate, one at a time.
 
 A wrong or missing answer ends the bench, and so does a count of touches that
 is not between what was answered and what was asked.
@@ -45,6 +47,7 @@ TOKENS = int(os.environ.get("TOKENS", "200000"))
 CONNECTIONS = int(os.environ.get("CONNECTIONS", "10000"))
 PEOPLE = 20000
 LINKS = 60
+BACKLOG, BACKLOG_PEOPLE = 200000, 1000000
 CPUS = sorted(os.sched_getaffinity(0))
 SERVER, LOAD = CPUS[0], CPUS[-1]
 STREAM, CAMPAIGN = "letter", "winter-letter"
@@ -62,7 +65,10 @@ ELSEWHERE = "https://shop.harbourbooks.example/b/history-of-fog-17?utm_source=le
 
 # What is asked: connections, and more options of tracker_load.
 KEPT_64, KEPT_512, CLOSED, CLICKS = "keep-alive x 64", "keep-alive x 512", "close x 64", "clicks x 64"
-WORK = {KEPT_64: (64, []), KEPT_512: (512, []), CLOSED: (64, ["-x"]), CLICKS: (64, ["-s", "302"])}
+FOLDING, HANDSHAKES = "keep-alive x 512, folding", "TLS handshakes"
+WORK = {KEPT_64: (64, []), KEPT_512: (512, []), CLOSED: (64, ["-x"]), CLICKS: (64, ["-s", "302"]), FOLDING: (512, []),
+	HANDSHAKES: (1, ["-S"])}
+PIXELS = (KEPT_64, KEPT_512, CLOSED)
 
 # (work, peer, figure) -> ours / peer, at most (CPU) or at least (rate).
 GOALS = {
@@ -73,8 +79,11 @@ GOALS = {
 	(CLOSED, "nginx", "cpu_us"): 0.70,
 	(KEPT_512, "nginx", "rate"): 1,
 	(KEPT_64, "bare, fdatasync", "rate"): 0.75,
+	(HANDSHAKES, "nginx", "cpu_us"): 1.05,
 }
 IDLE_BYTES = 512
+IDLE_TLS = 1.05  # of nginx's
+WHILE_FOLDING = 0.9  # hits/s, of those without a backlog
 
 
 # ---- servers ----
@@ -82,8 +91,8 @@ IDLE_BYTES = 512
 class Server:
 	"""A web server on a port of its own."""
 
-	def __init__(self, name, port, process, work=tuple(WORK), before="/o/", behind=".gif"):
-		self.name, self.port, self.process, self.work = name, port, process, work
+	def __init__(self, name, port, process, work=PIXELS, before="/o/", behind=".gif", tls_port=None):
+		self.name, self.port, self.process, self.work, self.tls_port = name, port, process, work, tls_port
 		self.before, self.behind = before, behind
 		self.asked = self.answered = 0
 
@@ -91,18 +100,23 @@ class Server:
 	def pid(self):
 		return self.process.pid
 
-	def command(self, tokens, what):
+	def command(self, tokens, what, port=None):
 		connections, more = WORK[what]
-		paths = ["-b", "/c/", "-e", ""] if what is CLICKS else ["-b", self.before, "-e", self.behind]
+		paths = ["-b", self.before, "-e", self.behind]
+		if what is CLICKS:
+			paths = ["-b", "/c/", "-e", ""]
+		elif what is HANDSHAKES:  # the same pixel, but nothing to record
+			port, paths = self.tls_port, ["-b", "/favicon.ico?", "-e", ""]
 		self.first = (getattr(self, "first", 0) + 7 * TOKENS // 16) % TOKENS  # not those of the last run
-		return [tool("tracker_load"), "-a", str(self.port), "-f", tokens[what is CLICKS], "-c", str(connections),
+		return [tool("tracker_load"), "-a", str(port or self.port), "-f", tokens[what is CLICKS], "-c", str(connections),
 			"-p", str(self.pid), "-o", str(self.first), *paths, *more]
 
 	def load(self, tokens, what):
 		"""What tracker_load says, as name -> number."""
 		done = subprocess.run(self.command(tokens, what) + ["-t", str(SECONDS)], stdout=subprocess.PIPE, check=True, preexec_fn=on_load_cpu)
 		said = numbers(done.stdout)
-		self.count(said)
+		if what is not HANDSHAKES:
+			self.count(said)
 		self.rest()
 		return said
 
@@ -113,29 +127,38 @@ class Server:
 	def rest(self):
 		"""Until it has done what it put off."""
 
-	def idle(self, tokens):
-		"""Bytes of its own memory for one idle connection."""
-		command = self.command(tokens, KEPT_64) + ["-i"]
-		before = anonymous(self.pid)
+	@contextlib.contextmanager
+	def held(self, command, n):
+		"""So many more idle connections; gives the bytes of its own memory for each."""
+		before, open_before = anonymous(self.pid), descriptors(self.pid)
 		# The last -c holds.
-		with subprocess.Popen(command + ["-c", str(CONNECTIONS)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-				preexec_fn=on_load_cpu) as load:
-			assert load.stdout.readline() == b"ready\n", "%s does not take %d connections" % (self.name, CONNECTIONS)
-			assert len(os.listdir("/proc/%d/fd" % self.pid)) >= CONNECTIONS, "%s did not keep %d connections" % (self.name, CONNECTIONS)
+		with subprocess.Popen(command + ["-i", "-c", str(n)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, preexec_fn=on_load_cpu) as load:
+			assert load.stdout.readline() == b"ready\n", "%s does not take %d connections" % (self.name, n)
+			assert descriptors(self.pid) - open_before >= n, "%s did not keep %d connections" % (self.name, n)
 			self.rest()
-			after = anonymous(self.pid)
+			yield (anonymous(self.pid) - before) / n
 			out, _ = load.communicate()
 		assert load.returncode == 0
 		self.count(numbers(out))
-		return (after - before) / CONNECTIONS
+
+	def idle(self, tokens):
+		"""Memory of an idle connection, plain and by TLS (None: there is none)."""
+		with self.held(self.command(tokens, KEPT_64), CONNECTIONS) as plain:
+			if self.tls_port is None:
+				return plain, None
+			# While those are open, so that nothing is used again.
+			with self.held(self.command(tokens, KEPT_64, self.tls_port) + ["-S"], CONNECTIONS // 5) as tls:
+				return plain, tls
 
 
 class Ours(Server):
 	def __init__(self, name, r, ships):
-		super().__init__(name, r.http_port, r.tracker.process)
+		super().__init__(name, r.http_port, r.tracker.process, tuple(WORK) if ships else PIXELS, tls_port=r.tls_port)
 		self.rig, self.ships, self.clicks = r, ships, {"asked": 0, "answered": 0}
 
 	def load(self, tokens, what):
+		if what is FOLDING:  # more than it can sum up meanwhile
+			subprocess.run([tool("fold_time"), "-a", self.rig.data_dir, str(BACKLOG_PEOPLE), str(BACKLOG)], stdout=subprocess.DEVNULL, check=True)
 		was, fold = (self.asked, self.answered), self.fold()
 		said = super().load(tokens, what)
 		said["fold_us"] = (self.fold() - fold) * 1e6 / said["answered"]  # until all of them were summed up
@@ -188,6 +211,10 @@ def on_load_cpu():
 	os.sched_setaffinity(0, {LOAD})
 
 
+def descriptors(pid):
+	return len(os.listdir("/proc/%d/fd" % pid))
+
+
 def anonymous(pid):
 	"""Bytes of memory that are its own and no file's."""
 	return 1024 * int(re.search(r"^Anonymous:\s+(\d+) kB", read("/proc", str(pid), "smaps_rollup"), re.M)[1])
@@ -233,7 +260,10 @@ http {{
 	scgi_temp_path {where}/5;
 	server {{
 		listen 127.0.0.1:{port} backlog=4096;
+		listen 127.0.0.1:{tls_port} ssl backlog=4096;
+		ssl_certificate {cert}; ssl_certificate_key {key}; ssl_session_tickets off; ssl_session_cache off;
 		location /o/ {{ empty_gif; }}
+		location = /favicon.ico {{ empty_gif; }}
 		location /c/ {{ return 302 "{elsewhere}"; }}
 	}}
 }}
@@ -274,18 +304,18 @@ hosts:
 
 def start_peers(r, processes):
 	"""Those that are installed."""
-	peers = []
+	peers, tls_port = [], rig.free_port()
 	for name, form, arguments, how in (
-			("nginx", NGINX, lambda conf: ["-c", conf, "-e", "/dev/null"], {}),
-			("lighttpd", LIGHTTPD, lambda conf: ["-D", "-f", conf], {"work": (KEPT_64, KEPT_512, CLOSED), "before": "/p.gif?", "behind": ""}),
-			("h2o", H2O, lambda conf: ["-m", "worker", "-c", conf], {"work": (KEPT_64, KEPT_512, CLOSED), "before": "/p.gif?", "behind": ""})):
+			("nginx", NGINX, lambda conf: ["-c", conf, "-e", "/dev/null"], {"work": (*PIXELS, CLICKS, HANDSHAKES), "tls_port": tls_port}),
+			("lighttpd", LIGHTTPD, lambda conf: ["-D", "-f", conf], {"before": "/p.gif?", "behind": ""}),
+			("h2o", H2O, lambda conf: ["-m", "worker", "-c", conf], {"before": "/p.gif?", "behind": ""})):
 		found = program(name)
 		if found is None:
 			continue
 		where, port = place(r, name), rig.free_port()
 		conf = os.path.join(where, "conf")
 		with open(conf, "w") as f:
-			f.write(form.format(where=where, port=port, most=2 * CONNECTIONS, elsewhere=ELSEWHERE))
+			f.write(form.format(where=where, port=port, most=2 * CONNECTIONS, elsewhere=ELSEWHERE, tls_port=tls_port, cert=r.cert, key=r.key))
 		peers.append(Server(name, port, run_server([found, *arguments(conf)], port, processes), **how))
 	for name, records, work in (("bare", "none", (KEPT_64, KEPT_512)), ("bare, fdatasync", os.path.join(r.data_dir, "records"), (KEPT_64, KEPT_512))):
 		port = rig.free_port()
@@ -304,13 +334,25 @@ def prepare(r):
 	assert made.code == 0, made
 
 
+def make_certificate(r):
+	r.cert, r.key = (os.path.join(r.conf_dir, name) for name in ("cert.pem", "key.pem"))
+	subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+		"-subj", "/CN=t.example", "-out", r.cert, "-keyout", r.key], check=True, stderr=subprocess.DEVNULL)
+	for path in (r.cert, r.key):
+		shutil.chown(path, rig.OWNER, rig.OWNER)
+
+
 def start_ours(r, name, keys_of=None):
 	if keys_of is not None:  # one key, so that both open the same tokens
 		shutil.copy(keys_of.key_file, r.key_file)
 		shutil.chown(r.key_file, rig.OWNER, rig.OWNER)
 	prepare(r)
-	r.admin_port = rig.free_port()
+	r.admin_port, r.tls_port = rig.free_port(), None
 	r.write_conf(admin_listen="127.0.0.1:%d" % r.admin_port)
+	if keys_of is None:
+		r.tls_port = rig.free_port()
+		make_certificate(r)
+		r.write_conf(https_listen="127.0.0.1:%d" % r.tls_port, tls_cert=r.cert, tls_key=r.key)
 	r.start_tracker()
 	return Ours(name, r, keys_of is None)
 
@@ -355,11 +397,20 @@ def verdict(values, goal, at_most):
 # ---- what is measured ----
 
 def memory(servers, tokens):
-	rows = [("%d idle connections" % CONNECTIONS, "bytes each", "goal", "")]
+	rows = [("idle connections", "bytes each", "goal", "", "TLS, bytes each", "of nginx's", "goal", "")]
+	theirs = None
 	for server in servers:
-		n = server.idle(tokens)
-		goal = ("<= %d" % IDLE_BYTES, "reached" if n <= IDLE_BYTES else "missed") if isinstance(server, Ours) else ("", "")
-		rows.append((server.name, "%.0f" % n, *goal))
+		plain, tls = server.idle(tokens)
+		row = [server.name, "%.0f" % plain] + 6 * [""]
+		if tls is not None:
+			row[4] = "%.0f" % tls
+		if server.name == "nginx":
+			theirs = tls
+		if isinstance(server, Ours):
+			row[2:4] = "<= %d" % IDLE_BYTES, "reached" if plain <= IDLE_BYTES else "missed"
+			if theirs:
+				row[5:] = "%.2f" % (tls / theirs), "<= %g" % IDLE_TLS, "reached" if round(tls / theirs, 2) <= IDLE_TLS else "missed"
+		rows.append(row)
 	table(rows)
 
 
@@ -371,7 +422,7 @@ def hits(servers, tokens):
 			seen[server, what].append(server.load(tokens, what))
 
 	def of(server, what, figure):
-		return [figures[figure] for figures in seen[server, what]]
+		return [figures.get(figure, 0) for figures in seen[server, what]]
 
 	rows = [("", "CPU us/hit", "fold us/hit", "hits/s", "p50 us", "p99 us")]
 	for server, what in cells:
@@ -382,13 +433,16 @@ def hits(servers, tokens):
 	for ours in (s for s in servers if isinstance(s, Ours)):
 		rows = [(ours.name, "CPU/hit", "goal", "", "hits/s", "goal", "")]
 		for server, what in cells:
-			if isinstance(server, Ours):
+			if isinstance(server, Ours) or (ours, what) not in seen:
 				continue
 			goals = [GOALS.get((what, server.name, figure)) if ours.ships else None for figure in ("cpu_us", "rate")]
 			rows.append(("%s  / %s" % (what, server.name),
 				*verdict(ratios(of(ours, what, "cpu_us"), of(server, what, "cpu_us")), goals[0], True),
 				*verdict(ratios(of(ours, what, "rate"), of(server, what, "rate")), goals[1], False)))
 		table(rows)
+		if ours.ships:
+			kept = ratios(of(ours, FOLDING, "rate"), of(ours, KEPT_512, "rate"))
+			table([("hits/s with a backlog", "of those without", "goal", ""), (KEPT_512, *verdict(kept, WHILE_FOLDING, False))])
 
 
 # ---- all of it ----
