@@ -1,11 +1,14 @@
 #include "common/fold.h"
 
+#include <linux/ioprio.h>
 #include <pthread.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "common/engage.h"
 #include "common/log.h"
@@ -823,6 +826,18 @@ look_after(struct fold *f)
 	store_watch(f->store);
 }
 
+/*
+ * Hits come first: this thread takes what they leave, of the processor and of
+ * the disk.  On Linux both are the thread's own.  Where it is not allowed,
+ * folding is only less polite.
+ */
+static void
+step_back(void)
+{
+	(void)setpriority(PRIO_PROCESS, 0, NICE);
+	(void)syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_PRIO_VALUE(IOPRIO_CLASS_IDLE, 0));
+}
+
 static void *
 run(void *arg)
 {
@@ -830,8 +845,7 @@ run(void *arg)
 	enum store_result r;
 	size_t n;
 
-	/* Hits come first; this thread takes what they leave.  On Linux it is the thread's own priority. */
-	(void)setpriority(PRIO_PROCESS, 0, NICE);
+	step_back();
 	do {
 		while (fold_rejudge(f->store, REJUDGE_BATCH) == STORE_OK && !is_stopping(f))
 			look_after(f);
