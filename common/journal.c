@@ -183,7 +183,7 @@ journal_unpack(struct record *r, struct span in, uint64_t place, size_t *skip)
 	if (in.n < RECORD_HEAD || get_u64(p) != place || get_u32(p + 12) != 0)
 		return 0;
 	n = get_u32(p + 8);
-	if (n % 8 != 0 || n > in.n - RECORD_HEAD || n > JOURNAL_RECORD_MAX || get_u64(p + 16) != check_of(p + RECORD_HEAD, n, place))
+	if (n == 0 || n % 8 != 0 || n > in.n - RECORD_HEAD || n > JOURNAL_RECORD_MAX || get_u64(p + 16) != check_of(p + RECORD_HEAD, n, place))
 		return 0;
 	*skip = RECORD_HEAD + n;
 	in = span_cut(in, RECORD_HEAD, RECORD_HEAD + n);
@@ -394,19 +394,25 @@ recover(struct journal *j, struct store *s)
 	struct record *r = xcalloc(RECOVER_MAX, sizeof *r);
 	uint64_t place = atomic_load(&j->moved), mark, to, touches = 0;
 	bool good = store_mark(s, j->id, &mark) == STORE_OK, readable;
+	enum store_result result;
 	size_t n;
 
 	if (good && mark > place)
 		place = mark;
 	while (good) {
 		n = read_records(j, r, RECOVER_MAX, place, place + j->size, &to, &readable);
-		if (to == place)
+		good = readable;
+		if (!good || to == place)
 			break;
-		good = store_append_from(s, r, n, j->id, to) == STORE_OK;
-		if (good) {
-			place = to;
+		result = store_append_from(s, r, n, j->id, place, to);
+		if (result == STORE_NONE) /* now it is known */
+			good = store_mark(s, j->id, &mark) == STORE_OK && mark > place;
+		else
+			good = result == STORE_OK;
+		if (good && result == STORE_OK)
 			touches += n;
-		}
+		if (good)
+			place = result == STORE_OK ? to : mark;
 	}
 	if (touches > 0)
 		log_info("store: %llu touches of a process that ended early are in the store now", (unsigned long long)touches);
@@ -680,6 +686,12 @@ uint64_t
 journal_id(const struct journal *j)
 {
 	return j->id;
+}
+
+uint64_t
+journal_place(const struct journal *j)
+{
+	return atomic_load(&j->moved);
 }
 
 void

@@ -59,8 +59,9 @@ bool journal_flush(struct journal *);
  * Of one thread.
  */
 size_t journal_take(struct journal *, struct record *, size_t max, uint64_t *to);
-/* The store has them: store_append_from says so with this id.  Makes room. */
+/* The store has them: store_append_from says so with this id, from this place on.  Makes room. */
 uint64_t journal_id(const struct journal *);
+uint64_t journal_place(const struct journal *);
 void journal_moved(struct journal *, uint64_t to);
 
 struct journal_load {

@@ -1145,9 +1145,10 @@ mark_name(char name[MARK_NAME], uint64_t journal)
 }
 
 static int
-append(struct store *s, const struct record *r, size_t n, uint64_t *seq, uint64_t journal, uint64_t upto)
+append(struct store *s, const struct record *r, size_t n, uint64_t *seq, uint64_t journal, uint64_t from, uint64_t upto)
 {
 	char name[MARK_NAME];
+	uint64_t mark = 0;
 	MDB_txn *txn;
 	int rc;
 
@@ -1155,6 +1156,12 @@ append(struct store *s, const struct record *r, size_t n, uint64_t *seq, uint64_
 		return rc;
 	/* Read inside the transaction, so that numbers follow commit order and a fold misses no late-comer. */
 	rc = last_seq(s, txn, seq);
+	/*
+	 * Here, and not before: who only reads does not see the last commit of a
+	 * process that was killed in it until the next one has the write lock.
+	 */
+	if (rc == 0 && upto > 0 && (rc = get_meta(txn, s->facts_meta, mark_name(name, journal), &mark)) == 0 && mark > from)
+		rc = MDB_NOTFOUND;
 	for (size_t i = 0; i < n && rc == 0; i++) {
 		if ((rc = put_names(s, txn, &r[i])) == 0 && r[i].touch.kind != 0 &&
 		    (rc = put_consent(s, txn, &r[i])) == 0)
@@ -1172,13 +1179,13 @@ append(struct store *s, const struct record *r, size_t n, uint64_t *seq, uint64_
 
 /* Somebody may have raised the limit meanwhile. */
 static enum store_result
-append_all(struct store *s, const struct record *r, size_t n, uint64_t *last, uint64_t journal, uint64_t upto)
+append_all(struct store *s, const struct record *r, size_t n, uint64_t *last, uint64_t journal, uint64_t from, uint64_t upto)
 {
 	uint64_t seq;
-	int rc = append(s, r, n, &seq, journal, upto);
+	int rc = append(s, r, n, &seq, journal, from, upto);
 
 	if (rc == MDB_MAP_FULL && follow_limit(&s->facts))
-		rc = append(s, r, n, &seq, journal, upto);
+		rc = append(s, r, n, &seq, journal, from, upto);
 	if (rc == 0 && last != NULL)
 		*last = seq;
 	return result(&s->facts, rc, "write");
@@ -1187,13 +1194,13 @@ append_all(struct store *s, const struct record *r, size_t n, uint64_t *last, ui
 enum store_result
 store_append(struct store *s, const struct record *r, size_t n, uint64_t *last)
 {
-	return append_all(s, r, n, last, 0, 0);
+	return append_all(s, r, n, last, 0, 0, 0);
 }
 
 enum store_result
-store_append_from(struct store *s, const struct record *r, size_t n, uint64_t journal, uint64_t upto)
+store_append_from(struct store *s, const struct record *r, size_t n, uint64_t journal, uint64_t from, uint64_t upto)
 {
-	return append_all(s, r, n, NULL, journal, upto);
+	return append_all(s, r, n, NULL, journal, from, upto);
 }
 
 enum store_result

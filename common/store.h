@@ -62,11 +62,17 @@ bool store_become_owner(const char *dir, struct buf *why);
  */
 enum store_result store_append(struct store *, const struct record *, size_t n, uint64_t *last);
 /*
- * The same for touches that come out of a journal, up to a place in it: the
- * place is remembered in the same transaction, so each gets here once.
+ * The same for touches that come out of a journal, from one place in it up to
+ * another: the latter is remembered in the same transaction, so each gets
+ * here once.  STORE_NONE: nothing was added, since facts have some of them;
+ * store_mark says how many.
  */
-enum store_result store_append_from(struct store *, const struct record *, size_t n, uint64_t journal, uint64_t upto);
-/* The place up to which facts have the touches of a journal; 0: nothing of it. */
+enum store_result store_append_from(struct store *, const struct record *, size_t n, uint64_t journal, uint64_t from, uint64_t upto);
+/*
+ * The place up to which facts have the touches of a journal; 0: nothing of it.
+ * Of a process that was killed in a commit it may be an older one, until
+ * somebody has written.
+ */
 enum store_result store_mark(struct store *, uint64_t journal, uint64_t *upto);
 /* Could touches be written now?  Writes and flushes, but adds nothing. */
 enum store_result store_try(struct store *);

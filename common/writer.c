@@ -238,15 +238,24 @@ move_all(struct writer *w)
 {
 	size_t max = BATCH_MAX, n;
 	enum store_result result;
-	uint64_t id = journal_id(w->journal), to;
+	uint64_t id = journal_id(w->journal), from, to, mark;
 	struct journal_load load;
 
 	for (;;) {
+		from = journal_place(w->journal);
 		n = journal_take(w->journal, w->moving, max, &to);
 		journal_load(w->journal, &load);
 		if (load.waiting == 0)
 			break;
-		result = store_append_from(w->store, w->moving, n, id, to);
+		if (to == from) { /* it cannot be read now; logged */
+			moved(w, false);
+			return;
+		}
+		result = store_append_from(w->store, w->moving, n, id, from, to);
+		if (result == STORE_NONE && store_mark(w->store, id, &mark) == STORE_OK && mark > from) {
+			journal_moved(w->journal, mark);
+			continue;
+		}
 		if (result == STORE_FULL && n > 1) {
 			max = n / 2;
 			continue;

@@ -156,7 +156,7 @@ dying_after_the_commit_counts_nothing_twice(void **state)
 	for (uint16_t i = 1; i <= 3; i++)
 		put(f.j, i);
 	assert_int_equal(journal_take(f.j, r, 2, &to), 2);
-	assert_int_equal(store_append_from(f.s, r, 2, journal_id(f.j), to), STORE_OK);
+	assert_int_equal(store_append_from(f.s, r, 2, journal_id(f.j), journal_place(f.j), to), STORE_OK);
 	die_and_rise(&f); /* before journal_moved */
 	assert_links(f.s, 3);
 	end(&f);
@@ -173,7 +173,7 @@ a_lost_store_does_not_get_old_touches_again(void **state)
 	(void)state;
 	put(f.j, 7);
 	assert_int_equal(journal_take(f.j, r, 4, &to), 1);
-	assert_int_equal(store_append_from(f.s, r, 1, journal_id(f.j), to), STORE_OK);
+	assert_int_equal(store_append_from(f.s, r, 1, journal_id(f.j), journal_place(f.j), to), STORE_OK);
 	journal_moved(f.j, to);
 	put(f.j, 1);
 	journal_close(f.j);
@@ -443,7 +443,7 @@ move_later(void *arg)
 
 	usleep(30000);
 	n = journal_take(f->j, r, COUNT(r), &to);
-	assert_int_equal(store_append_from(f->s, r, n, journal_id(f->j), to), STORE_OK);
+	assert_int_equal(store_append_from(f->s, r, n, journal_id(f->j), journal_place(f->j), to), STORE_OK);
 	journal_moved(f->j, to);
 	return NULL;
 }
