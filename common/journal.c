@@ -61,6 +61,7 @@ struct journal {
 	uint64_t head;          /* where the next record goes */
 	struct buf out;         /* of the one who puts */
 	_Atomic uint64_t moved; /* written by the thread that moves */
+	_Atomic uint64_t doubt; /* a flush failed: what was put before this place may never reach the disk */
 	char *in;               /* that thread's */
 	struct log_rate rate;
 	char path[PATH_MAX];
@@ -262,6 +263,15 @@ try_lock(int fd)
 	return fcntl(fd, F_OFD_SETLK, &lock) == 0;
 }
 
+/* The lock is worth something only as long as others find the same file behind the name. */
+static bool
+is_still_at(int fd, const char *path)
+{
+	struct stat ours, theirs;
+
+	return fstat(fd, &ours) == 0 && stat(path, &theirs) == 0 && ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino;
+}
+
 static void
 put_moved(struct journal *j, uint64_t to)
 {
@@ -362,7 +372,7 @@ read_records(struct journal *j, struct record *r, size_t max, uint64_t place, ui
 		if ((took = journal_unpack(&r[n], in, place + at, &skip)) == 0)
 			break;
 		if (took < 0)
-			log_warn("store: %s: a touch of a kind that this version does not know is left out", j->path);
+			log_rated(&j->rate, "store: %s: a touch of a kind that this version does not know is left out", j->path);
 		else
 			n++;
 		at += skip;
@@ -373,18 +383,35 @@ read_records(struct journal *j, struct record *r, size_t max, uint64_t place, ui
 
 /* Where what was written ends.  Records that cannot be read end it. */
 static uint64_t
-find_end(struct journal *j, uint64_t place)
+find_end(struct journal *j, uint64_t place, bool *readable)
 {
 	struct record *r = xcalloc(RECOVER_MAX, sizeof *r);
 	uint64_t to = place, start = place;
-	bool readable;
 
 	do {
 		place = to;
-		read_records(j, r, RECOVER_MAX, place, place + j->size, &to, &readable);
+		read_records(j, r, RECOVER_MAX, place, place + j->size, &to, readable);
 	} while (to != place && to - start <= j->size);
 	free(r);
 	return place;
+}
+
+/*
+ * What is not waiting is zero.  The store is the only place that remembers
+ * who did what, and in mode dayonly forgets the order of things.  And what
+ * lies behind a hole after a power cut, of which nobody was told that it is
+ * safe, must not come to life when the hole is filled.
+ */
+static bool
+wipe_between(struct journal *j, uint64_t from, uint64_t to)
+{
+	uint64_t begin = from % j->size, end = to % j->size;
+
+	if (to - from >= j->size)
+		return write_zeros(j->fd, HEAD, HEAD + j->size);
+	if (begin <= end)
+		return write_zeros(j->fd, HEAD + begin, HEAD + end);
+	return write_zeros(j->fd, HEAD + begin, HEAD + j->size) && write_zeros(j->fd, HEAD, HEAD + end);
 }
 
 /* Gives the store what it does not have.  False when that did not work: it stays. */
@@ -392,13 +419,14 @@ static bool
 recover(struct journal *j, struct store *s)
 {
 	struct record *r = xcalloc(RECOVER_MAX, sizeof *r);
-	uint64_t place = atomic_load(&j->moved), mark, to, touches = 0;
+	uint64_t was = atomic_load(&j->moved), place = was, begin, mark, to, touches = 0;
 	bool good = store_mark(s, j->id, &mark) == STORE_OK, readable;
 	enum store_result result;
 	size_t n;
 
 	if (good && mark > place)
 		place = mark;
+	begin = place;
 	while (good) {
 		n = read_records(j, r, RECOVER_MAX, place, place + j->size, &to, &readable);
 		good = readable;
@@ -416,6 +444,9 @@ recover(struct journal *j, struct store *s)
 	}
 	if (touches > 0)
 		log_info("store: %llu touches of a process that ended early are in the store now", (unsigned long long)touches);
+	/* Nobody may ever take this file for himself again, and what lies behind damage waits for nobody. */
+	if (place != was && !(good ? wipe_between(j, place, place + j->size) : wipe_between(j, begin, place)))
+		log_rated(&j->rate, "store: cannot wipe %s: %s", j->path, strerror(errno));
 	atomic_store(&j->moved, place);
 	put_moved(j, place);
 	free(r);
@@ -438,29 +469,11 @@ set_aside(struct journal *j, struct buf *why)
 	return try_lock(fd) || complain(why, j->path, "somebody else was faster");
 }
 
-/*
- * What is not waiting is zero.  The store is the only place that remembers
- * who did what, and in mode dayonly forgets the order of things.  And what
- * lies behind a hole after a power cut, of which nobody was told that it is
- * safe, must not come to life when the hole is filled.
- */
-static bool
-wipe_between(struct journal *j, uint64_t from, uint64_t to)
-{
-	uint64_t begin = from % j->size, end = to % j->size;
-
-	if (to - from >= j->size)
-		return write_zeros(j->fd, HEAD, HEAD + j->size);
-	if (begin <= end)
-		return write_zeros(j->fd, HEAD + begin, HEAD + end);
-	return write_zeros(j->fd, HEAD + begin, HEAD + j->size) && write_zeros(j->fd, HEAD, HEAD + end);
-}
-
 /* The lock is ours.  Makes it ready for journal_put; false with why. */
 static bool
 adopt(struct journal *j, struct store *s, uint64_t size, struct buf *why)
 {
-	bool empty, known = read_head(j, &empty), clean = known && recover(j, s);
+	bool empty, readable, known = read_head(j, &empty), clean = known && recover(j, s);
 	uint64_t start = atomic_load(&j->moved);
 
 	if (!known && !empty && !set_aside(j, why))
@@ -468,9 +481,16 @@ adopt(struct journal *j, struct store *s, uint64_t size, struct buf *why)
 	if (!known || (clean && j->size != size)) {
 		atomic_store(&j->moved, 0);
 		j->head = 0;
-		return make(j, size) || complain(why, j->path, strerror(errno));
+		if (make(j, size))
+			return true;
+		complain(why, j->path, strerror(errno));
+		if (ftruncate(j->fd, 0) != 0) /* the store needs the room more */
+			log_warn("store: cannot empty %s: %s", j->path, strerror(errno));
+		return false;
 	}
-	j->head = find_end(j, start);
+	j->head = find_end(j, start, &readable);
+	if (!readable)
+		return complain(why, j->path, "cannot be read"); /* now; what is in it stays */
 	return wipe_between(j, j->head, start + j->size) || complain(why, j->path, strerror(errno));
 }
 
@@ -534,7 +554,7 @@ journal_open(const char *dir, uint64_t size, struct store *s, struct buf *why)
 			}
 			continue;
 		}
-		if (!try_lock(fd)) {
+		if (!try_lock(fd) || !is_still_at(fd, path)) {
 			close(fd);
 			continue;
 		}
@@ -635,7 +655,9 @@ journal_put(struct journal *j, const struct record *r, size_t n, int64_t within_
 	end = pack_all(j, r, n, begin, &first);
 	if (first > j->out.n)
 		first = j->out.n;
-	if (end == 0 || end - atomic_load(&j->moved) > j->size)
+	if (atomic_load(&j->doubt) > atomic_load(&j->moved))
+		result = JOURNAL_ERROR; /* behind a hole it would be as good as lost */
+	else if (end == 0 || end - atomic_load(&j->moved) > j->size)
 		result = JOURNAL_FULL;
 	/* The second piece first: until the first is there, nobody reads on to it. */
 	else if (!write_at(j->fd, j->out.p + first, j->out.n - first, HEAD) ||
@@ -654,6 +676,9 @@ journal_flush(struct journal *j)
 	if (fdatasync(j->fd) == 0)
 		return true;
 	log_rated(&j->rate, "store: cannot flush %s: %s", j->path, strerror(errno));
+	pthread_mutex_lock(&j->lock);
+	atomic_store(&j->doubt, j->head);
+	pthread_mutex_unlock(&j->lock);
 	return false;
 }
 
@@ -697,7 +722,8 @@ journal_place(const struct journal *j)
 void
 journal_moved(struct journal *j, uint64_t to)
 {
-	(void)wipe_between(j, atomic_load(&j->moved), to); /* before anybody may write there */
+	if (!wipe_between(j, atomic_load(&j->moved), to)) /* before anybody may write there */
+		log_rated(&j->rate, "store: cannot wipe %s: %s", j->path, strerror(errno));
 	atomic_store(&j->moved, to);
 	put_moved(j, to);
 }
@@ -742,9 +768,14 @@ journal_settle(const char *dir, struct store *s, int64_t within_ms)
 			if (read_head(j, &empty))
 				recover(j, s);
 		} else if (read_head(j, &empty) && store_mark(s, j->id, &mark) == STORE_OK) {
-			uint64_t from = atomic_load(&j->moved) > mark ? atomic_load(&j->moved) : mark;
-			uint64_t end = find_end(j, from);
+			uint64_t from, end, moved = atomic_load(&j->moved);
+			bool readable;
 
+			/* What is moved while we look is wiped, and what lies behind it would not be seen. */
+			do {
+				from = moved > mark ? moved : mark;
+				end = find_end(j, from, &readable);
+			} while (store_mark(s, j->id, &mark) == STORE_OK && mark > from && clock_ms() < until);
 			if (end > from)
 				wait_for(j, s, end, until);
 		}

@@ -41,7 +41,7 @@ enum journal_result {
 	JOURNAL_OK,
 	JOURNAL_FULL,  /* no room for all of them: nothing was added */
 	JOURNAL_BUSY,  /* somebody else's write hangs: nothing was added */
-	JOURNAL_ERROR, /* logged; nothing was added */
+	JOURNAL_ERROR, /* logged; nothing was added.  Also after a flush that failed, until the store has what it was for */
 };
 /*
  * Appends all of them or none.  What was put survives the end of this

@@ -229,6 +229,8 @@ moved(struct writer *w, bool good)
 {
 	pthread_mutex_lock(&w->lock);
 	set_failing(w, !good);
+	if (!good)
+		w->fresh = true; /* it is still there, whatever the other thread finds out about the store */
 	pthread_mutex_unlock(&w->lock);
 }
 
@@ -263,8 +265,10 @@ move_all(struct writer *w)
 		if (result == STORE_OK)
 			journal_moved(w->journal, to);
 		moved(w, result == STORE_OK);
-		if (result != STORE_OK)
+		if (result != STORE_OK) {
+			(void)journal_flush(w->journal); /* no commit takes what was only kept to the disk */
 			return;
+		}
 	}
 }
 

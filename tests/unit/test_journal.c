@@ -377,6 +377,60 @@ nothing_stays_of_what_was_moved(void **state)
 }
 
 static void
+nothing_stays_of_what_others_moved(void **state)
+{
+	struct fixture f = start();
+	struct journal *dead = open_journal(f.dir, f.s);
+	char path[600];
+
+	(void)state;
+	snprintf(path, sizeof path, "%s/journal-1", f.dir);
+	put(dead, 1);
+	journal_close(dead);
+	assert_true(file_has(path, "reader@example.org"));
+	journal_settle(f.dir, f.s, 0);
+	assert_links(f.s, 1);
+	assert_false(file_has(path, "reader@example.org"));
+	end(&f);
+}
+
+/* Zeros are no record, not even at place 0. */
+static void
+an_unused_one_holds_nothing(void **state)
+{
+	struct fixture f = start();
+	struct record r;
+	uint64_t mark, id = journal_id(f.j);
+	char zero[256] = { 0 };
+	size_t skip;
+
+	(void)state;
+	assert_int_equal(journal_unpack(&r, span_make(zero, sizeof zero), 0, &skip), 0);
+	die_and_rise(&f);
+	assert_int_equal(journal_id(f.j), id);
+	assert_int_equal(store_mark(f.s, id, &mark), STORE_OK);
+	assert_int_equal(mark, 0);
+	end(&f);
+}
+
+/* The mark never goes back, and what is before it is not given again. */
+static void
+a_store_that_has_more_says_so(void **state)
+{
+	struct fixture f = start();
+	struct record r = touch_of(1);
+	uint64_t mark, id = journal_id(f.j);
+
+	(void)state;
+	assert_int_equal(store_append_from(f.s, &r, 1, id, 0, 256), STORE_OK);
+	assert_int_equal(store_append_from(f.s, &r, 1, id, 128, 384), STORE_NONE);
+	assert_int_equal(store_mark(f.s, id, &mark), STORE_OK);
+	assert_int_equal(mark, 256);
+	assert_links(f.s, 1);
+	end(&f);
+}
+
+static void
 flip(const char *path, off_t at)
 {
 	unsigned char b;
@@ -530,6 +584,9 @@ main(void)
 		cmocka_unit_test(a_full_one_takes_all_or_nothing),
 		cmocka_unit_test(a_full_store_leaves_it_where_it_is),
 		cmocka_unit_test(nothing_stays_of_what_was_moved),
+		cmocka_unit_test(nothing_stays_of_what_others_moved),
+		cmocka_unit_test(an_unused_one_holds_nothing),
+		cmocka_unit_test(a_store_that_has_more_says_so),
 		cmocka_unit_test(what_lies_behind_damage_stays_dead),
 		cmocka_unit_test(each_process_has_its_own),
 		cmocka_unit_test(whoever_asks_sees_what_was_put_before),
