@@ -473,11 +473,16 @@ set_aside(struct journal *j, struct buf *why)
 static bool
 adopt(struct journal *j, struct store *s, uint64_t size, struct buf *why)
 {
-	bool empty, readable, known = read_head(j, &empty), clean = known && recover(j, s);
-	uint64_t start = atomic_load(&j->moved);
+	bool empty, readable, clean, known = read_head(j, &empty);
+	uint64_t start, mark;
 
 	if (!known && !empty && !set_aside(j, why))
 		return false;
+	/* What is said to be moved may be behind the truth by now: a place must not be given out again. */
+	if (known && store_mark(s, j->id, &mark) != STORE_OK)
+		return complain(why, j->path, "the store does not tell what it has of it");
+	clean = known && recover(j, s);
+	start = atomic_load(&j->moved);
 	if (!known || (clean && j->size != size)) {
 		atomic_store(&j->moved, 0);
 		j->head = 0;
