@@ -408,7 +408,7 @@ open_store(struct cli *c, bool create, struct buf *why)
 		return false;
 	if (create) /* else nobody saw to it that numbers go on behind the sums */
 		journal_settle(conf->data_dir, c->store, SETTLE_WITHIN_MS);
-	if (strcmp(store_lock_dir(c->store), conf->data_dir) != 0)
+	if (create && strcmp(store_lock_dir(c->store), conf->data_dir) != 0)
 		journal_settle(store_lock_dir(c->store), c->store, SETTLE_WITHIN_MS);
 	cli_fold(c);
 	return true;

@@ -321,6 +321,7 @@ read_head(struct journal *j, bool *empty)
 	unsigned char head[40];
 	ssize_t n = read_at(j->fd, head, sizeof head, 0);
 	static const unsigned char zero[sizeof head];
+	struct stat st;
 
 	*empty = n >= 0 && ((size_t)n < sizeof head || memcmp(head, zero, sizeof head) == 0);
 	if (n != sizeof head || memcmp(head, magic, sizeof magic) != 0 || get_u64(head + 8) != FORMAT)
@@ -328,7 +329,7 @@ read_head(struct journal *j, bool *empty)
 	j->id = get_u64(head + 16);
 	j->size = get_u64(head + 24);
 	atomic_store(&j->moved, get_u64(head + 32));
-	return j->size >= JOURNAL_MIN && j->size % 8 == 0;
+	return j->size >= JOURNAL_MIN && j->size % 8 == 0 && fstat(j->fd, &st) == 0 && j->size + HEAD <= (uint64_t)st.st_size;
 }
 
 /*
