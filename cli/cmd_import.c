@@ -198,7 +198,8 @@ read_campaign(struct import *im, const json_t *o, struct record *r)
 {
 	const struct keys *keys = &im->c->setup->keys;
 	struct touch *t = &r->touch;
-	bool needs_stream = t->kind == TOUCH_LEFT || t->kind == TOUCH_JOINED || t->kind == TOUCH_RELEASED;
+	bool needs_stream = t->kind == TOUCH_LEFT || t->kind == TOUCH_JOINED || t->kind == TOUCH_RELEASED ||
+	    t->kind == TOUCH_KEPT || t->kind == TOUCH_LESS;
 
 	if (!get_text(im, o, "stream", &r->stream) || !get_text(im, o, "campaign", &r->campaign)
 	    || !get_id(im, o, "stream_id", &t->stream) || !get_id(im, o, "campaign_id", &t->campaign))

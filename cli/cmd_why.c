@@ -94,6 +94,13 @@ print_subscription(void *arg, const struct who *who, uint64_t stream, const stru
 	buf_adds(&text, ", ");
 	print_when(&text, (int64_t)(left ? s->left : s->joined) * 1000, p->c->now);
 	print_field(left ? "Unsubscribed from" : "Subscribed to", &text);
+	if (!left && subscription_less(s)) {
+		buf_clear(&text);
+		cli_stream_name(p->c, stream, &text);
+		buf_adds(&text, ", ");
+		print_when(&text, (int64_t)s->less * 1000, p->c->now);
+		print_field("Wants less of", &text);
+	}
 	buf_free(&text);
 	return true;
 }
@@ -330,6 +337,7 @@ emit_subscription(void *arg, const struct who *who, uint64_t stream, const struc
 	emit_flag(&x->e, "unsubscribed", unsubscribed(s));
 	emit_time(&x->e, "left", (int64_t)s->left * 1000);
 	emit_time(&x->e, "joined", (int64_t)s->joined * 1000);
+	emit_time(&x->e, "less", subscription_less(s) ? (int64_t)s->less * 1000 : 0);
 	emit_close(&x->e, '}');
 	buf_free(&name);
 	return true;

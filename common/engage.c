@@ -290,14 +290,15 @@ engage_find(const struct profile *p, const struct policy *policy, int64_t now_ms
 	if (p == NULL)
 		return f;
 
-	uint32_t click = settled_click(p, policy->settle, now);
+	uint32_t settled = settled_click(p, policy->settle, now);
+	uint32_t click = settled > p->chosen ? settled : p->chosen;
 	int64_t opened = latest_open(p), clicked = click;
 	int64_t engaged = opened > clicked ? opened : clicked;
 	int64_t known = p->first_seen ? now - p->first_seen : 0;
 
 	f.opaque = is_opaque(p);
 	f.clicked = click != 0 && click >= p->last_open;
-	f.unsettled = click != p->last_click;
+	f.unsettled = settled != p->last_click;
 	f.last_engaged = f.clicked ? click : p->last_open;
 	f.score = score_of(p, click, now);
 	f.loyal = is_loyal(p, click, now > engaged ? now : engaged);

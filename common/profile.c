@@ -226,6 +226,13 @@ profile_forget_hits(struct profile *p)
 	p->open_days = p->click_days = (struct days){ 0 };
 }
 
+/* A button that was pressed on a page of ours. */
+static bool
+is_choice(const struct touch *t)
+{
+	return t->kind == TOUCH_KEPT || t->kind == TOUCH_LESS;
+}
+
 /* At the same second the stricter answer wins. */
 static const enum consent consent_ranks[] = { CONSENT_UNKNOWN, CONSENT_GRANTED, CONSENT_UNKNOWN, CONSENT_DENIED };
 
@@ -295,10 +302,12 @@ profile_add(struct profile *p, const struct touch *t)
 		return;
 	}
 	seen(p, s);
-	if (t->kind == TOUCH_JOINED)
+	if (t->kind == TOUCH_JOINED || is_choice(t))
 		at_most(&p->affirmed, s);
 	if (t->kind == TOUCH_SENT)
 		add_sent(p, t, s);
+	else if (is_choice(t))
+		at_most(&p->chosen, s);
 	else if (t->kind == TOUCH_CONSENT)
 		add_consent(p, t, s);
 	else if (!touch_is_subscription(t))
@@ -313,9 +322,9 @@ profile_add(struct profile *p, const struct touch *t)
 		&(p)->first_seen, &(p)->last_sent, &(p)->last_open, &(p)->last_click, &(p)->last_machine, &(p)->sends, \
 		    &(p)->tracked_sends, &(p)->opens, &(p)->clicks, &(p)->machine_opens, &(p)->machine_clicks,         \
 		    &(p)->left, &(p)->joined, &(p)->bounced, &(p)->complained, &(p)->held, &(p)->released,             \
-		    &(p)->affirmed, &(p)->last_day,                                                                    \
+		    &(p)->affirmed, &(p)->last_day, &(p)->chosen,                                                                    \
 	}
-#define NSUMS 19
+#define NSUMS 20
 
 #define AT_SUMS 4
 #define AT_CONSENT (AT_SUMS + 4 * NSUMS)
@@ -392,20 +401,29 @@ profile_unpack(struct profile *p, struct span s)
 
 /* ---- subscriptions ---- */
 
+#define SUBSCRIPTION_BYTES_OLD 8
+
 void
 subscription_pack(const struct subscription *s, unsigned char out[SUBSCRIPTION_BYTES])
 {
 	put_u32(out, s->left);
 	put_u32(out + 4, s->joined);
+	put_u32(out + 8, s->less);
+	put_u32(out + 12, s->kept);
 }
 
 bool
 subscription_unpack(struct subscription *s, struct span in)
 {
-	if (in.n != SUBSCRIPTION_BYTES)
+	const unsigned char *p = (const unsigned char *)in.p;
+
+	if (in.n != SUBSCRIPTION_BYTES && in.n != SUBSCRIPTION_BYTES_OLD)
 		return false;
-	s->left = get_u32((const unsigned char *)in.p);
-	s->joined = get_u32((const unsigned char *)in.p + 4);
+	*s = (struct subscription){ .left = get_u32(p), .joined = get_u32(p + 4) };
+	if (in.n == SUBSCRIPTION_BYTES) {
+		s->less = get_u32(p + 8);
+		s->kept = get_u32(p + 12);
+	}
 	return true;
 }
 
@@ -415,10 +433,19 @@ subscription_add(struct subscription *s, const struct touch *t)
 	if (!touch_is_subscription(t))
 		return;
 	at_most(t->kind == TOUCH_LEFT ? &s->left : &s->joined, touch_seconds(t));
+	if (is_choice(t))
+		at_most(t->kind == TOUCH_LESS ? &s->less : &s->kept, touch_seconds(t));
+}
+
+bool
+subscription_less(const struct subscription *s)
+{
+	return s->less != 0 && s->less >= s->kept;
 }
 
 bool
 touch_is_subscription(const struct touch *t)
 {
-	return t->stream != 0 && (t->kind == TOUCH_LEFT || t->kind == TOUCH_JOINED || t->kind == TOUCH_RELEASED);
+	return t->stream != 0 &&
+	    (t->kind == TOUCH_LEFT || t->kind == TOUCH_JOINED || t->kind == TOUCH_RELEASED || is_choice(t));
 }

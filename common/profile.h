@@ -34,7 +34,8 @@ struct profile {
 	uint32_t opens, clicks;                 /* human */
 	uint32_t machine_opens, machine_clicks;
 	uint32_t left, joined, bounced, complained, held, released; /* of all streams */
-	uint32_t affirmed; /* the last JOINED, of whatever scope: silence before it proves nothing */
+	uint32_t chosen;   /* the last KEPT or LESS: nothing shows better that somebody reads, and no machine presses buttons */
+	uint32_t affirmed; /* the last JOINED, KEPT or LESS, of whatever scope: silence before it proves nothing */
 	/*
 	 * By enum axis: seconds << 2 | rank, 0 = never asked, so that the newest
 	 * wins and at the same second the stricter one (see profile_consent).
@@ -89,11 +90,15 @@ unsigned days_count(const struct days *, uint32_t from, uint32_t to);
 /* One recipient in one stream. */
 struct subscription {
 	uint32_t left, joined; /* seconds; left when left > joined, or at the same second */
+	uint32_t less, kept;   /* the same: fewer messages are wanted when less > kept, or at the same second */
 };
-#define SUBSCRIPTION_BYTES 8
+#define SUBSCRIPTION_BYTES 16
 void subscription_pack(const struct subscription *, unsigned char out[SUBSCRIPTION_BYTES]);
+/* False for another length; 8 bytes are good as well: from before anybody could ask for less. */
 bool subscription_unpack(struct subscription *, struct span);
 void subscription_add(struct subscription *, const struct touch *);
+/* Does the recipient want fewer messages?  Says nothing about having left. */
+bool subscription_less(const struct subscription *);
 /* Is this touch about one stream only? */
 bool touch_is_subscription(const struct touch *);
 

@@ -2160,6 +2160,8 @@ is_kept(const struct touch *t)
 	case TOUCH_CONSENT:
 	case TOUCH_HELD:
 	case TOUCH_RELEASED:
+	case TOUCH_KEPT:
+	case TOUCH_LESS:
 		return !who_is_nobody(&t->who);
 	default:
 		return is_day_only(t);

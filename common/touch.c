@@ -30,6 +30,8 @@ static const char *const names[TOUCH_KINDS] = {
 	[TOUCH_HELD] = "held",
 	[TOUCH_RELEASED] = "released",
 	[TOUCH_DELIVERED] = "delivered",
+	[TOUCH_KEPT] = "kept",
+	[TOUCH_LESS] = "less",
 };
 
 void

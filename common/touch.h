@@ -22,6 +22,8 @@ enum touch_kind {
 	TOUCH_HELD = 10,      /* stopped by hand */
 	TOUCH_RELEASED = 11,  /* lifts HELD, BOUNCED, COMPLAINED and a global LEFT that are earlier; with a stream, that LEFT */
 	TOUCH_DELIVERED = 12, /* taken by the next host, as the log tells; detail = DELIVERED_GATEWAY or 0 */
+	TOUCH_KEPT = 13,      /* "keep me", by the recipient's own hand: engagement; with a stream, subscribes to it and lifts LESS */
+	TOUCH_LESS = 14,      /* "less often": the same, but asks for fewer messages of `stream` from now on */
 	TOUCH_KINDS
 };
 

@@ -434,9 +434,9 @@ test_pack(void **state)
 	in[0] = 2;
 	assert_true(profile_unpack(&p, span_make(in, sizeof in)));
 	profile_pack(&p, out);
-	assert_memory_equal(out + 4, in + 4, 288);
+	assert_memory_equal(out + 4, in + 4, 292);
 	for (size_t i = 1; i < PROFILE_BYTES; i++) {
-		if (i < 4 || i >= 292)
+		if (i < 4)
 			assert_int_equal(out[i], 0);
 	}
 	for (size_t n = 0; n <= sizeof more; n++)
@@ -569,7 +569,76 @@ test_subscription(void **state)
 	subscription_add(&s, &released);
 	assert_int_equal(s.joined, NOON + 2);
 	for (size_t n = 0; n <= sizeof b; n++)
-		assert_int_equal(subscription_unpack(&s, span_make(b, n)), n == SUBSCRIPTION_BYTES);
+		assert_int_equal(subscription_unpack(&s, span_make(b, n)), n == SUBSCRIPTION_BYTES || n == 8);
+}
+
+/* Each row: touches in one stream, and what stands afterwards. */
+static const struct {
+	const char *what;
+	struct {
+		enum touch_kind kind;
+		int at;
+	} touch[3];
+	bool left, less;
+} choices[] = {
+	{ "nothing", { { 0, 0 } }, false, false },
+	{ "less", { { TOUCH_LESS, 0 } }, false, true },
+	{ "less, then kept", { { TOUCH_LESS, 0 }, { TOUCH_KEPT, 1 } }, false, false },
+	{ "kept, then less", { { TOUCH_KEPT, 0 }, { TOUCH_LESS, 1 } }, false, true },
+	{ "both at the same second: less", { { TOUCH_LESS, 0 }, { TOUCH_KEPT, 0 } }, false, true },
+	{ "left, then kept", { { TOUCH_LEFT, 0 }, { TOUCH_KEPT, 1 } }, false, false },
+	{ "left, then less", { { TOUCH_LEFT, 0 }, { TOUCH_LESS, 1 } }, false, true },
+	{ "kept and left at the same second", { { TOUCH_KEPT, 0 }, { TOUCH_LEFT, 0 } }, true, false },
+	{ "less and left at the same second", { { TOUCH_LESS, 0 }, { TOUCH_LEFT, 0 } }, true, true },
+	{ "less, left and joined again: still less", { { TOUCH_LESS, 0 }, { TOUCH_LEFT, 1 }, { TOUCH_JOINED, 2 } }, false, true },
+	{ "released does not undo it", { { TOUCH_LESS, 0 }, { TOUCH_RELEASED, 1 } }, false, true },
+};
+
+static void
+test_choices(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT(choices); i++) {
+		struct subscription s = { 0 }, back;
+		struct profile p = { 0 };
+		unsigned char b[SUBSCRIPTION_BYTES];
+
+		for (size_t k = 0; k < COUNT(choices[i].touch) && choices[i].touch[k].kind != 0; k++) {
+			struct touch t = touch_at(choices[i].touch[k].kind, NOON + choices[i].touch[k].at);
+
+			t.stream = 9;
+			subscription_add(&s, &t);
+			profile_add(&p, &t);
+		}
+		subscription_pack(&s, b);
+		assert_true(subscription_unpack(&back, span_make(b, sizeof b)));
+		assert_row(choices[i].what, (back.left != 0 && back.left >= back.joined) == choices[i].left);
+		assert_row(choices[i].what, subscription_less(&back) == choices[i].less);
+		assert_row(choices[i].what, p.left == 0 && p.joined == 0);
+	}
+}
+
+/* Whoever presses a button of ours reads our mail, and silence before it proves nothing. */
+static void
+test_a_choice_is_engagement(void **state)
+{
+	static const enum touch_kind kinds[] = { TOUCH_KEPT, TOUCH_LESS };
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(kinds); i++) {
+		for (uint64_t stream = 0; stream < 2; stream++) {
+			struct touch t = touch_at(kinds[i], NOON);
+			struct profile p;
+
+			t.stream = stream;
+			p = sum(&t, 1);
+			assert_int_equal(p.chosen, NOON);
+			assert_int_equal(p.affirmed, NOON);
+			assert_int_equal(p.clicks, 0);
+			profile_forget_hits(&p);
+			assert_int_equal(p.chosen, NOON);
+		}
+	}
 }
 
 int
@@ -591,6 +660,8 @@ main(void)
 		cmocka_unit_test(test_sums_commute),
 		cmocka_unit_test(test_dayonly_is_overwritten),
 		cmocka_unit_test(test_subscription),
+		cmocka_unit_test(test_choices),
+		cmocka_unit_test(test_a_choice_is_engagement),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
