@@ -510,23 +510,31 @@ show(struct cli *c, const char *name, const char *stream, bool machines)
 	struct links l = { .c = c, .table = TABLE("rrrrrl") };
 	struct rows r = { 0 };
 	const struct row *row;
+	struct buf since = BUF(256);
+	int64_t stopped = 0;
 	int status = EXIT_CANNOT;
 
 	if (!load(c, &r) || !(row = choose(&r, name, stream, &status)))
 		goto out;
 	status = EXIT_FOUND;
 	l.campaign = row->id;
+	store_stopped(c->store, row->id, &stopped);
 	if (c->json) {
 		emit_open(&e, NULL, '{');
 		emit_sums(&e, row);
 		if (machines)
 			emit_machines(&e, &row->sums);
+		emit_time(&e, "links_stopped", stopped);
 		emit_open(&e, "links", '[');
 		l.emit = &e;
 	} else {
 		print_sums(row, c->now);
 		if (machines)
 			print_machines(&row->sums);
+		if (stopped != 0) {
+			print_when(&since, stopped, c->now);
+			printf("\n%sLinks are stopped%s since %s: they show a warning.\n", print_red(), print_plain(), buf_cstr(&since));
+		}
 		for (size_t i = 0; i < sizeof head / sizeof head[0]; i++)
 			table_adds(&l.table, head[i]);
 	}
@@ -543,7 +551,44 @@ show(struct cli *c, const char *name, const char *stream, bool machines)
 		table_print(&l.table, "  ", true);
 	}
 out:
+	buf_free(&since);
 	table_free(&l.table);
+	rows_free(&r);
+	return status;
+}
+
+/* ---- stop and start ---- */
+
+static int
+change(struct cli *c, bool stop, const char *name, const char *stream)
+{
+	struct emit e = { 0 };
+	struct rows r = { 0 };
+	const struct row *row;
+	enum store_result result;
+	int status = EXIT_CANNOT;
+
+	if (!load(c, &r) || !(row = choose(&r, name, stream, &status)))
+		goto out;
+	result = store_stop_campaign(c->store, row->id, stop ? c->now : 0);
+	if (result > STORE_NONE) {
+		cli_error("cannot write to the store in %s", c->setup->conf->data_dir);
+		goto out;
+	}
+	status = result == STORE_OK ? EXIT_FOUND : EXIT_NOTHING;
+	if (c->json) {
+		emit_open(&e, NULL, '{');
+		emit_id(&e, "id", row->id);
+		emit_flag(&e, "stopped", stop);
+		emit_flag(&e, "already", result == STORE_NONE);
+		emit_close(&e, '}');
+		emit_end(&e);
+	} else if (result == STORE_NONE)
+		cli_error("this campaign was %s", stop ? "stopped already" : "not stopped");
+	else
+		printf("%s\n", stop ? "stopped: its links show a warning; unsubscribe links go on working"
+				    : "started: its links work again");
+out:
 	rows_free(&r);
 	return status;
 }
@@ -562,6 +607,11 @@ cmd_campaign(struct cli *c)
 		if (stream || machines)
 			return cli_usage(c, "campaign: --%s belongs to `campaign show`", stream ? "stream" : "machines");
 		return list(c);
+	}
+	if (strcmp(c->word[0], "stop") == 0 || strcmp(c->word[0], "start") == 0) {
+		if (c->nwords != 2)
+			return cli_usage(c, "campaign %s: one name, in quotes when it has spaces", c->word[0]);
+		return change(c, strcmp(c->word[0], "stop") == 0, c->word[1], stream);
 	}
 	if (strcmp(c->word[0], "show") != 0)
 		return cli_usage(c, "campaign: what is \"%s\"?", c->word[0]);

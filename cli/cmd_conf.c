@@ -149,6 +149,7 @@ check(struct cli *c)
 {
 	struct buf text = BUF(CONF_FILE_MAX + 1), faults = BUF(PRINTED_MAX), why = BUF(PRINTED_MAX);
 	struct conf *conf = NULL;
+	struct pages *pages;
 	bool was_root = geteuid() == 0, good = false;
 
 	if (!file_read(c->conf_file, CONF_FILE_MAX, &text, &why)) {
@@ -163,6 +164,9 @@ check(struct cli *c)
 		if (access(c->conf_file, R_OK) != 0)
 			buf_add(&why, buf_span(&faults));
 	}
+	if (!(pages = setup_pages(conf, &why)))
+		good = false;
+	pages_free(pages);
 	tell_faults(c, conf, was_root, &why);
 out:
 	conf_free(conf);
@@ -180,7 +184,7 @@ out:
 		emit_close(&e, '}');
 		emit_end(&e);
 	} else {
-		printf("%s: settings, keys and data_dir are good\n", c->conf_file);
+		printf("%s: settings, keys, pages and data_dir are good\n", c->conf_file);
 	}
 	return EXIT_FOUND;
 }

@@ -27,6 +27,8 @@ kind_name(enum token_kind kind)
 		return "click";
 	case TOKEN_LEAVE:
 		return "unsubscribe";
+	case TOKEN_PREFERENCES:
+		return "preferences";
 	case TOKEN_MARK:
 		return "mark";
 	case TOKEN_FEEDBACK:
@@ -74,7 +76,7 @@ look_up(struct answer *a)
 		buf_clear(&a->stream);
 		buf_clear(&a->campaign);
 	}
-	if (k->kind == TOKEN_LEAVE || k->kind == TOKEN_MARK || k->kind == TOKEN_FEEDBACK) {
+	if (k->kind == TOKEN_LEAVE || k->kind == TOKEN_PREFERENCES || k->kind == TOKEN_MARK || k->kind == TOKEN_FEEDBACK) {
 		buf_clear(&a->stream);
 		buf_add(&a->stream, k->text);
 	}

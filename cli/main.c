@@ -36,10 +36,12 @@ static const struct command commands[] = {
 	  "  --status STATUS only ok, complained, bounced, unsubscribed or held\n"
 	  "  --stream NAME   the status with regard to this stream\n"
 	  "  --format FORMAT csv (default), json (one object per line) or text (addresses only)\n" },
-	{ "campaign", cmd_campaign, "[show NAME [--stream NAME]] [--json]", "list and report on campaigns",
-	  "Without `show`: all campaigns, the newest first.\n"
+	{ "campaign", cmd_campaign, "[show|stop|start NAME [--stream NAME]] [--json]", "report on campaigns, and stop their links",
+	  "Without a word: all campaigns, the newest first.\n"
 	  "\n"
 	  "  show NAME       one campaign; NAME may also be its id\n"
+	  "  stop NAME       its links show a warning from now on; unsubscribing goes on\n"
+	  "  start NAME      its links work again\n"
 	  "  --stream NAME   when several streams have a campaign of this name\n" },
 	{ "suppress", cmd_suppress,
 	  "add|remove ADDRESS... [--stream NAME] [--reason REASON] | list [--json]", "stop and release recipients by hand",

@@ -9,6 +9,7 @@
 #include <sys/un.h>
 
 #include "common/mem.h"
+#include "common/page.h"
 #include "common/text.h"
 
 #define STREAM_NAME_MAX 63
@@ -216,6 +217,26 @@ check_path(struct span *s, struct buf *why)
 		return WRONG(why, "`%.*s' is not an absolute path; start it with /", SHOWN(*s));
 	if (s->n > PATH_LENGTH_MAX)
 		return WRONG(why, "a path of %zu bytes is too long; at most %d", s->n, PATH_LENGTH_MAX);
+	return true;
+}
+
+/* It has a template, or has not: setup_pages looks. */
+static bool
+check_language(struct span *s, struct buf *why)
+{
+	for (size_t i = 0; i < s->n; i++)
+		if (!is_word(s->p[i]) || s->p[i] == '_' || s->n > PAGE_TAG_MAX)
+			return WRONG(why, "`%.*s' is not a language; write en, de or zh-Hant", SHOWN(*s));
+	return true;
+}
+
+static bool
+check_title(struct span *s, struct buf *why)
+{
+	if (s->n > PAGE_STREAM_SHOWN)
+		return WRONG(why, "a title of %zu bytes is too long; at most %d", s->n, PAGE_STREAM_SHOWN);
+	if (!text_is_utf8(*s))
+		return WRONG(why, "the title is not UTF-8");
 	return true;
 }
 
@@ -640,6 +661,10 @@ static const struct setting settings[] = {
 	    .help = "File for one line per request, in the combined format, without tokens and persons; empty: none." },
 	{ "ask_listen", IN(GENERAL), RESERVED, .value = "",
 	    .help = "this version answers no lookups from Postfix; the milter decides" },
+	{ "pages_dir", IN(GENERAL), TEXT, OF_CONF(pages_dir), .value = "", .check = check_path,
+	    .help = "Templates of the tracker's pages, a file for each language, and style.css; empty: those built in." },
+	{ "pages_language", IN(GENERAL), TEXT, OF_CONF(pages_language), .value = "en", .check = check_language,
+	    .help = "Language of the tracker's pages for readers who ask for none that there is." },
 	{ "trusted_networks", IN(GENERAL), LIST, OF_CONF(trusted_networks), .value = "127.0.0.0/8, ::1/128",
 	    .check = check_network,
 	    .help = "Clients, besides those that logged in, whose sender address and headers select mail." },
@@ -731,6 +756,8 @@ static const struct setting settings[] = {
 	{ "list_unsubscribe", IN(GENERAL) | IN(STREAM), WORD, OF_STREAM(list_unsubscribe), .value = "add",
 	    .words = unsubscribe_words,
 	    .help = "One-click List-Unsubscribe headers: add where absent, replace the sender's, or none." },
+	{ "stream_title", IN(GENERAL) | IN(STREAM), TEXT, OF_STREAM(stream_title), .value = "", .check = check_title,
+	    .help = "What recipients know a stream as, on the tracker's pages; empty: its name." },
 	{ "unsubscribe_mailto", IN(GENERAL) | IN(STREAM), TEXT, OF_STREAM(unsubscribe_mailto), .value = "",
 	    .check = check_address,
 	    .help = "Address for unsubscribing by mail, beside the URL in List-Unsubscribe; the subject says who." },

@@ -54,6 +54,7 @@ struct stream {
 	struct list untracked_urls;      /* patterns with *, of whole URLs, or without scheme */
 	struct list url_parameters;      /* "name=value"; {campaign}, {stream}, {date}; added where the name is absent */
 	struct list url_parameters_domains; /* only there and below; empty: everywhere */
+	char *stream_title;              /* what recipients know it as; "": its name */
 	char *unsubscribe_mailto;        /* addresses and templates; "" is none */
 	char *feedback_id;
 	char *cfbl_address;
@@ -65,6 +66,8 @@ struct conf {
 	char *access_log;     /* "" none */
 	char *tracking_url;   /* http(s)://host[:port][/path], no trailing slash */
 	enum privacy_profile privacy_profile;
+	char *pages_dir;      /* templates of pages; "": those that are built in */
+	char *pages_language; /* of pages, for readers who ask for none that there is */
 	char *milter_socket;  /* Postfix (unix:PATH, inet:HOST:PORT) or libmilter (inet:PORT@HOST, local:PATH, fd:N) syntax, as written */
 	struct list http_listen;   /* HOST:PORT, [V6]:PORT, *:PORT, PORT, unix:/PATH; port 0 = any free one (logged) */
 	struct list https_listen;  /* the same syntax, as of the next; at least one of http_listen and https_listen */

@@ -1,7 +1,9 @@
 #include "common/setup.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -166,9 +168,85 @@ setup_conf(const char *path, struct buf *why)
 	return c;
 }
 
+/* ---- pages ---- */
+
+static bool
+add_page_file(struct pages *p, const char *path, struct span tag, struct buf *why)
+{
+	struct buf text = BUF(PAGE_FILE_MAX + 1);
+	bool good = file_read(path, PAGE_FILE_MAX, &text, why);
+
+	if (!good)
+		buf_addc(why, '\n');
+	else if (tag.n == 0)
+		pages_style(p, buf_span(&text));
+	else
+		good = pages_add(p, tag, buf_span(&text), path, why);
+	buf_free(&text);
+	return good;
+}
+
+/* Files whose names begin with a dot are an editor's. */
+static bool
+add_page_files(struct pages *p, const char *dir, struct buf *why)
+{
+	struct buf path = BUF(PATH_MAX);
+	struct dirent **entry;
+	int n = scandir(dir, &entry, NULL, alphasort);
+	bool good = true;
+
+	if (n < 0) {
+		buf_addf(why, "%s: %s\n", dir, strerror(errno));
+		return false;
+	}
+	for (int i = 0; i < n; i++) {
+		struct span name = span_of(entry[i]->d_name);
+		bool page = span_ends(name, SPAN(".html")) && name.p[0] != '.';
+
+		buf_clear(&path);
+		buf_addf(&path, "%s/%s", dir, entry[i]->d_name);
+		if (page || span_eq(name, SPAN("style.css")))
+			good = add_page_file(p, buf_cstr(&path), page ? span_cut(name, 0, name.n - 5) : SPAN(""), why) && good;
+		free(entry[i]);
+	}
+	free(entry);
+	buf_free(&path);
+	return good;
+}
+
+struct pages *
+setup_pages(const struct conf *conf, struct buf *why)
+{
+	struct pages *p = pages_new();
+	struct buf known = BUF(4096);
+	bool good = true;
+
+	pages_add_builtin(p, conf->pages_dir[0] != '\0');
+	if (conf->pages_dir[0] != '\0')
+		good = add_page_files(p, conf->pages_dir, why);
+	if (good && !pages_default(p, span_of(conf->pages_language))) {
+		pages_list(p, &known);
+		buf_addf(why, "pages_language = %s: there is no %s.html in pages_dir%s%s\n", conf->pages_language,
+		    conf->pages_language, known.n > 0 ? "; there are " : "", buf_cstr(&known));
+		good = false;
+	}
+	buf_free(&known);
+	if (good)
+		return p;
+	pages_free(p);
+	return NULL;
+}
+
+bool
+setup_load_pages(struct setup *s, struct buf *why)
+{
+	return (s->pages = setup_pages(s->conf, why)) != NULL;
+}
+
 static void
 setup_free(struct setup *s)
 {
+	pages_free(s->pages);
 	conf_free(s->conf);
 	sealer_free(s->sealer);
 	robots_free(s->robots);
@@ -246,6 +324,11 @@ setup_reload(struct setup_slot *slot, const char *conf_file)
 	struct buf why = BUF(FAULTS_MAX);
 	struct setup *fresh = setup_load(conf_file, &why), *old;
 
+	/* Only we replace it, so it is good without the lock. */
+	if (fresh != NULL && slot->current->pages != NULL && !setup_load_pages(fresh, &why)) {
+		setup_put(fresh);
+		fresh = NULL;
+	}
 	log_lines(buf_span(&why));
 	buf_free(&why);
 	if (fresh == NULL) {

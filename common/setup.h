@@ -5,6 +5,7 @@
 #include "common/conf.h"
 #include "common/keys.h"
 #include "common/robots.h"
+#include "common/page.h"
 #include "common/token.h"
 
 struct setup {
@@ -12,6 +13,7 @@ struct setup {
 	struct keys keys;
 	struct sealer *sealer;
 	struct robots *robots;
+	struct pages *pages; /* after setup_load_pages; the tracker's */
 	int refs; /* setup.c's */
 };
 
@@ -19,6 +21,14 @@ struct setup {
 struct setup *setup_load(const char *conf_file, struct buf *why);
 /* Settings only, without keys: for `rekindle conf` and `rekindle key new`. */
 struct conf *setup_conf(const char *conf_file, struct buf *why);
+
+/*
+ * The templates that pages_dir has, or those built in.  NULL with all faults
+ * in why, one per line.
+ */
+struct pages *setup_pages(const struct conf *, struct buf *why);
+/* For a program that shows pages; setup_reload does it again for a setup that has them. */
+bool setup_load_pages(struct setup *, struct buf *why);
 
 /* A place for the current one, shared by all threads. */
 struct setup_slot;

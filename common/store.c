@@ -27,7 +27,7 @@
 #define STATE_SCHEMA 2 /* of an older one all is summed up anew */
 #define DEFAULT_SIZE ((uint64_t)64 << 30)
 #define MAX_READERS 1024 /* LMDB's 126 run out: milter threads times processes */
-#define MAX_TABLES 8     /* in one file */
+#define MAX_TABLES 12    /* in one file */
 #define SPARE_READERS 8
 #define WALK_RENEW 1000
 #define TRY_PAGES 16                      /* room for this much is enough to go on */
@@ -86,8 +86,9 @@ struct store {
 	struct alarm disk_low;
 	pthread_mutex_t health_lock;
 	struct store_health health;
-	MDB_dbi touches, links, names, campaigns, streams, kept, consents, facts_meta;
+	MDB_dbi touches, links, names, campaigns, streams, kept, consents, stopped, facts_meta;
 	MDB_dbi people, subscriptions, counters, link_counters, trails, state_meta;
+	_Atomic uint64_t none_stopped; /* as of this transaction no campaign is */
 	_Atomic uint64_t scanned; /* touches up to here hold nothing to tidy, as far as this process knows */
 };
 
@@ -451,7 +452,8 @@ static const struct table facts_tables[] = {
 	{ "touches", offsetof(struct store, touches) }, { "links", offsetof(struct store, links) },
 	{ "names", offsetof(struct store, names) }, { "campaigns", offsetof(struct store, campaigns) },
 	{ "streams", offsetof(struct store, streams) }, { "kept", offsetof(struct store, kept) },
-	{ "consents", offsetof(struct store, consents) }, { "meta", offsetof(struct store, facts_meta) }, { NULL, 0 }
+	{ "consents", offsetof(struct store, consents) }, { "stopped", offsetof(struct store, stopped) },
+	{ "meta", offsetof(struct store, facts_meta) }, { NULL, 0 }
 };
 static const struct table state_tables[] = {
 	{ "people", offsetof(struct store, people) }, { "subscriptions", offsetof(struct store, subscriptions) },
@@ -1241,6 +1243,64 @@ store_try(struct store *s)
 	if (rc == MDB_MAP_FULL && follow_limit(&s->facts))
 		rc = try(s);
 	return result(&s->facts, rc, "write");
+}
+
+/* ---- stopped campaigns: campaign -> since when, in milliseconds ---- */
+
+enum store_result
+store_stop_campaign(struct store *s, uint64_t campaign, int64_t when)
+{
+	unsigned char key[8], bytes[8];
+	MDB_val k = val(key, sizeof key), v = val(bytes, sizeof bytes);
+	MDB_txn *txn;
+	int rc;
+
+	if ((rc = env_begin(&s->facts, 0, &txn)) != 0)
+		return result(&s->facts, rc, "write");
+	put_be(key, campaign, 8);
+	put_u64(bytes, (uint64_t)when);
+	/* Into the reserve, if need be: a full store must not keep dangerous links alive. */
+	rc = when != 0 ? mdb_put(txn, s->stopped, &k, &v, MDB_NOOVERWRITE) : mdb_del(txn, s->stopped, &k, NULL);
+	if (rc == 0)
+		rc = env_commit(&s->facts, txn);
+	else
+		env_end(&s->facts, txn);
+	return rc == MDB_KEYEXIST ? STORE_NONE : result(&s->facts, rc, "write");
+}
+
+/* Has nothing been committed since we saw that no campaign is stopped?  Reads a number, takes no transaction. */
+static bool
+none_stopped(struct store *s)
+{
+	MDB_envinfo info = { 0 };
+
+	pthread_rwlock_rdlock(&s->facts.lock);
+	mdb_env_info(s->facts.env, &info);
+	pthread_rwlock_unlock(&s->facts.lock);
+	return info.me_last_txnid != 0 && info.me_last_txnid == atomic_load(&s->none_stopped);
+}
+
+enum store_result
+store_stopped(struct store *s, uint64_t campaign, int64_t *when)
+{
+	unsigned char key[8];
+	MDB_val k = val(key, sizeof key), v;
+	MDB_stat st = { 0 };
+	MDB_txn *txn;
+	int rc;
+
+	*when = 0;
+	if (none_stopped(s))
+		return STORE_NONE;
+	if ((rc = env_begin(&s->facts, MDB_RDONLY, &txn)) != 0)
+		return result(&s->facts, rc, "read");
+	put_be(key, campaign, 8);
+	if ((rc = mdb_get(txn, s->stopped, &k, &v)) == 0 && v.mv_size == 8)
+		*when = (int64_t)get_u64(v.mv_data);
+	else if (rc == MDB_NOTFOUND && mdb_stat(txn, s->stopped, &st) == 0 && st.ms_entries == 0)
+		atomic_store(&s->none_stopped, mdb_txn_id(txn));
+	env_end(&s->facts, txn);
+	return result(&s->facts, rc, "read");
 }
 
 /* ---- facts: reading ---- */

@@ -85,6 +85,15 @@ struct numbered {
 enum store_result store_touches(struct store *, uint64_t after, struct numbered *, size_t max, size_t *n);
 uint64_t store_last(struct store *); /* last sequence number given out, 0 when none or unreadable */
 
+/*
+ * Stops a campaign: its links warn, until `when` (ms) is 0.  Written at once
+ * and flushed; every process sees it with its next look.  STORE_NONE: it was
+ * so already.
+ */
+enum store_result store_stop_campaign(struct store *, uint64_t campaign, int64_t when);
+/* STORE_OK: it is stopped, since *when; STORE_NONE: it is not.  Costs next to nothing while no campaign is stopped. */
+enum store_result store_stopped(struct store *, uint64_t campaign, int64_t *when);
+
 /* Labels are appended to out.  Of a campaign's names either may be NULL: not wanted. */
 enum store_result store_name(struct store *, const struct who *, struct buf *out);
 enum store_result store_destination(struct store *, uint64_t campaign, uint16_t link, struct buf *out);

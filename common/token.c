@@ -47,8 +47,8 @@ static_assert(PLAIN_MAX <= SIV_TEXT_MAX && KEY_BYTES == SIV_KEY, "what is sealed
 /* Associated data, with the kind behind it. */
 static const char purpose[] = "rekindle token ";
 
-static const enum token_kind kinds[] = { TOKEN_OPEN, TOKEN_CLICK, TOKEN_LEAVE, TOKEN_MARK, TOKEN_FEEDBACK,
-	TOKEN_SPLIT };
+static const enum token_kind kinds[] = { TOKEN_OPEN, TOKEN_CLICK, TOKEN_LEAVE, TOKEN_PREFERENCES, TOKEN_MARK,
+	TOKEN_FEEDBACK, TOKEN_SPLIT };
 #define KINDS (sizeof kinds / sizeof kinds[0])
 
 /* Each kind has a purpose of its own. */
@@ -244,7 +244,9 @@ read_text(struct buf *out, struct span rest, bool packed)
 static bool
 is_sound(const struct claim *c)
 {
-	return c->text.n <= TOKEN_DESTINATION_MAX && (c->kind != TOKEN_LEAVE || !who_is_nobody(&c->who));
+	bool personal = c->kind == TOKEN_LEAVE || c->kind == TOKEN_PREFERENCES;
+
+	return c->text.n <= TOKEN_DESTINATION_MAX && (!personal || !who_is_nobody(&c->who));
 }
 
 size_t

@@ -12,6 +12,7 @@ enum token_kind {
 	TOKEN_OPEN = 'o',
 	TOKEN_CLICK = 'c',
 	TOKEN_LEAVE = 'u', /* unsubscribe; always has a who */
+	TOKEN_PREFERENCES = 'p', /* keep me, less often, stop; always has a who */
 	TOKEN_MARK = 'm',  /* X-Rekindle-Id: this message is tagged already */
 	TOKEN_FEEDBACK = 'f', /* CFBL-Feedback-ID: whose complaint it is */
 	TOKEN_SPLIT = 's', /* X-Rekindle-Split: this message goes on to be tagged; campaign is set, text names both */
@@ -29,7 +30,7 @@ struct claim {
 	struct who who;       /* nobody when mode is anonymous */
 	uint32_t when;        /* seconds; 0 when anonymous, so that all recipients' tokens are equal */
 	uint16_t link;        /* clicks */
-	struct span text;     /* click: destination, to the byte; leave, mark and feedback: stream name; open: empty */
+	struct span text;     /* click: destination, to the byte; leave, preferences, mark and feedback: stream name; open: empty */
 };
 
 /* Keyed contexts for all keys.  Immutable after sealer_new: any number of threads may use it. */
@@ -41,7 +42,7 @@ void sealer_free(struct sealer *);
  * Appends key id and base64url(AES-128-SIV), RFC 5297, of the claim, its text
  * packed (pack.h) when that is shorter; deterministic: the same claim gives
  * the same token.  False, nothing appended, when the text is over
- * TOKEN_DESTINATION_MAX, a TOKEN_LEAVE has no who, or out is full.
+ * TOKEN_DESTINATION_MAX, a TOKEN_LEAVE or TOKEN_PREFERENCES has no who, or out is full.
  */
 bool token_seal(const struct sealer *, const struct claim *, struct buf *out);
 /*

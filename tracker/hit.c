@@ -2,6 +2,7 @@
 #include "common/addr.h"
 #include "common/text.h"
 #include "tracker/hit.h"
+#include "tracker/leave.h"
 
 /*
  * Every answer is about one recipient and one moment: nobody may keep it,
@@ -14,28 +15,27 @@
 	"Content-Security-Policy: default-src 'none'; frame-ancestors 'none'\r\n"
 #define GIF_HEAD "Content-Type: image/gif\r\n" COMMON
 
-/* No script, no image, nothing from anywhere; the one style sheet is known by its hash. */
-#define STYLE "body{font:1.1em/1.5 sans-serif;max-width:34em;margin:4em auto;padding:0 1em;" \
-	"color:#222;background:#fff}button{font:inherit;padding:.6em 1.4em;cursor:pointer}"
-#define STYLE_HASH "'sha256-WnPpdJUpKWxMtdzDZj0ezgElBw9XEV6YGZ7/2WHLrE4='"
+#define CSS_HEAD "Content-Type: text/css; charset=utf-8\r\n" COMMON
+
+/* No script, nothing from anywhere else; the style sheet is ours, and pictures are in the page or nowhere. */
 #define HTML_HEAD "Content-Type: text/html; charset=utf-8\r\n" COMMON \
-	"Content-Security-Policy: default-src 'none'; style-src " STYLE_HASH "; form-action 'self'; base-uri 'none'; " \
-	"frame-ancestors 'none'\r\n"
-#define HTML_START(title) "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n" \
-	"<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n" \
-	"<title>" title "</title>\n<style>" STYLE "</style>\n</head>\n<body>\n<main>\n<h1>" title "</h1>\n"
-#define HTML_END "</main>\n</body>\n</html>\n"
+	"Content-Security-Policy: default-src 'none'; style-src 'self'; img-src data:; form-action 'self'; base-uri 'none'; " \
+	"frame-ancestors 'none'\r\nVary: Accept-Language\r\n"
+#define SORRY_HEAD HTML_HEAD "Retry-After: 60\r\n"
 
 /* 1 x 1, transparent: the 43 bytes that the whole trade sends. */
 static const char gif[43] =
     "GIF89a\1\0\1\0\x80\1\0\0\0\0\xff\xff\xff\x21\xf9\4\1\0\0\1\0,\0\0\0\0\1\0\1\0\0\2\2\x4c\1\0;";
+
+/* A long destination, the metrics, or a page and the one that says sorry in its place, each with its head. */
+#define SPARE_MAX (2 * (PAGE_BYTES_MAX + 4096))
 
 void
 hit_init(struct hit *h)
 {
 	*h = (struct hit){ 0 };
 	buf_init(&h->text, TOKEN_MAX);
-	buf_init(&h->spare, 4 * TOKEN_MAX);
+	buf_init(&h->spare, SPARE_MAX);
 }
 
 void
@@ -67,9 +67,7 @@ hit_plain(struct hit *h, unsigned status, struct span body)
 void
 hit_sorry(struct hit *h)
 {
-	answer(h, 503, SPAN(HTML_HEAD "Retry-After: 60\r\n"),
-	    SPAN(HTML_START("Please try again") "<p>We could not record your wish just now. "
-	    "You are <strong>not yet</strong> unsubscribed. Please try again in a few minutes.</p>\n" HTML_END));
+	answer(h, 503, h->sorry_head, h->sorry_body);
 }
 
 /* ---- touches ---- */
@@ -129,8 +127,8 @@ mode_now(const struct setup *setup, struct store *store, const struct claim *cla
 	return mode_min(claim->mode, conf_mode(setup->conf, stream, axis, consent));
 }
 
-static struct touch *
-add_touch(struct hit *h, enum touch_kind kind, enum mode mode, int64_t when)
+struct touch *
+hit_touch(struct hit *h, enum touch_kind kind, enum mode mode, int64_t when)
 {
 	struct record *r = &h->record[h->n++];
 
@@ -150,10 +148,10 @@ record_hit(struct hit *h, enum mode mode, const struct claim *claim, const struc
 		return;
 	/* Only the last day of an open is kept in this mode; a click has no such day. */
 	if (mode == MODE_DAYONLY && kind == TOUCH_OPEN && robot_is_human(h->verdict)) {
-		t = add_touch(h, kind, MODE_DAYONLY, now - now % DAY_MS);
+		t = hit_touch(h, kind, MODE_DAYONLY, now - now % DAY_MS);
 		t->who = claim->who;
 	}
-	t = add_touch(h, kind, mode < MODE_IDENTIFIED ? MODE_ANONYMOUS : mode, now);
+	t = hit_touch(h, kind, mode < MODE_IDENTIFIED ? MODE_ANONYMOUS : mode, now);
 	t->verdict = (uint8_t)h->verdict;
 	t->detail = (uint8_t)h->evidence;
 	t->campaign = claim->campaign;
@@ -203,27 +201,69 @@ see(struct hit *h, const struct setup *setup, struct store *store, const struct 
 
 /* ---- routes ---- */
 
-struct scene {
-	const struct setup *setup;
-	struct store *store;
-	const struct http_request *request;
-	struct span body;
-	const struct peer *peer;
-	int64_t now;
-};
-
-static void
-not_found(struct hit *h)
+void
+hit_not_found(struct hit *h)
 {
 	answer(h, 404, SPAN(TEXT_HEAD), SPAN("Not found.\n"));
 }
 
-/* The same answer as for any page that is not there. */
-static void
-forged(struct hit *h)
+void
+hit_forged(struct hit *h)
 {
-	not_found(h);
+	hit_not_found(h);
 	h->forged = true;
+}
+
+void
+hit_refuse(struct hit *h, struct span body)
+{
+	answer(h, 400, SPAN(TEXT_HEAD), body);
+}
+
+/* Offsets, because the buffer moves while it grows. */
+struct rendered {
+	size_t head, body, end;
+};
+
+static struct rendered
+render_page(struct hit *h, const struct template *t, const char *head, enum page page, const struct page_values *values)
+{
+	struct rendered r = { .head = h->spare.n };
+
+	buf_adds(&h->spare, head);
+	buf_addf(&h->spare, "Content-Language: %.*s\r\n", SPAN_ARG(template_tag(t)));
+	r.body = h->spare.n;
+	page_fill(t, page, values, &h->spare);
+	r.end = h->spare.n;
+	return r;
+}
+
+void
+hit_page(struct hit *h, const struct scene *s, unsigned status, enum page page, const struct page_values *values)
+{
+	const struct template *t = pages_choose(s->setup->pages, s->request->accept_language);
+	struct rendered r;
+
+	buf_clear(&h->spare);
+	r = render_page(h, t, HTML_HEAD, page, values);
+	answer(h, status, span_cut(buf_span(&h->spare), r.head, r.body), span_cut(buf_span(&h->spare), r.body, r.end));
+}
+
+void
+hit_promise(struct hit *h, const struct scene *s, enum page page, const struct page_values *values)
+{
+	const struct template *t = pages_choose(s->setup->pages, s->request->accept_language);
+	struct rendered good, sorry;
+	struct span all;
+
+	buf_clear(&h->spare);
+	good = render_page(h, t, HTML_HEAD, page, values);
+	sorry = render_page(h, t, SORRY_HEAD, PAGE_SORRY, &(struct page_values){ .stream = values->stream });
+	all = buf_span(&h->spare);
+	h->must_last = true;
+	h->sorry_head = span_cut(all, sorry.head, sorry.body);
+	h->sorry_body = span_cut(all, sorry.body, sorry.end);
+	answer(h, 200, span_cut(all, good.head, good.body), span_cut(all, good.body, good.end));
 }
 
 static void
@@ -232,7 +272,7 @@ take_open(struct hit *h, const struct scene *s, struct span token)
 	struct claim claim;
 
 	if (!token_open(s->setup->sealer, TOKEN_OPEN, token, &claim, &h->text)) {
-		forged(h);
+		hit_forged(h);
 		return;
 	}
 	h->kind = HIT_OPEN;
@@ -306,180 +346,47 @@ static void
 take_click(struct hit *h, const struct scene *s, struct span token)
 {
 	struct claim claim;
+	int64_t since;
 
 	if (!token_open(s->setup->sealer, TOKEN_CLICK, token, &claim, &h->text) || !is_web(claim.text)) {
-		forged(h);
+		hit_forged(h);
 		return;
 	}
 	h->kind = HIT_CLICK;
 	answer(h, 302, SPAN(COMMON), (struct span){ 0 });
 	see(h, s->setup, s->store, &claim, s->request, s->peer, s->now);
+	if (s->store != NULL && store_stopped(s->store, claim.campaign, &since) == STORE_OK) {
+		hit_page(h, s, 403, PAGE_STOPPED, &(struct page_values){ 0 });
+		return;
+	}
 	h->location = location(h, claim.text);
 }
 
-/* Is this what `want` looks like in a form, letter case ignored? */
-static bool
-form_says(struct span coded, struct span want)
-{
-	unsigned char byte;
-	size_t i = 0, k = 0;
-
-	for (; i < coded.n && k < want.n; i++, k++) {
-		char c = coded.p[i];
-
-		if (c == '+')
-			c = ' ';
-		else if (c == '%' && text_hex(span_cut(coded, i + 1, i + 3), &byte, 1)) {
-			c = (char)byte;
-			i += 2;
-		}
-		if (ascii_lower(c) != ascii_lower(want.p[k]))
-			return false;
-	}
-	return i == coded.n && k == want.n;
-}
-
-/* The value of a parameter in a header value: `form-data; name="x"`. */
-static struct span
-parameter(struct span value, struct span name)
-{
-	struct span piece;
-
-	while (span_split(&value, ';', &piece)) {
-		size_t eq = span_find(piece, '=');
-
-		if (eq == piece.n || !span_ieq(span_trim(span_cut(piece, 0, eq)), name))
-			continue;
-		piece = span_trim(span_from(piece, eq + 1));
-		if (piece.n >= 2 && piece.p[0] == '"' && piece.p[piece.n - 1] == '"')
-			piece = span_cut(piece, 1, piece.n - 1);
-		return piece;
-	}
-	return (struct span){ 0 };
-}
-
-/* One part of multipart/form-data, header and content. */
-static bool
-part_leaves(struct span part)
-{
-	bool named = false;
-	struct span line;
-
-	while (span_split(&part, '\n', &line)) {
-		size_t colon = span_find(line, ':');
-
-		line = span_trim(line);
-		if (line.n == 0)
-			return named && span_ieq(span_trim(part), SPAN("One-Click"));
-		if (span_ieq(span_trim(span_cut(line, 0, colon)), SPAN("Content-Disposition")))
-			named = span_ieq(parameter(line, SPAN("name")), SPAN("List-Unsubscribe"));
-	}
-	return false;
-}
-
-/*
- * RFC 8058: the pair List-Unsubscribe=One-Click, as multipart/form-data or
- * urlencoded.  The button of our page says the same.
- */
-static bool
-form_leaves(struct span type, struct span body)
-{
-	struct span piece, boundary;
-
-	if (!span_ieq(span_trim(span_cut(type, 0, span_find(type, ';'))), SPAN("multipart/form-data"))) {
-		while (span_split(&body, '&', &piece)) {
-			size_t eq = span_find(piece, '=');
-
-			if (form_says(span_trim(span_cut(piece, 0, eq)), SPAN("List-Unsubscribe")) &&
-			    form_says(span_trim(span_from(piece, eq + 1)), SPAN("One-Click")))
-				return true;
-		}
-		return false;
-	}
-	boundary = parameter(type, SPAN("boundary"));
-	if (boundary.n == 0 || boundary.n > 70)
-		return false;
-
-	char delimiter[72] = "--";
-
-	memcpy(delimiter + 2, boundary.p, boundary.n);
-	boundary = span_make(delimiter, boundary.n + 2);
-	for (size_t at; (at = span_search(body, boundary)) < body.n;) {
-		/* What follows the delimiter on its line is padding, or the "--" of the end. */
-		body = span_from(body, at + boundary.n);
-		body = span_from(body, span_find(body, '\n') + 1);
-		if (part_leaves(span_cut(body, 0, span_search(body, boundary))))
-			return true;
-	}
-	return false;
-}
-
-static void
-page_leave(struct hit *h, struct span stream)
-{
-	buf_clear(&h->spare);
-	buf_add(&h->spare, SPAN(HTML_START("Unsubscribe")));
-	if (stream.n > 0) {
-		buf_add(&h->spare, SPAN("<p>Press the button to get no more messages of <strong>"));
-		text_add_html(&h->spare, stream);
-		buf_add(&h->spare, SPAN("</strong>.</p>\n"));
-	} else
-		buf_add(&h->spare, SPAN("<p>Press the button to get no more messages of this kind.</p>\n"));
-	buf_add(&h->spare, SPAN("<form method=\"post\">\n<button type=\"submit\" name=\"List-Unsubscribe\" "
-	    "value=\"One-Click\">Unsubscribe</button>\n</form>\n" HTML_END));
-	answer(h, 200, SPAN(HTML_HEAD), buf_span(&h->spare));
-}
-
-static void
-take_leave(struct hit *h, const struct scene *s, struct span token)
-{
-	struct claim claim;
-
-	if (!token_open(s->setup->sealer, TOKEN_LEAVE, token, &claim, &h->text) || who_is_nobody(&claim.who)) {
-		forged(h);
-		return;
-	}
-	h->kind = HIT_LEAVE;
-	if (s->request->method != HTTP_POST) {
-		page_leave(h, claim.text);
-		return;
-	}
-	if (!form_leaves(s->request->content_type, s->body)) {
-		answer(h, 400, SPAN(TEXT_HEAD), SPAN("Expected List-Unsubscribe=One-Click.\n"));
-		return;
-	}
-
-	struct touch *t = add_touch(h, TOUCH_LEFT, MODE_IDENTIFIED, s->now);
-
-	t->who = claim.who;
-	t->campaign = claim.campaign;
-	t->sent = claim.when;
-	if (claim.text.n > 0) {
-		t->stream = stream_id(&s->setup->keys, claim.text);
-		h->record[0].stream = claim.text;
-	}
-	h->must_last = true;
-	answer(h, 200, SPAN(HTML_HEAD),
-	    SPAN(HTML_START("You are unsubscribed") "<p>You will get no more of these messages. "
-	    "One that is already on its way may still arrive.</p>\n" HTML_END));
-}
-
-static const struct page {
+static const struct plain {
 	struct span path, head, body;
-} pages[] = {
+} plains[] = {
 	{ { "/", 1 }, { TEXT_HEAD, sizeof TEXT_HEAD - 1 }, { "This server answers links in mail.\n", 35 } },
 	{ { "/healthz", 8 }, { TEXT_HEAD, sizeof TEXT_HEAD - 1 }, { "ok\n", 3 } },
 	{ { "/robots.txt", 11 }, { TEXT_HEAD, sizeof TEXT_HEAD - 1 }, { "User-agent: *\nDisallow: /\n", 26 } },
 	{ { "/favicon.ico", 12 }, { GIF_HEAD, sizeof GIF_HEAD - 1 }, { gif, sizeof gif } },
 };
 
-static const struct page *
-find_page(struct span path)
+static const struct plain *
+find_plain(struct span path)
 {
-	for (size_t i = 0; i < sizeof pages / sizeof *pages; i++)
-		if (span_eq(path, pages[i].path))
-			return &pages[i];
+	for (size_t i = 0; i < sizeof plains / sizeof *plains; i++)
+		if (span_eq(path, plains[i].path))
+			return &plains[i];
 	return NULL;
+}
+
+/* It belongs to a setup that may be gone before the answer is written. */
+static void
+take_style(struct hit *h, const struct scene *s)
+{
+	buf_clear(&h->spare);
+	buf_add(&h->spare, pages_css(s->setup->pages));
+	answer(h, 200, SPAN(CSS_HEAD), buf_span(&h->spare));
 }
 
 /* The path below the one in tracking_url; a proxy in front may have taken that off already. */
@@ -517,24 +424,29 @@ hit_take(struct hit *h, const struct setup *setup, struct store *store, const st
 	struct scene scene = { setup, store, r, body, peer, now };
 	/* A path in spare is done with when its token is opened. */
 	struct span path = below(http_path(&h->spare, r->path), span_of(setup->conf->tracking_url));
-	const struct page *page;
+	const struct plain *plain;
+	bool post = span_starts(path, SPAN("/u/")) || span_starts(path, SPAN("/p/"));
 
 	h->kind = HIT_PAGE;
 	h->verdict = ROBOT_NONE;
 	h->forged = h->must_last = false;
 	h->n = 0;
-	if (!allowed(h, r->method, span_starts(path, SPAN("/u/")) || span_eq(path, SPAN("*"))))
+	if (!allowed(h, r->method, post || span_eq(path, SPAN("*"))))
 		return;
 	if (span_starts(path, SPAN("/o/")) && span_ends(path, SPAN(".gif")) && path.n > 7)
 		take_open(h, &scene, span_cut(path, 3, path.n - 4));
 	else if (span_starts(path, SPAN("/c/")))
 		take_click(h, &scene, span_from(path, 3));
 	else if (span_starts(path, SPAN("/u/")))
-		take_leave(h, &scene, span_from(path, 3));
-	else if ((page = find_page(path)) != NULL)
-		answer(h, 200, page->head, page->body);
+		leave_take(h, &scene, TOKEN_LEAVE, span_from(path, 3));
+	else if (span_starts(path, SPAN("/p/")))
+		leave_take(h, &scene, TOKEN_PREFERENCES, span_from(path, 3));
+	else if (span_eq(path, SPAN("/style.css")))
+		take_style(h, &scene);
+	else if ((plain = find_plain(path)) != NULL)
+		answer(h, 200, plain->head, plain->body);
 	else
-		not_found(h);
+		hit_not_found(h);
 }
 
 /* ---- the response ---- */

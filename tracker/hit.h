@@ -30,6 +30,7 @@ struct hit {
 	struct span head;      /* prepared header lines */
 	struct span location;  /* of a redirect, safe for a header */
 	struct span body;
+	struct span sorry_head, sorry_body; /* with must_last: what hit_sorry answers, in the reader's language */
 	size_t n;              /* records */
 	struct record record[HIT_RECORDS];
 	struct buf text, spare;
@@ -49,5 +50,27 @@ void hit_sorry(struct hit *);
 
 /* Appends the whole response.  `http10` matters only when the connection is kept. */
 void hit_render(const struct hit *, struct buf *out, const char *date, bool head, bool keep, bool http10);
+
+/* ---- what leave.c needs to know of a hit ---- */
+
+struct scene {
+	const struct setup *setup;
+	struct store *store;
+	const struct http_request *request;
+	struct span body;
+	const struct peer *peer;
+	int64_t now;
+};
+
+void hit_not_found(struct hit *);
+/* A token that does not open: the same answer as for any page that is not there. */
+void hit_forged(struct hit *);
+/* A text of ours for whoever sent what makes no sense. */
+void hit_refuse(struct hit *, struct span body);
+/* Shows a page in the reader's language. */
+void hit_page(struct hit *, const struct scene *, unsigned status, enum page, const struct page_values *);
+/* The same as the answer to records that must last: 200, or the page that says sorry. */
+void hit_promise(struct hit *, const struct scene *, enum page, const struct page_values *);
+struct touch *hit_touch(struct hit *, enum touch_kind, enum mode, int64_t when);
 
 #endif

@@ -408,6 +408,10 @@ read_field(struct http_request *r, struct seen *seen, struct span line)
 		if (span_ieq(name, SPAN("Content-Length")))
 			return read_length(r, seen, value);
 		break;
+	case 15:
+		if (span_ieq(name, SPAN("Accept-Language")))
+			return keep_first(&r->accept_language, value);
+		break;
 	case 17:
 		if (span_ieq(name, SPAN("Transfer-Encoding")))
 			return read_encoding(seen, value);
@@ -635,6 +639,7 @@ http_reason(unsigned status)
 	case 200: return "OK";
 	case 302: return "Found";
 	case 400: return "Bad Request";
+	case 403: return "Forbidden";
 	case 404: return "Not Found";
 	case 405: return "Method Not Allowed";
 	case 408: return "Request Timeout";

@@ -38,7 +38,7 @@ struct http_request {
 	bool chunked;            /* how long the body is, http_chunked tells; length is 0 */
 	struct span path, query; /* path as sent, without the query; query without "?" */
 	struct span host;        /* of the target when that is absolute, else of the Host field (RFC 9112 section 3.2.2) */
-	struct span agent, sec_purpose, purpose, x_purpose, x_moz, content_type;
+	struct span agent, sec_purpose, purpose, x_purpose, x_moz, content_type, accept_language;
 	size_t length;           /* of the body, at most HTTP_BODY_MAX */
 };
 

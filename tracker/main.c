@@ -202,7 +202,7 @@ main(int argc, char **argv)
 	proc_block(&signals);
 
 	log_open("rekindle-tracker", false, LOG_LEVEL_INFO);
-	if ((first = setup_load(file, &why)) == NULL) {
+	if ((first = setup_load(file, &why)) == NULL || !setup_load_pages(first, &why)) {
 		log_faults(buf_span(&why));
 		return 1;
 	}

@@ -31,7 +31,7 @@ prepare(void)
 	setup.keys = (struct keys){ .identity = { 1 }, .token = { { .id = 'A', .bytes = { 2 } } }, .n = 1 };
 	setup.conf = conf_parse(SPAN("tracking_url = https://t.example/x\nprivacy_profile = eu\n"), "fuzz", &errors);
 	setup.sealer = sealer_new(&setup.keys);
-	require(setup.conf != NULL && setup.sealer != NULL);
+	require(setup.conf != NULL && setup.sealer != NULL && setup_load_pages(&setup, &errors));
 	buf_free(&errors);
 }
 

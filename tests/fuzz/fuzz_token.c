@@ -20,7 +20,8 @@ must(bool promise)
 
 static const struct keys keys = { .n = 2, .token = { { .id = 'A', .bytes = { 1 } }, { .id = 'B', .bytes = { 2 } } } };
 
-static const enum token_kind kinds[] = { TOKEN_OPEN, TOKEN_CLICK, TOKEN_LEAVE, TOKEN_MARK, TOKEN_FEEDBACK, TOKEN_SPLIT };
+static const enum token_kind kinds[] = { TOKEN_OPEN, TOKEN_CLICK, TOKEN_LEAVE, TOKEN_PREFERENCES, TOKEN_MARK,
+	TOKEN_FEEDBACK, TOKEN_SPLIT };
 #define KINDS (sizeof kinds / sizeof kinds[0])
 
 /* Any bytes as a token; the first picks a key of ours, so that all of it is looked at. */
@@ -56,7 +57,7 @@ ours(const struct sealer *s, const unsigned char *p, size_t n)
 	memcpy(c.who.b, p + 16, sizeof c.who.b);
 	if (!token_seal(s, &c, &token)) {
 		must(token.n == 0 &&
-		     (c.text.n > TOKEN_DESTINATION_MAX || (c.kind == TOKEN_LEAVE && who_is_nobody(&c.who))));
+		     (c.text.n > TOKEN_DESTINATION_MAX || ((c.kind == TOKEN_LEAVE || c.kind == TOKEN_PREFERENCES) && who_is_nobody(&c.who))));
 		goto out;
 	}
 	for (size_t i = 0; i < KINDS; i++)

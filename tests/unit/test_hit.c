@@ -38,6 +38,8 @@ make_setup(struct setup *s, const char *settings)
 	if ((s->conf = conf_parse(buf_span(&text), "t", &errors)) == NULL)
 		fail_msg("%s", buf_cstr(&errors));
 	assert_non_null(s->sealer = sealer_new(&s->keys));
+	if (!setup_load_pages(s, &errors))
+		fail_msg("%s", buf_cstr(&errors));
 	buf_free(&text);
 	buf_free(&errors);
 }
@@ -45,6 +47,7 @@ make_setup(struct setup *s, const char *settings)
 static void
 free_setup(struct setup *s)
 {
+	pages_free(s->pages);
 	conf_free(s->conf);
 	sealer_free(s->sealer);
 }
@@ -522,7 +525,7 @@ test_get_changes_nothing(void **state)
 	}
 	hit_render(&h, &out, date, false, true, false);
 	assert_non_null(strstr(buf_cstr(&out), "<form method=\"post\">"));
-	assert_non_null(strstr(buf_cstr(&out), "<html lang=\"en\">"));
+	assert_non_null(strstr(buf_cstr(&out), "<html lang=\"en\" dir=\"ltr\">"));
 	assert_non_null(strstr(buf_cstr(&out), "a&lt;b&gt;&amp;"));
 	assert_null(strstr(buf_cstr(&out), "<script"));
 	assert_null(strstr(buf_cstr(&out), "Cookie"));

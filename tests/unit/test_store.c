@@ -1164,11 +1164,73 @@ touches_from_the_future_hold_up_nothing(void **state)
 	}
 }
 
+/* Seen by whoever has the files open, at once, and still there after the sums are lost and the touches tidied away. */
+static void
+a_stopped_campaign_is_stopped_for_everybody(void **state)
+{
+	char *dir = temp_make();
+	struct store *s = open_store(dir, 0);
+	char state_file[600];
+	int64_t when;
+	int status;
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(store_stopped(s, 7, &when), STORE_NONE);
+	assert_int_equal(store_stopped(s, 7, &when), STORE_NONE); /* this time out of memory */
+	if ((pid = fork()) == 0) {
+		struct store *other = open_store(dir, 0);
+
+		_exit(store_stop_campaign(other, 7, 1234) == STORE_OK && store_stop_campaign(other, 9, 5) == STORE_OK ? 0 : 1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_int_equal(store_stopped(s, 7, &when), STORE_OK);
+	assert_int_equal(when, 1234);
+	assert_int_equal(store_stopped(s, 8, &when), STORE_NONE);
+	assert_int_equal(when, 0);
+	assert_int_equal(store_stop_campaign(s, 7, 9999), STORE_NONE); /* already, and since then */
+	store_close(s);
+
+	snprintf(state_file, sizeof state_file, "%s/state.mdb", dir);
+	assert_int_equal(unlink(state_file), 0);
+	s = open_store(dir, 0);
+	assert_int_equal(store_stopped(s, 7, &when), STORE_OK);
+	assert_int_equal(when, 1234);
+	assert_int_equal(store_stop_campaign(s, 7, 0), STORE_OK);
+	assert_int_equal(store_stop_campaign(s, 7, 0), STORE_NONE);
+	assert_int_equal(store_stopped(s, 7, &when), STORE_NONE);
+	assert_int_equal(store_stopped(s, 9, &when), STORE_OK);
+	store_close(s);
+	temp_remove(dir);
+}
+
+/* No room for another touch, and yet its links can be stopped. */
+static void
+a_campaign_can_be_stopped_when_the_store_is_full(void **state)
+{
+	char *dir = temp_make();
+	struct store *s = open_store(dir, MB);
+	struct record r = click(1, 1000);
+	int64_t when;
+
+	(void)state;
+	while (store_append(s, &r, 1, NULL) == STORE_OK)
+		;
+	assert_int_equal(store_append(s, &r, 1, NULL), STORE_FULL);
+	assert_int_equal(store_stop_campaign(s, 7, 1234), STORE_OK);
+	assert_int_equal(store_stopped(s, 7, &when), STORE_OK);
+	store_close(s);
+	temp_remove(dir);
+}
+
 int
 main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(touches_come_back_in_order),
+		cmocka_unit_test(a_stopped_campaign_is_stopped_for_everybody),
+		cmocka_unit_test(a_campaign_can_be_stopped_when_the_store_is_full),
 		cmocka_unit_test(names_are_kept_as_first_seen),
 		cmocka_unit_test(a_full_file_refuses_and_keeps_what_it_has),
 		cmocka_unit_test(a_walk_sees_everybody_once_across_its_renewals),

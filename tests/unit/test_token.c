@@ -234,7 +234,8 @@ test_last_character(void **state)
 static void
 test_kinds(void **state)
 {
-	static const enum token_kind kinds[] = { TOKEN_OPEN, TOKEN_CLICK, TOKEN_LEAVE, TOKEN_MARK, TOKEN_FEEDBACK, TOKEN_SPLIT };
+	static const enum token_kind kinds[] = { TOKEN_OPEN, TOKEN_CLICK, TOKEN_LEAVE, TOKEN_PREFERENCES, TOKEN_MARK,
+		TOKEN_FEEDBACK, TOKEN_SPLIT };
 	struct sealer *s = sealer_new(&rfc_keys);
 	struct buf out = BUF(TOKEN_MAX), text = BUF(TOKEN_DESTINATION_MAX);
 	struct claim c = click, back;
@@ -393,6 +394,8 @@ test_leave_needs_somebody(void **state)
 	(void)state;
 	assert_false(token_seal(s, &c, &out));
 	assert_int_equal(out.n, 0);
+	c.kind = TOKEN_PREFERENCES;
+	assert_false(token_seal(s, &c, &out));
 	c.who = click.who;
 	assert_true(token_seal(s, &c, &out));
 	sealer_free(s);
