@@ -111,13 +111,13 @@ later(int64_t a, int64_t b)
  * may not have summed it up yet, and the store, because clocks jump.
  */
 static int64_t
-stop_at(const struct wish *w, uint32_t lifted)
+stop_at(const struct wish *w, int64_t lifted)
 {
 	return later(w->scene->now, later(lifted, w->after) * 1000);
 }
 
 static int64_t
-lift_at(const struct wish *w, uint32_t stopped)
+lift_at(const struct wish *w, int64_t stopped)
 {
 	int64_t last = later(stopped, w->after);
 
@@ -142,7 +142,7 @@ stop(struct wish *w, bool all)
 	bool everything = all || w->stream == 0;
 	const struct profile *p = &w->profile;
 	const struct subscription *s = &w->subscription;
-	int64_t when = everything ? stop_at(w, p->joined > p->released ? p->joined : p->released) : stop_at(w, s->joined);
+	int64_t when = everything ? stop_at(w, later(p->joined, p->released)) : stop_at(w, s->joined);
 
 	w->hit->kind = HIT_LEAVE;
 	record(w, TOUCH_LEFT, everything ? 0 : w->stream, when);
@@ -163,6 +163,8 @@ cause_of(const struct wish *w)
 static void
 stay(struct wish *w, enum touch_kind kind, enum page page, bool all)
 {
+	const struct profile *p = &w->profile;
+	const struct subscription *s = &w->subscription;
 	enum cause cause = cause_of(w);
 	int64_t when;
 
@@ -170,7 +172,7 @@ stay(struct wish *w, enum touch_kind kind, enum page page, bool all)
 		hit_page(w->hit, w->scene, 200, PAGE_LEFT_ALL, &(struct page_values){ .stream = w->title });
 		return;
 	}
-	when = lift_at(w, w->profile.left > w->subscription.left ? w->profile.left : w->subscription.left);
+	when = lift_at(w, later(later(p->left, s->left), kind == TOUCH_KEPT ? s->less : 0));
 	all = all || (kind == TOUCH_JOINED && w->stream == 0);
 	if (kind != TOUCH_JOINED || w->stream != 0)
 		record(w, kind, w->stream, when);

@@ -112,6 +112,8 @@ static const struct {
 	    { { TOUCH_JOINED, true, 1 } }, "subscribed again" },
 	{ "keep at the second of a stop", { { TOUCH_LEFT, true, 0 } }, 'p', "news", "choice=keep", 200, { { TOUCH_KEPT, true, 1 } },
 	    "You stay subscribed" },
+	{ "keep at the second of a less", { { TOUCH_LESS, true, 0 } }, 'p', "news", "choice=keep", 200, { { TOUCH_KEPT, true, 1 } },
+	    "You stay subscribed" },
 	{ "stop behind an undo that was put off", { { 0 } }, 'u', "news", "choice=stop&after=1795348801", 200,
 	    { { TOUCH_LEFT, true, 1 } }, "You are unsubscribed" },
 	{ "stop when the clock has jumped back", { { TOUCH_JOINED, true, 3600 } }, 'u', "news", "List-Unsubscribe=One-Click", 200,
