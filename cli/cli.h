@@ -44,6 +44,7 @@ int cmd_export(struct cli *);
 int cmd_import(struct cli *);
 /* Reads touches from a file, NULL is standard input; with `consents' no others than those, which then need no type. */
 int import_file(struct cli *, const char *file, bool consents);
+int cmd_intake(struct cli *);
 int cmd_key(struct cli *);
 int cmd_segment(struct cli *);
 int cmd_suppress(struct cli *);

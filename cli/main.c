@@ -84,6 +84,12 @@ static const struct command commands[] = {
 	  "  TOKEN|URL       or - to read it from standard input\n"
 	  "\n"
 	  "Exit status 1: not one of ours.\n" },
+	{ "intake", cmd_intake, "[RECIPIENT...] [--json]", "take one mail from Postfix: unsubscribes, complaints, bounces",
+	  "Reads a message from standard input and records what it says.\n"
+	  "\n"
+	  "  RECIPIENT       address or address extension that it was sent to\n"
+	  "\n"
+	  "Exit status 0, for mail that says nothing too, or 75: try again later.\n" },
 	{ "key", cmd_key, "new | rotate | list [--json]", "make, add and list keys",
 	  "  new             make the key file; never overwrites one\n"
 	  "  rotate          add a key that seals from now on; the older ones go on opening\n"

@@ -417,3 +417,48 @@ text_distance(struct span a, struct span b)
 	}
 	return last[b.n];
 }
+
+/*
+ * Takes one parameter, ` name=value`, from what stands between semicolons.
+ * In a quoted value a semicolon is one like any other byte (RFC 9110 section
+ * 5.6.6); no value that we look for has anything to unescape.
+ */
+static void
+next_parameter(struct span *rest, struct span *name, struct span *value)
+{
+	size_t i = 0, start;
+	bool quoted = false;
+
+	while (i < rest->n && rest->p[i] != '=' && rest->p[i] != ';')
+		i++;
+	*name = span_trim(span_cut(*rest, 0, i));
+	*value = span_cut(*rest, i, i);
+	if (i < rest->n && rest->p[i] == '=') {
+		start = ++i;
+		if (i < rest->n && rest->p[i] == '"') {
+			quoted = true;
+			start = ++i;
+			while (i < rest->n && rest->p[i] != '"')
+				i += rest->p[i] == '\\' ? 2 : 1;
+			*value = span_cut(*rest, start, i);
+		}
+		while (i < rest->n && rest->p[i] != ';')
+			i++;
+		if (!quoted)
+			*value = span_trim(span_cut(*rest, start, i));
+	}
+	*rest = span_from(*rest, i + 1);
+}
+
+struct span
+text_parameter(struct span header, struct span wanted)
+{
+	struct span rest = span_from(header, span_find(header, ';') + 1), name, value;
+
+	while (rest.n > 0) {
+		next_parameter(&rest, &name, &value);
+		if (span_ieq(name, wanted))
+			return value;
+	}
+	return (struct span){ 0 };
+}

@@ -33,6 +33,13 @@ size_t text_utf8(struct span);
 bool text_is_utf8(struct span);
 bool text_is_ascii(struct span);
 
+/*
+ * The value of a parameter of a header value, `form-data; name="x"`, in MIME
+ * and HTTP: without its quotes, what is in them as it is; the first of this
+ * name, ASCII case ignored; empty when there is none.
+ */
+struct span text_parameter(struct span header, struct span name);
+
 /* Edit distance (insert, delete, replace, swap neighbours), for "did you mean". */
 unsigned text_distance(struct span, struct span);
 

@@ -18,50 +18,6 @@ struct field {
 };
 
 /*
- * Takes one parameter, ` name=value`, from what stands between semicolons.
- * In a quoted value a semicolon is one like any other byte (RFC 9110 section
- * 5.6.6); no value that we look for has anything to unescape.
- */
-static void
-next_parameter(struct span *rest, struct span *name, struct span *value)
-{
-	size_t i = 0, start;
-
-	while (i < rest->n && rest->p[i] != '=' && rest->p[i] != ';')
-		i++;
-	*name = span_trim(span_cut(*rest, 0, i));
-	*value = span_cut(*rest, i, i);
-	if (i < rest->n && rest->p[i] == '=') {
-		start = ++i;
-		if (i < rest->n && rest->p[i] == '"') {
-			start = ++i;
-			while (i < rest->n && rest->p[i] != '"')
-				i += rest->p[i] == '\\' ? 2 : 1;
-			*value = span_cut(*rest, start, i);
-		}
-		while (i < rest->n && rest->p[i] != ';')
-			i++;
-		if (value->n == 0)
-			*value = span_trim(span_cut(*rest, start, i));
-	}
-	*rest = span_from(*rest, i + 1);
-}
-
-/* The value of a parameter in a header value, `form-data; name="x"`; empty when there is none. */
-static struct span
-parameter(struct span header, struct span wanted)
-{
-	struct span rest = span_from(header, span_find(header, ';') + 1), name, value;
-
-	while (rest.n > 0) {
-		next_parameter(&rest, &name, &value);
-		if (span_ieq(name, wanted))
-			return value;
-	}
-	return (struct span){ 0 };
-}
-
-/*
  * The next delimiter line: where it starts, and in *after where what follows
  * it does.  The length of the body when there is none.  A delimiter begins a
  * line and fills it: a longer boundary that begins like ours is another one.
@@ -111,7 +67,7 @@ read_part(struct span part, struct field *field)
 		if (line.n == 0)
 			break;
 		if (span_ieq(span_trim(span_cut(line, 0, colon)), SPAN("Content-Disposition")))
-			field->name = parameter(span_from(line, colon + 1), SPAN("name"));
+			field->name = text_parameter(span_from(line, colon + 1), SPAN("name"));
 	}
 	field->value = part;
 	return field->name.n > 0;
@@ -167,7 +123,7 @@ form_start(struct span type, struct span body)
 
 	if (!span_ieq(span_trim(span_cut(type, 0, span_find(type, ';'))), SPAN("multipart/form-data")))
 		return f;
-	f.boundary = parameter(type, SPAN("boundary"));
+	f.boundary = text_parameter(type, SPAN("boundary"));
 	if (f.boundary.n == 0 || f.boundary.n > BOUNDARY_MAX) {
 		f.rest = span_cut(body, 0, 0);
 		return f;

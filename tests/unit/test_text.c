@@ -209,6 +209,32 @@ distances(void **state)
 	assert_int_equal(text_distance(SPAN("kitten"), SPAN("sitting")), 3);
 }
 
+static const struct {
+	const char *what, *header, *want;
+} parameters[] = {
+	{ "a token", "text/plain; charset=utf-8", "utf-8" },
+	{ "quoted", "text/plain; charset=\"utf-8\"", "utf-8" },
+	{ "blanks and letter case", "x ;\tCharSet = utf-8 ; y", "utf-8" },
+	{ "the first of two", "x; charset=a; charset=b", "a" },
+	{ "a semicolon in quotes", "x; a=\";charset=no\"; charset=\"a;b\"", "a;b" },
+	{ "an escaped quote", "x; a=\"\\\";charset=no\"; charset=yes", "yes" },
+	{ "quotes that do not end", "x; a=\"; charset=no", "" },
+	{ "a backslash at the end", "x; charset=\"\\", "\\" },
+	{ "no value", "x; charset", "" },
+	{ "an empty one", "x; charset=; y", "" },
+	{ "an empty one in quotes", "x; charset=\"\"; y", "" },
+	{ "before the first semicolon there is none", "charset=no", "" },
+	{ "nothing", "", "" },
+};
+
+static void
+test_parameters(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT(parameters); i++)
+		assert_span(parameters[i].what, text_parameter(span_of(parameters[i].header), SPAN("charset")), span_of(parameters[i].want));
+}
+
 int
 main(void)
 {
@@ -220,6 +246,7 @@ main(void)
 		cmocka_unit_test(reading_hex),
 		cmocka_unit_test(utf8),
 		cmocka_unit_test(distances),
+		cmocka_unit_test(test_parameters),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,54 @@
+/* report.h -- mail that comes back: who unsubscribes, who complains, what bounced.  Pure. */
+#ifndef REKINDLE_REPORT_H
+#define REKINDLE_REPORT_H
+
+#include "common/buf.h"
+#include "common/token.h"
+
+#define REPORT_MAIL_MAX (1024 * 1024) /* bytes that are worth reading; the rest of a message says nothing more */
+#define REPORT_DEPTH_MAX 8            /* multiparts inside each other */
+#define REPORT_PARTS_MAX 100
+#define REPORT_TOKENS_MAX 64          /* what may be a token is tried so often */
+
+enum report_kind {
+	REPORT_NOTHING,   /* nothing that we act on; why says what was found instead */
+	REPORT_LEAVE,     /* a message to an unsubscribe address: List-Unsubscribe with mailto (RFC 2369) */
+	REPORT_COMPLAINT, /* ARF (RFC 5965, RFC 9477): Feedback-Type abuse or fraud */
+	REPORT_BOUNCE,    /* DSN (RFC 3464): failed for good, because of the address */
+};
+
+/*
+ * Anybody can send us anything, so only a sealed token counts: the one in the
+ * subject or address of an unsubscribe, the ones in the header of the message
+ * that a report encloses.  `claim` is that token's; who is nobody when only
+ * the mark of a message was found (TOKEN_MARK), and then a bounce has the
+ * address that it names.  All spans point into text.
+ */
+struct report {
+	enum report_kind kind;
+	const char *why;     /* of REPORT_NOTHING, a fixed string */
+	struct claim claim;
+	struct span address; /* of a bounce: Original-Recipient or Final-Recipient; may be empty */
+	char status[16];     /* of a bounce: "5.1.1" */
+	struct buf text, own;
+};
+
+void report_init(struct report *);
+void report_free(struct report *);
+
+/*
+ * Reads a whole message, CRLF or LF, with or without the "From " line of a
+ * mailbox in front.  `to` are addresses or address extensions that it was
+ * sent to, as far as the MTA tells, one in a line.
+ */
+void report_read(struct report *, const struct sealer *, struct span mail, struct span to);
+
+/*
+ * Does this status (RFC 3463), with the remote server's own words when there
+ * are any, say that the address does not exist?  5.1.1, 5.1.2, 5.1.3, 5.1.6,
+ * 5.1.10 (RFC 7505) and 5.2.1.  Not what is blocked (5.7.x), full, too large,
+ * or may work tomorrow.  The code goes to out.
+ */
+bool report_is_hard(struct span status, struct span diagnostic, char out[16]);
+
+#endif

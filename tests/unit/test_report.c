@@ -1,0 +1,255 @@
+#include "common/report.h"
+#include "common/codec.h"
+#include "tests/unit/unit.h"
+
+static const struct who ann = { { 'a', 'n', 'n' } };
+
+static const char *const statuses[][3] = {
+	/* status, diagnostic, code (with ! when it is a hard bounce) */
+	{ "5.1.1", "", "!5.1.1" },
+	{ "5.1.1 (bad destination mailbox address)", "", "!5.1.1" },
+	{ "5.1.2", "", "!5.1.2" },
+	{ "5.1.10", "smtp; 556 5.1.10 <x> recipient domain has null MX", "!5.1.10" },
+	{ "5.2.1", "", "!5.2.1" },
+	{ "5.2.2", "", "5.2.2" },
+	{ "5.7.1", "", "5.7.1" },
+	{ "5.0.0", "", "5.0.0" },
+	{ "5.1.0", "", "5.1.0" },
+	{ "5.1.7", "", "5.1.7" },
+	{ "5.1.11", "", "5.1.11" },
+	{ "4.1.1", "", "4.1.1" },
+	{ "4.4.7", "smtp; 450 4.2.1 try again", "4.2.1" },
+	/* The remote server's own words count for more. */
+	{ "5.0.0", "smtp; 550-5.1.1 The email account that you tried to reach does not exist.", "!5.1.1" },
+	{ "5.0.0", "smtp; 550 #5.1.1 bad address", "!5.1.1" },
+	{ "5.1.1", "smtp; 550 5.7.1 blocked", "5.7.1" },
+	{ "5.1.1", "smtp; 550 no such user", "!5.1.1" },
+	/* An address of a machine, a version and a long number are no status. */
+	{ "5.1.1", "smtp; 550 blocked: 5.7.1.9", "!5.1.1" },
+	{ "5.1.1", "smtp; 550 blocked: 15.7.1", "!5.1.1" },
+	{ "5.1.1", "smtp; 550 4.4.4444 x", "!5.1.1" },
+	{ "5", "", "" },
+	{ "5.1", "", "" },
+	{ "5..1", "", "" },
+	{ "", "", "" },
+};
+
+static void
+test_statuses(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT(statuses); i++) {
+		const char *want = statuses[i][2];
+		char code[16] = "";
+		bool hard = report_is_hard(span_of(statuses[i][0]), span_of(statuses[i][1]), code);
+
+		if (hard != (want[0] == '!') || strcmp(code, want + hard) != 0)
+			fail_msg("%s / %s: %d %s", statuses[i][0], statuses[i][1], hard, code);
+	}
+}
+
+/*
+ * In the texts @u, @f and @m are tokens of Ann's message, @n the unsubscribe
+ * token as base64, @h and @t its two halves, @H and @T these as a Q encoder
+ * writes them.
+ */
+static const struct {
+	const char *what, *mail, *to;
+	enum report_kind kind;
+	bool named;          /* the token says who */
+	const char *why, *status, *address;
+} rows[] = {
+	{ "the subject", "To: unsub@example.org\nSubject: unsubscribe @u\n\n", "", REPORT_LEAVE, true, NULL, "", "" },
+	{ "and CRLF, and a mailbox line", "From ann Mon Nov 23\r\nSubject: unsubscribe @u\r\n\r\nx\r\n", "", REPORT_LEAVE, true, NULL, "", "" },
+	{ "a folded subject", "SUBJECT:\n unsubscribe\n\t@u\n\n", "", REPORT_LEAVE, true, NULL, "", "" },
+	{ "words around it", "Subject: Re: unsubscribe @u, please\n\n", "", REPORT_LEAVE, true, NULL, "", "" },
+	{ "an encoded word", "Subject: =?utf-8?B?@n?=\n\n", "", REPORT_LEAVE, true, NULL, "", "" },
+	{ "two of them, with the token in both", "Subject: =?utf-8?Q?unsubscribe_@H?=\n =?UTF-8?q?@T?=\n\n", "", REPORT_LEAVE, true, NULL, "", "" },
+	{ "the extension of the address", "To: <unsub+@u@example.org>\n\n", "", REPORT_LEAVE, true, NULL, "", "" },
+	{ "what the MTA says", "To: x@example.org\n\n", "@u\n", REPORT_LEAVE, true, NULL, "", "" },
+	{ "a token in the body is none", "Subject: unsubscribe\n\nunsubscribe @u\n", "", REPORT_NOTHING, false,
+	    "no report, and no request to unsubscribe", "", "" },
+	{ "a token of another kind", "Subject: unsubscribe @f\n\n", "", REPORT_NOTHING, false,
+	    "no report, and no request to unsubscribe", "", "" },
+	{ "half a token", "Subject: unsubscribe @h\n\n", "", REPORT_NOTHING, false, "no report, and no request to unsubscribe", "", "" },
+	{ "nothing", "", "", REPORT_NOTHING, false, "no report, and no request to unsubscribe", "", "" },
+	{ "one of ours, forwarded", "Subject: Fwd\nContent-Type: message/rfc822\n\nList-Unsubscribe: <https://t/u/@u>\n\n", "",
+	    REPORT_NOTHING, false, "no report, and no request to unsubscribe", "", "" },
+
+#define ARF(type, encoding, enclosed) \
+	"Subject: unsubscribe\nContent-Type: multipart/report; report-type=feedback-report; boundary=\"b;=1\"\n\nhello\n" \
+	"--b;=1\nContent-Type: text/plain\n\nA complaint.\n--b;=1\nContent-Type: message/feedback-report\n\n" \
+	"Feedback-Type: " type "\nVersion: 1\n--b;=1\nContent-Type: message/rfc822\n" encoding "\n" enclosed "\n--b;=1--\n"
+	{ "a complaint", ARF("abuse", "", "CFBL-Feedback-ID: @f\nSubject: x\n\nbody"), "", REPORT_COMPLAINT, true, NULL, "", "" },
+	{ "known by the URL", ARF("Abuse", "", "List-Unsubscribe: <https://t.example/u/@u>,\n <mailto:u@example.org>\n\n"), "",
+	    REPORT_COMPLAINT, true, NULL, "", "" },
+	{ "known by the mailto", ARF("fraud", "", "list-unsubscribe: <mailto:u@example.org?subject=unsubscribe%20@u>\n\n"), "",
+	    REPORT_COMPLAINT, true, NULL, "", "" },
+	{ "quoted-printable", ARF("abuse", "Content-Transfer-Encoding: quoted-printable\n", "List-Unsubscribe: <https://t/u/@h=\n@t>\n\n"), "",
+	    REPORT_COMPLAINT, true, NULL, "", "" },
+	{ "only the mark", ARF("abuse", "", "X-Rekindle-Id: @m\n\n"), "", REPORT_NOTHING, false,
+	    "the message that it is about bears no token of ours", "", "" },
+	{ "no spam after all", ARF("not-spam", "", "CFBL-Feedback-ID: @f\n\n"), "", REPORT_NOTHING, true, "feedback, but no complaint", "", "" },
+	{ "a report about DMARC", ARF("auth-failure", "", "CFBL-Feedback-ID: @f\n\n"), "", REPORT_NOTHING, true, "feedback, but no complaint", "", "" },
+	{ "a token only in the body of what is enclosed", ARF("abuse", "", "Subject: x\n\nCFBL-Feedback-ID: @f\n"), "", REPORT_NOTHING, false,
+	    "the message that it is about bears no token of ours", "", "" },
+
+#define DSN(fields, enclosed) \
+	"Content-Type: multipart/report; report-type=delivery-status;\n boundary=x\n\n--x\nContent-Type: text/plain\n\n5.1.1\n" \
+	"--x\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; mx\n\n" fields "\n--x\n" \
+	"Content-Type: text/rfc822-headers\n\n" enclosed "\n--x--\n"
+#define FAILED "Final-Recipient: rfc822; Bob@Example.com\nAction: failed\nStatus: 5.1.1\n"
+	{ "a bounce", DSN(FAILED, "List-Unsubscribe: <https://t/u/@u>\n"), "", REPORT_BOUNCE, true, NULL, "5.1.1", "Bob@Example.com" },
+	{ "known by the mark", DSN(FAILED, "X-Rekindle-Id: @m\n"), "", REPORT_BOUNCE, false, NULL, "5.1.1", "Bob@Example.com" },
+	{ "a better token behind the mark", DSN(FAILED, "X-Rekindle-Id: @m\nCFBL-Feedback-ID: @f\n"), "", REPORT_BOUNCE, true, NULL,
+	    "5.1.1", "Bob@Example.com" },
+	{ "a worse one behind it", DSN(FAILED, "CFBL-Feedback-ID: @f\nX-Rekindle-Id: @m\n"), "", REPORT_BOUNCE, true, NULL, "5.1.1",
+	    "Bob@Example.com" },
+	{ "the original recipient", DSN("Original-Recipient: rfc822;ann@example.com\n" FAILED, "X-Rekindle-Id: @m\n"), "", REPORT_BOUNCE,
+	    false, NULL, "5.1.1", "ann@example.com" },
+	{ "not the first group", DSN("Action: delivered\nStatus: 2.0.0\n\n" FAILED, "X-Rekindle-Id: @m\n"), "", REPORT_BOUNCE, false, NULL,
+	    "5.1.1", "Bob@Example.com" },
+	{ "delayed", DSN("Action: delayed\nStatus: 4.4.1\n", "X-Rekindle-Id: @m\n"), "", REPORT_NOTHING, false, "no bounce for good", "", "" },
+	{ "delayed, and a hard code by mistake", DSN("Action: delayed\nStatus: 5.1.1\n", "X-Rekindle-Id: @m\n"), "", REPORT_NOTHING, false,
+	    "no bounce for good", "", "" },
+	{ "policy", DSN("Action: failed\nStatus: 5.7.1\n", "X-Rekindle-Id: @m\n"), "", REPORT_NOTHING, false, "no bounce for good", "", "" },
+	{ "of a message that is not ours", DSN(FAILED, "Subject: x\n"), "", REPORT_NOTHING, false,
+	    "the message that it is about bears no token of ours", "", "" },
+	{ "a subject with a token does not help it", "Subject: @u\n" DSN(FAILED, "Subject: x\n"), "", REPORT_NOTHING, false,
+	    "the message that it is about bears no token of ours", "", "" },
+	{ "a report inside an enclosed message is somebody else's", "Content-Type: message/rfc822\n\n" DSN(FAILED, "X-Rekindle-Id: @m\n"),
+	    "", REPORT_NOTHING, false, "no report, and no request to unsubscribe", "", "" },
+};
+
+static void
+add_token(struct buf *out, const struct sealer *s, enum token_kind kind)
+{
+	struct claim c = { .kind = kind, .mode = MODE_IDENTIFIED, .campaign = 7, .who = ann, .when = 1795000000, .text = SPAN("news") };
+
+	if (kind == TOKEN_MARK)
+		c.who = (struct who){ { 0 } };
+	assert_true(token_seal(s, &c, out));
+}
+
+static void
+fill(struct buf *out, const struct sealer *s, const char *text)
+{
+	struct buf token = BUF(4096), word = BUF(4096);
+
+	for (; *text != '\0'; text++) {
+		char kind = text[0] == '@' ? text[1] : '\0';
+		struct span half;
+
+		if (kind == '\0' || strchr("ufmnhtHT", kind) == NULL) {
+			buf_addc(out, *text);
+			continue;
+		}
+		text++;
+		buf_clear(&token);
+		buf_clear(&word);
+		add_token(&token, s, kind == 'f' || kind == 'm' ? (enum token_kind)kind : TOKEN_LEAVE);
+		half = ascii_lower(kind) == 'h' ? span_cut(buf_span(&token), 0, 30) : span_from(buf_span(&token), 30);
+		if (kind == 'n') {
+			buf_adds(&word, "unsubscribe ");
+			buf_add(&word, buf_span(&token));
+			base64_add_lines(out, buf_span(&word), SPAN(""));
+		} else if (kind == 'h' || kind == 't')
+			buf_add(out, half);
+		else if (kind == 'H' || kind == 'T') {
+			for (size_t i = 0; i < half.n; i++)
+				buf_addf(out, half.p[i] == '_' ? "=5F" : "%c", half.p[i]);
+		} else
+			buf_add(out, buf_span(&token));
+	}
+	buf_free(&token);
+	buf_free(&word);
+}
+
+static void
+test_reports(void **state)
+{
+	struct keys keys = { .identity = { 7 }, .token = { { .id = 'A', .bytes = { 9 } } }, .n = 1 };
+	struct sealer *s = sealer_new(&keys);
+	struct buf mail = BUF(1 << 20), to = BUF(4096);
+	struct report r;
+
+	(void)state;
+	report_init(&r);
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		buf_clear(&mail);
+		buf_clear(&to);
+		fill(&mail, s, rows[i].mail);
+		fill(&to, s, rows[i].to);
+		report_read(&r, s, buf_span(&mail), buf_span(&to));
+		if (r.kind != rows[i].kind || (r.why == NULL) != (rows[i].why == NULL) || (r.why != NULL && strcmp(r.why, rows[i].why) != 0))
+			fail_msg("%s: kind %d, %s", rows[i].what, r.kind, r.why ? r.why : "-");
+		assert_row(rows[i].what, !who_is_nobody(&r.claim.who) == rows[i].named);
+		if (r.kind == REPORT_NOTHING)
+			continue;
+		assert_row(rows[i].what, !rows[i].named || who_eq(&r.claim.who, &ann));
+		assert_row(rows[i].what, r.claim.campaign == 7);
+		assert_span(rows[i].what, r.claim.text, SPAN("news"));
+		assert_span(rows[i].what, span_of(r.status), span_of(rows[i].status));
+		assert_span(rows[i].what, r.address, span_of(rows[i].address));
+	}
+	report_free(&r);
+	sealer_free(s);
+	buf_free(&mail);
+	buf_free(&to);
+}
+
+/* One more than we look into is not looked into. */
+static void
+test_limits(void **state)
+{
+	struct keys keys = { .identity = { 7 }, .token = { { .id = 'A', .bytes = { 9 } } }, .n = 1 };
+	struct sealer *s = sealer_new(&keys);
+	struct buf mail = BUF(4 << 20);
+	struct report r;
+
+	(void)state;
+	report_init(&r);
+	for (int depth = REPORT_DEPTH_MAX; depth <= REPORT_DEPTH_MAX + 1; depth++) {
+		buf_clear(&mail);
+		for (int i = 0; i < depth; i++)
+			buf_addf(&mail, "Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n", i, i);
+		buf_adds(&mail, "Content-Type: message/feedback-report\n\nFeedback-Type: abuse\n");
+		report_read(&r, s, buf_span(&mail), SPAN(""));
+		assert_int_equal(strcmp(r.why, "the message that it is about bears no token of ours") == 0, depth == REPORT_DEPTH_MAX);
+	}
+	for (int parts = REPORT_PARTS_MAX - 1; parts <= REPORT_PARTS_MAX; parts++) {
+		buf_clear(&mail);
+		buf_adds(&mail, "Content-Type: multipart/mixed; boundary=b\n\n");
+		for (int i = 1; i < parts; i++)
+			buf_adds(&mail, "--b\n\nx\n");
+		buf_adds(&mail, "--b\nContent-Type: message/feedback-report\n\nFeedback-Type: abuse\n--b--\n");
+		report_read(&r, s, buf_span(&mail), SPAN(""));
+		assert_int_equal(strcmp(r.why, "the message that it is about bears no token of ours") == 0, parts == REPORT_PARTS_MAX - 1);
+	}
+	for (int tokens = REPORT_TOKENS_MAX - 1; tokens <= REPORT_TOKENS_MAX; tokens++) {
+		buf_clear(&mail);
+		buf_adds(&mail, "Subject:");
+		for (int i = 0; i < tokens; i++)
+			buf_adds(&mail, " aaaaaaaaaaaaaaaaaaaaaaaa");
+		buf_adds(&mail, " ");
+		add_token(&mail, s, TOKEN_LEAVE);
+		buf_adds(&mail, "\n\n");
+		report_read(&r, s, buf_span(&mail), SPAN(""));
+		assert_int_equal(r.kind == REPORT_LEAVE, tokens == REPORT_TOKENS_MAX - 1);
+	}
+	report_free(&r);
+	sealer_free(s);
+	buf_free(&mail);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_statuses),
+		cmocka_unit_test(test_reports),
+		cmocka_unit_test(test_limits),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
