@@ -130,6 +130,13 @@ def test_try_again_later():
 		assert status(r, "ann@example.com") == "unsubscribed from weekly"
 
 
+def recipe(name):
+	"""conf/postfix-intake.NAME to the letter."""
+	with open(os.path.join(rig.TOP, "conf", "postfix-intake." + name)) as f:
+		text = "".join(line for line in f if not line.startswith("#"))
+	return dict(line.split(" = ", 1) for line in re.sub(r"\n[ \t]+", " ", text).splitlines())
+
+
 def test_behind_postfix():
 	"""
 	The recipe of rekindle(1): a mail to the unsubscribe address, through
@@ -143,13 +150,15 @@ def test_behind_postfix():
 			f.write('fbl "|%s"\n' % command)
 		shutil.chown(aliases, rig.OWNER)  # a command of an alias runs as the owner of the file
 		r.postfix.main.update({
-			"transport_maps": "inline:{{unsubscribe@example.org=rekindle:}}",
-			"rekindle_destination_recipient_limit": "1",
+			**recipe("main.cf"),
 			"mydestination": "lists.example.org",
 			"alias_maps": "texthash:" + aliases,
 		})
+		with open(os.path.join(rig.TOP, "conf", "postfix-intake.master.cf")) as f:
+			master = f.read().replace("user=rekindle ", "user=%s " % rig.OWNER)
+		assert master.count("/usr/local/bin/rekindle intake") == 1
 		r.postfix.master = [
-			"rekindle unix - n n - 1 pipe flags=Rq user=%s argv=%s ${recipient}" % (rig.OWNER, command),
+			master.replace("/usr/local/bin/rekindle intake", command),
 			"local unix - n n - - local",
 		]
 		r.start()
