@@ -110,6 +110,8 @@ stage_fuzz() {
 		esac
 		case $name in
 		fuzz_mime | fuzz_message) seeds=$2/tests/data/messages ;;
+		fuzz_report) seeds=$2/tests/data/reports ;;
+		fuzz_page) seeds=$2/conf/pages ;;
 		*) seeds= ;;
 		esac
 		shift 3
