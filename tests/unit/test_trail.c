@@ -431,6 +431,34 @@ more_than_are_kept(void **state)
 	trail_free(&trail);
 }
 
+/* The first click of a burst is kept, the rest of it is not: that makes no person of the first. */
+static void
+what_is_dropped_raises_nobody(void **state)
+{
+	const struct rules rules = RULES_DEFAULT;
+	struct touch t = { .kind = TOUCH_CLICK, .mode = MODE_IDENTIFIED, .verdict = ROBOT_HUMAN, .who = { { 1 } }, .campaign = 5 };
+	struct trail trail = { 0 };
+
+	(void)state;
+	for (unsigned i = 0; i < 2 * TRAIL_END; i++) {
+		t.when = T0 + (int64_t)i * 3600 * S;
+		t.link = 1;
+		trail_add(&trail, &t);
+		for (unsigned k = 0; i == TRAIL_END - 1 && k < 2; k++) {
+			t.when++;
+			t.link++;
+			trail_add(&trail, &t);
+		}
+	}
+	trail_judge(&trail, &rules);
+	assert_int_equal(trail.n, TRAIL_HITS);
+	assert_int_equal(trail.hit[TRAIL_END - 2].final.verdict, ROBOT_HUMAN);
+	assert_int_equal(trail.hit[TRAIL_END - 1].link, 1);
+	assert_int_equal(trail.hit[TRAIL_END - 1].final.evidence, EVIDENCE_CROWD);
+	assert_int_equal(trail.hit[TRAIL_END].final.verdict, ROBOT_HUMAN);
+	trail_free(&trail);
+}
+
 /* Whatever the verdicts: each hit is in the figures once. */
 static void
 figures_add_up(void **state)
@@ -528,6 +556,7 @@ main(void)
 		cmocka_unit_test(machines_never_raise),
 		cmocka_unit_test(people_never_lower),
 		cmocka_unit_test(more_than_are_kept),
+		cmocka_unit_test(what_is_dropped_raises_nobody),
 		cmocka_unit_test(figures_add_up),
 		cmocka_unit_test(what_is_no_trail),
 		cmocka_unit_test(rules_survive_the_disk),
