@@ -190,6 +190,9 @@ close_oldest_idle(struct loop *l)
 {
 	struct conn *c = l->queue[STATE_IDLE].first;
 
+	/* Or one that has had its last answer. */
+	if (c == NULL)
+		c = l->queue[STATE_LINGER].first;
 	if (c == NULL)
 		return false;
 	conn_close(c);

@@ -472,6 +472,23 @@ class Patience(Case):
 		self.assertEqual(self.get("/healthz").status, 200)
 
 
+class Crowded(Case):
+	settings = {"max_connections": "20", "threads": "1"}
+
+	def test_the_refused_make_room(self):
+		"""They have their answer, and are only waited for."""
+		clients = []
+		try:
+			for _ in range(20):
+				clients.append(Client(self.port))
+				clients[-1].send("no request\n")
+				self.assertEqual(clients[-1].answer().status, 400)
+			self.assertEqual(self.get("/healthz").status, 200)
+		finally:
+			for c in clients:
+				c.sock.close()
+
+
 class Idle(Case):
 	N = 10000
 	settings = {"max_connections": str(N), "idle_timeout": "5m", "threads": "1"}
