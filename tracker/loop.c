@@ -185,6 +185,7 @@ server_leave(struct server *s)
 	atomic_fetch_sub_explicit(&s->connections, 1, memory_order_relaxed);
 }
 
+/* Who has not got as far as a handshake is as idle as one can be, but a good client is through with that in a moment. */
 static bool
 close_oldest_idle(struct loop *l)
 {
@@ -193,6 +194,8 @@ close_oldest_idle(struct loop *l)
 	/* Or one that has had its last answer. */
 	if (c == NULL)
 		c = l->queue[STATE_LINGER].first;
+	if (c == NULL)
+		c = l->queue[STATE_SHAKING].first;
 	if (c == NULL)
 		return false;
 	conn_close(c);
@@ -213,7 +216,7 @@ peer_of(struct peer *p, const struct sockaddr_storage *from)
 
 /* Too many connections, and none of ours is idle. */
 static void
-turn_away(struct loop *l, int fd)
+turn_away(struct loop *l, int fd, enum listen_kind kind)
 {
 	static struct log_rate rate;
 	static const char answer[] = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 10\r\nContent-Length: 0\r\n"
@@ -221,7 +224,8 @@ turn_away(struct loop *l, int fd)
 
 	log_rated(&rate, "max_connections reached; clients are turned away");
 	count(&l->counters.turned_away);
-	(void)!send(fd, answer, sizeof answer - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (kind != LISTEN_HTTPS) /* who could not read it before a handshake */
+		(void)!send(fd, answer, sizeof answer - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 	/* Closing over unread input would throw the answer away. */
 	shutdown(fd, SHUT_WR);
 	(void)!recv(fd, l->input, sizeof l->input, MSG_DONTWAIT);
@@ -295,7 +299,7 @@ accept_one(struct inlet *in)
 	unsigned max = in->kind == LISTEN_ADMIN ? UINT_MAX : l->setup->conf->max_connections;
 
 	if (!server_enter(l->server, max) && !(close_oldest_idle(l) && server_enter(l->server, max))) {
-		turn_away(l, fd);
+		turn_away(l, fd, in->kind);
 		return true;
 	}
 	peer_of(&peer, &from);

@@ -219,6 +219,24 @@ class Deadline(TlsCase):
 		self.wait(lambda: self.metric("rekindle_connections") == 1)
 
 
+class Crowd(TlsCase):
+	settings = {"max_connections": "3", "threads": "1"}
+
+	def test_who_does_not_shake_hands_makes_room(self):
+		crowd = [Client(self.tls) for _ in range(3)]
+		try:
+			for c in crowd:
+				c.send(b"\x16")
+			self.wait(lambda: self.metric("rekindle_connections") == 4)
+			with TlsClient(self.tls) as c:
+				c.send(request("/healthz"))
+				self.assertEqual(c.answer().status, 200)
+			self.assertTrue(crowd[0].ended())
+		finally:
+			for c in crowd:
+				c.sock.close()
+
+
 class Resumption(TlsCase):
 	def resumed(self, version, session=None):
 		"""Whether it was, and the next session."""
