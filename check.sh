@@ -67,8 +67,8 @@ integration() {
 
 # What a sanitizer has something to say about: not the judging of what `rekindle tag' writes, whose messages and
 # documents the unit tests and the fuzzers read in here too.  Threads are the daemons' alone.
-memory="test_transport.py test_tracker.py test_split.py test_cli.py test_milter.py"
-threads="test_transport.py test_tracker.py test_milter.py test_kill.py"
+memory="test_transport.py test_tracker.py test_tls.py test_proxy.py test_split.py test_cli.py test_milter.py"
+threads="test_transport.py test_tracker.py test_proxy.py test_milter.py test_kill.py"
 
 stage_gcc() {
 	configured build-check-gcc CC=gcc CFLAGS="-g -O2" --enable-werror && unit

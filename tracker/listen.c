@@ -436,7 +436,8 @@ listen_open(struct listeners *all, const struct conf *conf, size_t loops, struct
 	return true;
 
 fail:
-	listen_close(all, false);
+	/* The other tracker goes on: its sockets' files stay. */
+	listen_close(all, from->n > 0);
 	return false;
 }
 

@@ -471,11 +471,16 @@ class Takeover(TlsCase):
 			UnixClient(self.path("http.sock"))
 
 	def test_a_successor_that_fails(self):
-		self.configure(tls_cert="/nothing", tls_key="/nothing")
-		done = subprocess.run([TRACKER, "-c", self.path("conf"), "--takeover"], capture_output=True, text=True, timeout=20)
-		self.assertEqual(done.returncode, 1)
-		self.assertEqual(self.get("/healthz").status, 200)
-		self.configure(tls_cert=self.path("first.pem"), tls_key=self.path("first.key"))
+		good = dict(self.now)
+		for fault in {"tls_cert": "/nothing", "tls_key": "/nothing"}, {"admin_listen": "192.0.2.1:1"}:
+			self.configure(**fault)
+			done = subprocess.run([TRACKER, "-c", self.path("conf"), "--takeover"], capture_output=True, text=True, timeout=20)
+			self.assertEqual(done.returncode, 1)
+			self.assertEqual(self.get("/healthz").status, 200)
+			with UnixClient(self.path("http.sock")) as c:
+				c.send(request("/healthz"))
+				self.assertEqual(c.answer().status, 200)
+			self.configure(**good)
 		self.assertEqual(self.succeed().wait(20), 0)
 		self.assertEqual(self.get("/healthz").status, 200)
 
