@@ -202,18 +202,21 @@ class Proxies(ProxyCase):
 
 	@unittest.skipUnless(shutil.which("haproxy"), "no haproxy")
 	def test_haproxy(self):
-		ports = {name: free_port() for name in ("send-proxy", "send-proxy-v2", "forwarded")}
+		ports = {name: free_port() for name in ("send-proxy", "send-proxy-v2", "forwarded", "unix")}
+		self.stop()
+		self.configure(http_listen="127.0.0.1:0, unix:" + self.path("http.sock"), proxy_protocol_from="127.0.0.2",
+			forwarded_from="127.0.0.3, unix")
+		self.start()
 		with open(self.path("haproxy.cfg"), "w") as f:
 			f.write("global\n\tlog 127.0.0.1 local0\ndefaults\n\tmode http\n\ttimeout connect 5s\n\ttimeout client 20s\n\ttimeout server 20s\n")
 			for name, port in ports.items():
 				f.write("listen l%d\n\tbind 127.0.0.1:%d\n" % (port, port))
-				if name == "forwarded":
+				if name == "unix":
+					f.write("\toption forwardfor\n\tserver s unix@%s\n" % self.path("http.sock"))
+				elif name == "forwarded":
 					f.write("\toption forwardfor\n\tserver s 127.0.0.1:%d source 127.0.0.3\n" % self.port)
 				else:
 					f.write("\tmode tcp\n\tserver s 127.0.0.1:%d %s source 127.0.0.2 check inter 100ms\n" % (self.port, name))
-		self.configure(proxy_protocol_from="127.0.0.2", forwarded_from="127.0.0.3")
-		self.process.send_signal(signal.SIGHUP)
-		self.wait(lambda: "settings: reloaded" in self.log())
 		self.proxy("haproxy", "-db", "-f", self.path("haproxy.cfg"))
 		for name, port in ports.items():
 			self.reach(port)
