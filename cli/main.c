@@ -414,10 +414,9 @@ open_store(struct cli *c, bool create, struct buf *why)
 
 	if (!store_become_owner(conf->data_dir, why) || !(c->store = store_open(&options, why)))
 		return false;
-	if (create) /* else nobody saw to it that numbers go on behind the sums */
-		journal_settle(conf->data_dir, c->store, SETTLE_WITHIN_MS);
-	if (create && strcmp(store_lock_dir(c->store), conf->data_dir) != 0)
-		journal_settle(store_lock_dir(c->store), c->store, SETTLE_WITHIN_MS);
+	journal_settle(conf->data_dir, c->store, SETTLE_WITHIN_MS, create);
+	if (strcmp(store_lock_dir(c->store), conf->data_dir) != 0)
+		journal_settle(store_lock_dir(c->store), c->store, SETTLE_WITHIN_MS, create);
 	cli_fold(c);
 	return true;
 }

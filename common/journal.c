@@ -756,7 +756,7 @@ wait_for(const struct journal *j, struct store *s, uint64_t end, int64_t until)
 }
 
 void
-journal_settle(const char *dir, struct store *s, int64_t within_ms)
+journal_settle(const char *dir, struct store *s, int64_t within_ms, bool dead_too)
 {
 	int64_t until = clock_ms() + within_ms;
 	char path[PATH_MAX];
@@ -771,7 +771,7 @@ journal_settle(const char *dir, struct store *s, int64_t within_ms)
 			continue;
 		j = journal_new(fd, path);
 		if (try_lock(fd)) {
-			if (read_head(j, &empty))
+			if (dead_too && read_head(j, &empty))
 				recover(j, s);
 		} else if (read_head(j, &empty) && store_mark(s, j->id, &mark) == STORE_OK) {
 			uint64_t from, end, moved = atomic_load(&j->moved);

@@ -70,11 +70,13 @@ struct journal_load {
 void journal_load(struct journal *, struct journal_load *);
 
 /*
- * Brings what dead processes left to the store, and waits until it also has
- * what living ones had acknowledged when this was called, at most within_ms:
- * whoever asks after that sees what was answered before.
+ * Waits until the store has what living processes had acknowledged when this
+ * was called, at most within_ms: whoever asks after that sees what was
+ * answered before.  With `dead_too` it also gets what dead ones left; only for
+ * a store that was opened with `create`, which sees to it that numbers go on
+ * behind the sums.
  */
-void journal_settle(const char *dir, struct store *, int64_t within_ms);
+void journal_settle(const char *dir, struct store *, int64_t within_ms, bool dead_too);
 
 /* ---- the bytes of one record, for journal.c and its tests.  Pure. ---- */
 

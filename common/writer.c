@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/clock.h"
 #include "common/log.h"
@@ -348,7 +349,7 @@ writer_start(struct store *s, const char *dir, const char *other_dir, uint64_t j
 	w->store = s;
 	if (dir != NULL)
 		w->journal = journal_open(dir, journal_size, s, &why);
-	if (w->journal == NULL && other_dir != NULL)
+	if (w->journal == NULL && other_dir != NULL && (dir == NULL || strcmp(dir, other_dir) != 0))
 		w->journal = journal_open(other_dir, journal_size, s, &why);
 	if (w->journal == NULL && (dir != NULL || other_dir != NULL))
 		log_warn("store: no journal, touches are written a little slower: %s", buf_cstr(&why));

@@ -1012,7 +1012,7 @@ class Full(unittest.TestCase):
 	"""No space is left for what is recorded: mail goes on and is tagged, and when there is space again all is as before."""
 
 	def mail_flows(self, kind):
-		with rig.Rig(settings={"enforce": "observe", "log_level": "info"}) as r:
+		with rig.Rig(settings={"enforce": "observe", "log_level": "info", "journal_size": "64k"}) as r:
 			disk = kind(r)
 			try:
 				r.start_milter()

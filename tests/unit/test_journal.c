@@ -388,7 +388,7 @@ nothing_stays_of_what_others_moved(void **state)
 	put(dead, 1);
 	journal_close(dead);
 	assert_true(file_has(path, "reader@example.org"));
-	journal_settle(f.dir, f.s, 0);
+	journal_settle(f.dir, f.s, 0, true);
 	assert_links(f.s, 1);
 	assert_false(file_has(path, "reader@example.org"));
 	end(&f);
@@ -512,16 +512,16 @@ whoever_asks_sees_what_was_put_before(void **state)
 	(void)state;
 	put(dead, 1);
 	journal_close(dead);
-	journal_settle(f.dir, f.s, 0);
+	journal_settle(f.dir, f.s, 0, true);
 	assert_links(f.s, 1);
 	put(f.j, 2);
 	put(f.j, 3);
 	assert_int_equal(pthread_create(&thread, NULL, move_later, &f), 0);
-	journal_settle(f.dir, f.s, 60000);
+	journal_settle(f.dir, f.s, 60000, true);
 	assert_links(f.s, 3);
 	pthread_join(thread, NULL);
 	put(f.j, 4);
-	journal_settle(f.dir, f.s, 0); /* waits no longer than it should */
+	journal_settle(f.dir, f.s, 0, true); /* waits no longer than it should */
 	assert_links(f.s, 3);
 	end(&f);
 }
