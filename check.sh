@@ -67,8 +67,8 @@ integration() {
 
 # What a sanitizer has something to say about: not the judging of what `rekindle tag' writes, whose messages and
 # documents the unit tests and the fuzzers read in here too.  Threads are the daemons' alone.
-memory="test_transport.py test_tracker.py test_tls.py test_proxy.py test_split.py test_cli.py test_milter.py"
-threads="test_transport.py test_tracker.py test_proxy.py test_milter.py test_kill.py"
+memory="test_transport.py test_tracker.py test_tls.py test_proxy.py test_http.py test_pages.py test_intake.py test_cli.py test_milter.py"
+threads="test_tracker.py test_milter.py test_kill.py test_robots.py"
 
 stage_gcc() {
 	configured build-check-gcc CC=gcc CFLAGS="-g -O2" --enable-werror && unit
@@ -86,7 +86,7 @@ stage_asan() {
 
 stage_tsan() {
 	configured build-check-tsan CC=clang CFLAGS="-g -O1" --enable-werror --enable-sanitizers=thread &&
-		TSAN_OPTIONS="suppressions=$top/tests/tsan.supp" make -j2 check TESTS="tests/unit/test_store tests/unit/test_writer tests/unit/test_fold" &&
+		TSAN_OPTIONS="suppressions=$top/tests/tsan.supp" make -j2 check TESTS="tests/unit/test_store tests/unit/test_journal tests/unit/test_writer tests/unit/test_fold" &&
 		integration $((touches / 10)) "$top/build-check-tsan" $threads
 }
 
@@ -106,7 +106,7 @@ stage_fuzz() {
 		program=$1 seconds=$3
 		case $seconds:$name in
 		:fuzz_mime | :fuzz_html | :fuzz_codec | :fuzz_message) seconds=60 ;;
-		:*) seconds=15 ;;
+		:*) seconds=6 ;;
 		esac
 		case $name in
 		fuzz_mime | fuzz_message) seeds=$2/tests/data/messages ;;

@@ -515,13 +515,17 @@ fold_batch(struct store *s, struct batch *b, uint64_t before, uint64_t after)
 	return b->result;
 }
 
-static void
-fill(struct batch *b, const struct numbered *touches, size_t n)
+static enum store_result
+fold_touches(struct store *s, const struct numbered *touches, size_t n, uint64_t before, uint64_t after)
 {
-	batch_free(b);
-	*b = (struct batch){ .touch = xcalloc(n, sizeof *b->touch), .n = n, .result = STORE_OK };
+	struct batch b = { .touch = xcalloc(n, sizeof *b.touch), .n = n, .result = STORE_OK };
+	enum store_result r;
+
 	for (size_t i = 0; i < n; i++)
-		b->touch[i] = touches[i].touch;
+		b.touch[i] = touches[i].touch;
+	r = fold_batch(s, &b, before, after);
+	batch_free(&b);
+	return r;
 }
 
 enum store_result
@@ -529,7 +533,6 @@ fold_some(struct store *s, size_t max, size_t *n)
 {
 	uint64_t before = store_folded(s), after = before;
 	struct numbered *touches = xreallocarray(NULL, max, sizeof *touches);
-	struct batch b = { .result = STORE_OK };
 	enum store_result r;
 	size_t got;
 
@@ -544,16 +547,14 @@ fold_some(struct store *s, size_t max, size_t *n)
 		r = STORE_NONE;
 		goto out;
 	}
-	fill(&b, touches, got);
 	/* There is a limit of pages in one transaction, too: before the file is called full, try with less. */
-	while ((r = fold_batch(s, &b, before, after)) == STORE_FULL && b.n > BATCH_LESS) {
-		fill(&b, touches, b.n / 4);
-		after = touches[b.n - 1].seq;
+	while ((r = fold_touches(s, touches, got, before, after)) == STORE_FULL && got > BATCH_LESS) {
+		got /= 4;
+		after = touches[got - 1].seq;
 	}
 	if (r == STORE_OK)
-		*n = b.n;
+		*n = got;
 out:
-	batch_free(&b);
 	free(touches);
 	return r;
 }
@@ -827,15 +828,23 @@ look_after(struct fold *f)
 }
 
 /*
- * Hits come first: this thread takes what they leave, of the processor and of
- * the disk.  On Linux both are the thread's own.  Where it is not allowed,
- * folding is only less polite.
+ * Hits come first: this thread takes what they leave of the processor and,
+ * while it folds, of the disk; not while it tidies, since who writes facts
+ * may have to wait for that.  On Linux both are the thread's own.  Where it
+ * is not allowed, folding is only less polite.
  */
 static void
-step_back(void)
+yield_processor(void)
 {
 	(void)setpriority(PRIO_PROCESS, 0, NICE);
-	(void)syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_PRIO_VALUE(IOPRIO_CLASS_IDLE, 0));
+}
+
+static void
+yield_disk(bool yield)
+{
+	int class = yield ? IOPRIO_CLASS_IDLE : IOPRIO_CLASS_NONE;
+
+	(void)syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_PRIO_VALUE(class, 0));
 }
 
 static void *
@@ -845,14 +854,16 @@ run(void *arg)
 	enum store_result r;
 	size_t n;
 
-	step_back();
+	yield_processor();
 	do {
+		yield_disk(true);
 		while (fold_rejudge(f->store, REJUDGE_BATCH) == STORE_OK && !is_stopping(f))
 			look_after(f);
 		do {
 			r = fold_some(f->store, BATCH, &n);
 			look_after(f);
 		} while ((r == STORE_OK || r == STORE_MOVED) && !is_stopping(f));
+		yield_disk(false);
 		tidy(f);
 	} while (!pause_or_stop(f));
 	return NULL;
