@@ -8,9 +8,11 @@
 
 /* Milliseconds since some fixed moment; for differences only. */
 int64_t clock_ms(void);
+int64_t clock_us(void);
 
 /* Makes a condition whose timed waits end at a clock_after(). */
 void clock_cond(pthread_cond_t *);
 struct timespec clock_after(int64_t ms);
+struct timespec clock_at(int64_t us); /* of clock_us */
 
 #endif

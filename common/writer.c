@@ -12,6 +12,7 @@
 #include "common/mem.h"
 
 #define BATCH_MAX 20000 /* touches in one transaction; keeps LMDB's list of dirty pages short */
+#define REST_MAX_US 5000 /* however slow the disk is */
 #define RETRY_MS 1000   /* how often a store that failed is tried again */
 
 struct writer {
@@ -196,10 +197,26 @@ wait_for_work(struct writer *w)
 	w->idle = false;
 }
 
+/*
+ * A flush costs the processor much the same for one touch and for hundreds.
+ * So there is half as much time between two flushes as the last one took:
+ * those whose touches it made durable are answered, ask again, and share the
+ * next flush with those who came during this one.  The lock is held.
+ */
+static void
+rest_until(struct writer *w, int64_t us)
+{
+	struct timespec until = clock_at(us);
+
+	while (!w->stopping && clock_us() < us)
+		pthread_cond_timedwait(&w->wake, &w->lock, &until);
+}
+
 static void *
 run(void *arg)
 {
 	struct writer *w = arg;
+	int64_t begin, end = 0, took = 0;
 	struct deed *d, *next;
 	bool durable;
 	size_t n;
@@ -207,6 +224,8 @@ run(void *arg)
 	for (;;) {
 		pthread_mutex_lock(&w->lock);
 		wait_for_work(w);
+		if (w->first != NULL)
+			rest_until(w, end + (took / 2 < REST_MAX_US ? took / 2 : REST_MAX_US));
 		if (w->first == NULL) {
 			pthread_mutex_unlock(&w->lock);
 			return NULL;
@@ -214,7 +233,10 @@ run(void *arg)
 		d = take_batch(w, &n);
 		pthread_mutex_unlock(&w->lock);
 
+		begin = clock_us();
 		durable = write_batch(w, d, n);
+		end = clock_us();
+		took = end - begin;
 		count_batch(w, n, durable);
 		for (; d != NULL; d = next) {
 			next = d->next; /* done owns the deed */

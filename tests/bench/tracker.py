@@ -144,6 +144,8 @@ class Server:
 
 	def idle(self, tokens):
 		"""Memory of an idle connection, plain and by TLS (None: there is none)."""
+		self.load(tokens, KEPT_512)  # what is taken once and for all is taken now
+		rig.wait_until(lambda: descriptors(self.pid) < 64, 30, "%s to close connections" % self.name)
 		with self.held(self.command(tokens, KEPT_64), CONNECTIONS) as plain:
 			if self.tls_port is None:
 				return plain, None
