@@ -421,6 +421,30 @@ locks_identity(const struct store *s, char *out, size_t size)
 }
 
 /*
+ * Who knows neither lock_dir nor store.lock has its locks beside the files:
+ * LMDB's own programs, and ours of before.  Each process that has a file open
+ * holds a lock on some byte of its lock file.
+ */
+static bool
+is_locked_beside(const struct store *s)
+{
+	bool held = false;
+
+	for (const char *const *name = (const char *const[]){ s->facts.name, s->state.name, NULL }; *name != NULL && !held; name++) {
+		struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+		char path[PATH_MAX + 32];
+		int fd;
+
+		snprintf(path, sizeof path, "%s/%s-lock", s->dir, *name);
+		if ((fd = open(path, O_RDWR | O_CLOEXEC)) < 0)
+			continue;
+		held = fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+		close(fd); /* we have no locks of our own here that would end with it */
+	}
+	return held;
+}
+
+/*
  * Two processes with different locks would destroy the files: with another
  * lock_dir, or one of the same name that is not the same, as containers have.
  * So everybody holds store.lock, which says where the locks of those who
@@ -432,6 +456,10 @@ take_guard(struct store *s, struct buf *why)
 	char path[PATH_MAX + 32], ours[64], theirs[64];
 	ssize_t n;
 
+	if (s->lock_dir != NULL && is_locked_beside(s)) {
+		buf_addf(why, "%s: another process uses these files with other locks, beside them; end it first", s->dir);
+		return false;
+	}
 	snprintf(path, sizeof path, "%s/store.lock", s->dir);
 	if (!locks_identity(s, ours, sizeof ours) || (s->guard = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0660)) < 0)
 		return true;

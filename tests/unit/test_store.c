@@ -1077,6 +1077,42 @@ remove_locks(const char *dir)
 	assert_int_equal(system(command), 0);
 }
 
+/* A program that knows of locks only what LMDB does by itself. */
+static void
+locks_of_who_knows_no_lock_dir_are_seen(void **state)
+{
+	char *dir = temp_make(), *here = temp_make(), path[700];
+	int ready[2], end[2];
+	char byte = 0;
+	pid_t pid;
+
+	(void)state;
+	store_close(open_store(dir, 0));
+	assert_int_equal(pipe(ready), 0);
+	assert_int_equal(pipe(end), 0);
+	if ((pid = fork()) == 0) {
+		MDB_env *env;
+
+		snprintf(path, sizeof path, "%s/state.mdb", dir);
+		close(end[1]);
+		if (mdb_env_create(&env) != 0 || mdb_env_open(env, path, MDB_NOSUBDIR | MDB_RDONLY, 0) != 0)
+			_exit(1);
+		_exit(write(ready[1], &byte, 1) != 1 || read(end[0], &byte, 1) != 0);
+	}
+	close(ready[1]);
+	assert_int_equal(read(ready[0], &byte, 1), 1);
+	assert_int_equal(another("open", dir, here), 2);
+	assert_int_equal(another("open", dir, ""), 0);
+	close(end[1]);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	assert_int_equal(another("open", dir, here), 0);
+	close(ready[0]);
+	close(end[0]);
+	remove_locks(here);
+	free(here);
+	temp_remove(dir);
+}
+
 static void
 locks_elsewhere_are_the_same_for_all(void **state)
 {
@@ -1256,6 +1292,7 @@ main(int argc, char **argv)
 		cmocka_unit_test(a_limit_is_changed_while_everybody_goes_on),
 		cmocka_unit_test(a_failing_disk_that_recovers),
 		cmocka_unit_test(locks_elsewhere_are_the_same_for_all),
+		cmocka_unit_test(locks_of_who_knows_no_lock_dir_are_seen),
 		cmocka_unit_test(touches_from_the_future_hold_up_nothing),
 	};
 
