@@ -83,6 +83,7 @@ struct store {
 	char *dir, *lock_dir; /* lock_dir NULL: locks are in dir */
 	bool create;
 	int guard;            /* descriptor whose flock(2) says that we use dir */
+	char locks[64];       /* which lock file we came with (locks_identity), "" unknown */
 	struct alarm disk_low;
 	pthread_mutex_t health_lock;
 	struct store_health health;
@@ -453,7 +454,7 @@ is_locked_beside(const struct store *s)
 static bool
 take_guard(struct store *s, struct buf *why)
 {
-	char path[PATH_MAX + 32], ours[64], theirs[64];
+	char path[PATH_MAX + 32], *ours = s->locks, theirs[64];
 	ssize_t n;
 
 	if (s->lock_dir != NULL && is_locked_beside(s)) {
@@ -461,7 +462,7 @@ take_guard(struct store *s, struct buf *why)
 		return false;
 	}
 	snprintf(path, sizeof path, "%s/store.lock", s->dir);
-	if (!locks_identity(s, ours, sizeof ours) || (s->guard = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0660)) < 0)
+	if (!locks_identity(s, ours, sizeof s->locks) || (s->guard = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0660)) < 0)
 		return true;
 	if (flock(s->guard, LOCK_EX | LOCK_NB) == 0 && pwrite(s->guard, ours, strlen(ours), 0) == (ssize_t)strlen(ours))
 		(void)!ftruncate(s->guard, (off_t)strlen(ours));
@@ -630,6 +631,18 @@ env_start(struct env *e, bool create, struct buf *why)
 	return true;
 }
 
+/* Others may hold locks in a file that was removed since; a new one of that name would keep nobody out. */
+static bool
+locks_are_the_same(struct env *e)
+{
+	char now[64];
+
+	if (e->store->locks[0] == '\0' || (locks_identity(e->store, now, sizeof now) && strcmp(now, e->store->locks) == 0))
+		return true;
+	log_rated(&e->rate, "store: the locks in %s are gone or others: restart all that uses them", store_lock_dir(e->store));
+	return false;
+}
+
 /*
  * After a write error that left the file's state open LMDB wants it closed
  * and opened again; the same for a file that could not be opened at all.
@@ -653,7 +666,7 @@ env_revive(struct env *e)
 		return true;
 	}
 	env_close(e);
-	good = env_open(e) == 0;
+	good = locks_are_the_same(e) && env_open(e) == 0;
 	pthread_rwlock_unlock(&e->lock);
 	if (!good)
 		return false;

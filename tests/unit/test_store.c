@@ -1160,6 +1160,38 @@ locks_elsewhere_are_the_same_for_all(void **state)
 	temp_remove(dir);
 }
 
+/* Opened again with a new lock file it would write at the same time as those who hold the old one. */
+static void
+locks_that_were_removed_are_not_made_anew(void **state)
+{
+	char *dir = temp_make(), *here = temp_make(), command[700];
+	struct store_options o = { .dir = dir, .lock_dir = here, .create = true };
+	struct buf why = BUF(512);
+	struct store *s = store_open(&o, &why);
+	struct record r = click(1, 1);
+
+	(void)state;
+	assert_non_null(s);
+	assert_int_equal(store_append(s, &r, 1, NULL), STORE_OK);
+	snprintf(command, sizeof command, "rm '%s'/*/*-lock", here);
+	assert_int_equal(system(command), 0);
+	atomic_store(&disk_fails, true);
+	assert_int_equal(store_append(s, &r, 1, NULL), STORE_ERROR);
+	atomic_store(&disk_fails, false);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(store_try(s), STORE_ERROR);
+	store_close(s);
+	/* Once nobody has the old ones any more. */
+	assert_non_null(s = store_open(&o, &why));
+	assert_int_equal(store_try(s), STORE_OK);
+	assert_int_equal(store_last(s), 1);
+	store_close(s);
+	buf_free(&why);
+	remove_locks(here);
+	free(here);
+	temp_remove(dir);
+}
+
 static void
 touches_from_the_future_hold_up_nothing(void **state)
 {
@@ -1293,6 +1325,7 @@ main(int argc, char **argv)
 		cmocka_unit_test(a_failing_disk_that_recovers),
 		cmocka_unit_test(locks_elsewhere_are_the_same_for_all),
 		cmocka_unit_test(locks_of_who_knows_no_lock_dir_are_seen),
+		cmocka_unit_test(locks_that_were_removed_are_not_made_anew),
 		cmocka_unit_test(touches_from_the_future_hold_up_nothing),
 	};
 
