@@ -1937,14 +1937,22 @@ store_each_consent_of(struct store *s, const struct who *who, store_consent_fn *
 struct fold_txn *
 fold_begin(struct store *s, uint64_t *folded)
 {
+	uint64_t schema;
 	struct fold_txn *t;
 	MDB_txn *txn;
 	int rc;
 
 	if (atomic_exchange(&s->state.full, false))
 		follow_limit(&s->state);
-	if ((rc = env_begin(&s->state, 0, &txn)) == 0 && (rc = get_meta(txn, s->state_meta, "folded", folded)) != 0)
-		env_end(&s->state, txn);
+	if ((rc = env_begin(&s->state, 0, &txn)) == 0) {
+		/* A newer program has begun to sum up anew while we are still here: ours among its sums would be wrong for ever. */
+		if ((rc = get_meta(txn, s->state_meta, "schema", &schema)) == 0 && schema != STATE_SCHEMA)
+			rc = MDB_VERSION_MISMATCH;
+		if (rc == 0)
+			rc = get_meta(txn, s->state_meta, "folded", folded);
+		if (rc != 0)
+			env_end(&s->state, txn);
+	}
 	if (rc != 0) {
 		result(&s->state, rc, "write");
 		return NULL;

@@ -167,7 +167,7 @@ enum store_result store_each_trail_of(struct store *, const struct who *, store_
 /* ---- state, folding (fold.c is the one user) ---- */
 
 struct fold_txn;
-/* Waits for the state's write lock.  NULL: cannot now, logged. */
+/* Waits for the state's write lock.  NULL: cannot now, or not beside a newer program, logged. */
 struct fold_txn *fold_begin(struct store *, uint64_t *folded);
 void fold_abort(struct fold_txn *);
 /* Commits the sums together with the new cursor: each touch counts exactly once, whatever crashes. */

@@ -913,6 +913,27 @@ another(const char *what, const char *dir, const char *lock_dir)
 	return WEXITSTATUS(status);
 }
 
+/* An upgrade restarts one daemon after the other; what the last old one sums up must not get among the new sums. */
+static void
+nobody_sums_up_beside_a_newer_program(void **state)
+{
+	char *dir = temp_make();
+	struct store *s = open_store(dir, 64 * MB);
+	struct record r = click(1, 1);
+	struct who w = person(1);
+	struct profile p;
+
+	(void)state;
+	assert_int_equal(store_append(s, &r, 1, NULL), STORE_OK);
+	assert_int_equal(another("upgrade", dir, ""), 0);
+	assert_int_equal(fold_all(s), STORE_ERROR);
+	assert_int_equal(store_folded(s), 0);
+	assert_int_equal(store_profile(s, &w, &p), STORE_NONE);
+	assert_int_equal(store_append(s, &r, 1, NULL), STORE_OK); /* facts are the same for both */
+	store_close(s);
+	temp_remove(dir);
+}
+
 /* A daemon whose settings say 16 MB now. */
 static int
 raise_limit(const char *dir)
@@ -1305,6 +1326,7 @@ main(int argc, char **argv)
 		cmocka_unit_test(a_walk_sees_everybody_once_across_its_renewals),
 		cmocka_unit_test(a_walk_over_one_recipients_subscriptions_stays_with_them),
 		cmocka_unit_test(sums_of_an_older_program_are_made_anew),
+		cmocka_unit_test(nobody_sums_up_beside_a_newer_program),
 		cmocka_unit_test(counters_and_records_survive_the_disk),
 		cmocka_unit_test(many_threads_and_a_second_process),
 		cmocka_unit_test(a_process_killed_while_it_writes_leaves_whole_touches),
@@ -1333,6 +1355,10 @@ main(int argc, char **argv)
 		return grow(argv[2]);
 	if (argc == 4 && strcmp(argv[1], "limit") == 0)
 		return raise_limit(argv[2]);
+	if (argc == 4 && strcmp(argv[1], "upgrade") == 0) {
+		set_schema(argv[2], "state.mdb", 3);
+		return 0;
+	}
 	if (argc == 4 && strcmp(argv[1], "open") == 0)
 		return open_with(argv[2], argv[3]);
 	return cmocka_run_group_tests(tests, NULL, NULL);
