@@ -591,7 +591,11 @@ env_prepare(struct env *e, bool create, struct buf *why)
 		rc = open_tables(e->store, e, e->tables, 0, MDB_CREATE);
 	if (rc != 0)
 		return say(why, e->name, mdb_strerror(rc));
-	mdb_reader_check(e->env, &dead);
+	/* Another thread may find the file failing again, and close it. */
+	pthread_rwlock_rdlock(&e->lock);
+	if (e->env != NULL)
+		mdb_reader_check(e->env, &dead);
+	pthread_rwlock_unlock(&e->lock);
 	return check_schema(e, create, why);
 }
 
