@@ -485,7 +485,8 @@ on_readable(struct conn *c)
 	}
 	n = conn_receive(c, to + held, room - held);
 	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) {
-		settle(c);
+		/* Not settle: half a record in OpenSSL is no reason to look again before the socket has more of it. */
+		watch(c, EV_READ);
 		return;
 	}
 	if (n <= 0) {

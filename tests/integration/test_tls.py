@@ -156,6 +156,46 @@ class Talk(TlsCase):
 				self.assertEqual(c.answer().body, GIF)
 		self.assertEqual(len(self.touches()), n)
 
+	def test_half_a_record(self):
+		"""The loop sleeps until the rest is there, whatever OpenSSL holds of it."""
+		incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+		tls = client_context().wrap_bio(incoming, outgoing, server_hostname="t.example")
+		with Client(self.tls) as c:
+			while True:
+				try:
+					tls.do_handshake()
+					break
+				except ssl.SSLWantReadError:
+					c.send(outgoing.read())
+					incoming.write(c.sock.recv(65536))
+			tls.write(request("/healthz"))
+			record = outgoing.read()
+			c.send(record[:-10])
+			# Both loops have a turn, in the order of what came.
+			for _ in range(20):
+				with TlsClient(self.tls) as other:
+					other.send(request("/healthz"))
+					self.assertEqual(other.answer().body, b"ok\n")
+			self.wait(lambda: self.loops() == ["S", "S"])
+			c.send(record[-10:])
+			answer = b""
+			while not answer.endswith(b"ok\n"):
+				incoming.write(c.sock.recv(65536))
+				try:
+					answer += tls.read(65536)
+				except ssl.SSLWantReadError:
+					pass  # that was a ticket
+
+	def loops(self):
+		"""What the kernel says of each loop's thread; S: it sleeps."""
+		found = []
+		for task in os.listdir("/proc/%d/task" % self.process.pid):
+			with open("/proc/%d/task/%s/stat" % (self.process.pid, task)) as f:
+				name, _, rest = f.read().partition("(")[2].rpartition(")")
+			if name.startswith("loop "):
+				found.append(rest.split()[0])
+		return found
+
 	def test_a_byte_in_each_record(self):
 		with TlsClient(self.tls) as c:
 			for byte in request("/healthz"):
