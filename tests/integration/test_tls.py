@@ -3,11 +3,14 @@
 	REKINDLE_BUILD=DIR python3 tests/integration/test_tls.py [-v] [Class.test]
 """
 
+import ctypes
+import ctypes.util
 import os
 import signal
 import socket
 import ssl
 import subprocess
+import threading
 import unittest
 import warnings
 
@@ -277,6 +280,43 @@ class Crowd(TlsCase):
 		finally:
 			for c in crowd:
 				c.sock.close()
+
+
+class Flood(TlsCase):
+	settings = {"threads": "1"}
+
+	def flood(self, over):
+		"""Nothing but KeyUpdate messages, which Python's ssl cannot send."""
+		lib = ctypes.CDLL(ctypes.util.find_library("ssl"))
+		for f in lib.TLS_client_method, lib.SSL_CTX_new, lib.SSL_new:
+			f.restype = ctypes.c_void_p
+		ctx = ctypes.c_void_p(lib.SSL_CTX_new(ctypes.c_void_p(lib.TLS_client_method())))
+		tls = ctypes.c_void_p(lib.SSL_new(ctx))
+		with socket.create_connection(("127.0.0.1", self.tls)) as s:
+			s.settimeout(None)
+			lib.SSL_set_fd(tls, s.fileno())
+			good = lib.SSL_connect(tls) == 1
+			while good and not over.is_set():
+				good = lib.SSL_key_update(tls, 0) == 1 and lib.SSL_do_handshake(tls) == 1
+				self.updates += good
+		lib.SSL_free(tls)
+		lib.SSL_CTX_free(ctx)
+
+	def test_key_updates_without_end(self):
+		"""Whoever sends them has turns like others, and not the loop."""
+		self.updates = 0
+		over = threading.Event()
+		floods = [threading.Thread(target=self.flood, args=(over,)) for _ in range(2)]
+		for t in floods:
+			t.start()
+		try:
+			self.wait(lambda: self.updates > 1000)
+			for _ in range(50):
+				self.assertEqual(self.get("/healthz").status, 200)
+		finally:
+			over.set()
+			for t in floods:
+				t.join()
 
 
 class Resumption(TlsCase):
