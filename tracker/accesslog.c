@@ -46,13 +46,13 @@ add_peer(struct buf *out, const struct peer *p)
 		add_v6(out, p->b);
 }
 
-/* A page, or a token that did not open, is about nobody. */
+/* A page, or a token that did not open, is about nobody; a recipient's own page is not. */
 static bool
 add_source(struct buf *out, const struct access *a)
 {
 	const struct touch *t = full_touch(a->hit);
 
-	if (a->hit->kind == HIT_PAGE)
+	if (a->hit->kind == HIT_PAGE && !a->hit->personal)
 		add_peer(out, a->peer);
 	else if (t == NULL || (t->net[0] != 24 && t->net[0] != 48)) {
 		buf_addc(out, '-');
@@ -107,6 +107,8 @@ add_request(struct buf *out, const struct access *a)
 	buf_adds(out, a->method < sizeof methods / sizeof *methods && methods[a->method] != NULL ? methods[a->method] : "OTHER ");
 	if (a->hit->kind < HIT_KINDS && paths[a->hit->kind] != NULL)
 		buf_adds(out, paths[a->hit->kind]);
+	else if (a->hit->personal)
+		buf_adds(out, "/p/-");
 	else
 		add_path(out, a->path);
 	buf_adds(out, a->http10 ? " HTTP/1.0" : " HTTP/1.1");

@@ -59,7 +59,7 @@ hit_plain(struct hit *h, unsigned status, struct span body)
 {
 	h->kind = HIT_PAGE;
 	h->verdict = ROBOT_NONE;
-	h->forged = h->must_last = false;
+	h->forged = h->personal = h->must_last = false;
 	h->n = 0;
 	answer(h, status, status == 503 ? SPAN(TEXT_HEAD "Retry-After: 60\r\n") : SPAN(TEXT_HEAD), body);
 }
@@ -429,7 +429,7 @@ hit_take(struct hit *h, const struct setup *setup, struct store *store, const st
 
 	h->kind = HIT_PAGE;
 	h->verdict = ROBOT_NONE;
-	h->forged = h->must_last = false;
+	h->forged = h->personal = h->must_last = false;
 	h->n = 0;
 	if (!allowed(h, r->method, post || span_eq(path, SPAN("*"))))
 		return;

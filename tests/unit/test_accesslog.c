@@ -51,6 +51,11 @@ lines(void **state)
 		    "192.0.2.0" AT "\"GET /* HTTP/1.1\" 404 5 \"-\" \"unknown\"\n" },
 		{ "another method", HIT_PAGE, MODE_OFF, 405, { .peer = &somebody, .read = true, .method = HTTP_OTHER, .path = SPAN("/") },
 		    "192.0.2.0" AT "\"OTHER / HTTP/1.1\" 405 5 \"-\" \"unknown\"\n" },
+		{ "a recipient's own page", HIT_PAGE, MODE_OFF, 200, { .peer = &somebody, .read = true, .path = SPAN("/p/AbCdEf") },
+		    "-" AT "\"GET /p/- HTTP/1.1\" 200 5 \"-\" \"-\"\n" },
+		{ "less often, answered after somebody else's page", HIT_PAGE, MODE_IDENTIFIED, 200,
+		    { .peer = &somebody, .read = true, .method = HTTP_POST, .path = SPAN("") },
+		    "-" AT "\"POST /p/- HTTP/1.1\" 200 5 \"-\" \"-\"\n" },
 		{ "no request at all", HIT_PAGE, MODE_OFF, 400, { .peer = &somebody, .method = (enum http_method)0xff },
 		    "192.0.2.0" AT "\"-\" 400 5 \"-\" \"-\"\n" },
 	};
@@ -58,6 +63,7 @@ lines(void **state)
 	(void)state;
 	for (size_t i = 0; i < COUNT(row); i++) {
 		struct hit h = { .kind = row[i].kind, .status = row[i].status,
+			.personal = row[i].kind == HIT_PAGE && (row[i].mode != MODE_OFF || span_starts(row[i].a.path, SPAN("/p/"))),
 			.body = row[i].kind == HIT_CLICK ? SPAN("") : SPAN("bytes"), .n = row[i].mode != MODE_OFF };
 		struct buf out = BUF(ACCESSLOG_LINE_MAX);
 		struct access a = row[i].a;
