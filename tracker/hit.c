@@ -321,7 +321,7 @@ static struct span
 location(struct hit *h, struct span url)
 {
 	struct span host = host_of(url);
-	size_t start = (size_t)(host.p - url.p), i = 0;
+	size_t start = (size_t)(host.p - url.p), before, i = 0;
 
 	while (i < url.n && url.p[i] > ' ' && url.p[i] < 0x7f)
 		i++;
@@ -329,8 +329,11 @@ location(struct hit *h, struct span url)
 		return url;
 	buf_clear(&h->spare);
 	add_escaped(&h->spare, span_cut(url, 0, start));
-	if (text_is_ascii(host) || !addr_host(&h->spare, host))
+	before = h->spare.n;
+	if (text_is_ascii(host) || !addr_host(&h->spare, host)) {
+		h->spare.n = before; /* what was refused half way is there by half */
 		add_escaped(&h->spare, host);
+	}
 	add_escaped(&h->spare, span_from(url, start + host.n));
 	return buf_span(&h->spare);
 }

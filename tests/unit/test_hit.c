@@ -411,6 +411,7 @@ test_location(void **state)
 		{ "an international host", "http://\xd1\x81\xd0\xb0\xd0\xb9\xd1\x82.c\xc3\xb3m/\xe5\xbd\x8c\xe6\x92\x92", "http://xn--80aswg.xn--cm-5ja/%E5%BD%8C%E6%92%92" },
 		{ "between user and port, in upper case", "https://u:p@B\xc3\x9c" "CHER.example:8443?q", "https://u:p@xn--bcher-kva.example:8443?q" },
 		{ "one that is none", "https://\xff\xfe/a", "https://%FF%FE/a" },
+		{ "one that is refused half way", "http://\xc3\xbc.a\r\nb.example/", "http://%C3%BC.ab.example/" },
 		{ "an ASCII host stays to the byte", "https://A.Example/\xc3\xa9", "https://A.Example/%C3%A9" },
 		{ "a colon in the path", "https://a.example/\xc3\xa9:b@c", "https://a.example/%C3%A9:b@c" },
 		{ "a line break is dropped, as browsers do", "https://a.example/\r\nSet-Cookie: x", "https://a.example/Set-Cookie:%20x" },
