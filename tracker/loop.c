@@ -298,10 +298,12 @@ accept_one(struct inlet *in)
 	/* Strangers who take all places must not blind the administrator. */
 	unsigned max = in->kind == LISTEN_ADMIN ? UINT_MAX : l->setup->conf->max_connections;
 
-	if (!server_enter(l->server, max) && !(close_oldest_idle(l) && server_enter(l->server, max))) {
-		turn_away(l, fd, in->kind);
-		return true;
-	}
+	/* More than one may have to go: the administrator counts, and max may be less than it was. */
+	while (!server_enter(l->server, max))
+		if (!close_oldest_idle(l)) {
+			turn_away(l, fd, in->kind);
+			return true;
+		}
 	peer_of(&peer, &from);
 	conn_open(l, fd, &peer, in->kind);
 	return true;

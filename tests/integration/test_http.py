@@ -489,6 +489,20 @@ class Crowded(Case):
 				c.sock.close()
 
 
+	def test_the_administrator_takes_nobody_s_place(self):
+		"""Who has come beside the strangers who fill all places; the next stranger is served all the same."""
+		clients = []
+		try:
+			for port in [self.port] * 20 + [self.admin] * 2:
+				clients.append(Client(port))
+				clients[-1].send(request("/healthz"))
+				self.assertEqual(clients[-1].answer().status, 200)
+			self.assertEqual(self.get("/healthz").status, 200)
+		finally:
+			for c in clients:
+				c.sock.close()
+
+
 class Idle(Case):
 	N = 10000
 	settings = {"max_connections": str(N), "idle_timeout": "5m", "threads": "1"}
