@@ -274,8 +274,10 @@ charge(struct conn *c, const struct peer *peer)
 		return;
 	count(&l->counters.guesses);
 	/* A proxy's connection is not the guesser's. */
-	if (memcmp(peer, &c->peer, sizeof *peer) == 0)
+	if (memcmp(peer, &c->peer, sizeof *peer) == 0) {
+		c->unread |= c->keep; /* he does not know yet that this is the end */
 		c->keep = false;
+	}
 	c->quiet = true;
 }
 

@@ -282,8 +282,30 @@ class Crowd(TlsCase):
 				c.sock.close()
 
 
-class Flood(TlsCase):
+class Alone(TlsCase):
 	settings = {"threads": "1"}
+
+	def test_the_last_answer_to_one_who_guesses(self):
+		"""It arrives, whatever has been sent since, and the end is in good order."""
+		guess = request("/c/AbCdEfGhIjKlMnOpQrStUvWxYz0123456789AbCdEfGhIjKlMnOpQrStUv")
+		with TlsClient(self.tls) as c:
+			while True:
+				c.send(guess)
+				answer = c.answer()
+				self.assertEqual(answer.status, 404)
+				if "connection" in answer.fields:
+					break
+		with TlsClient(self.tls) as c:
+			# Two records that are there at once; OpenSSL takes one from the socket.
+			c.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+			c.send(guess)
+			c.send(guess)
+			c.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+			answer = c.answer()
+			self.assertEqual(answer.fields["connection"], "close")
+			self.assertTrue(c.ended())
+			with socket.socket(fileno=os.dup(c.sock.fileno())) as plain:
+				self.assertEqual(plain.recv(1), b"")  # and no reset
 
 	def flood(self, over):
 		"""Nothing but KeyUpdate messages, which Python's ssl cannot send."""
