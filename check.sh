@@ -67,7 +67,7 @@ integration() {
 
 # What a sanitizer has something to say about: not the judging of what `rekindle tag' writes, whose messages and
 # documents the unit tests and the fuzzers read in here too.  Threads are the daemons' alone.
-memory="test_transport.py test_tracker.py test_tls.py test_proxy.py test_http.py test_pages.py test_intake.py test_cli.py test_milter.py"
+memory="test_transport.py test_tracker.py test_tls.py test_http.py test_pages.py test_cli.py test_milter.py"
 threads="test_tracker.py test_milter.py test_kill.py test_robots.py"
 
 stage_gcc() {

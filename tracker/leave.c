@@ -158,7 +158,8 @@ cause_of(const struct wish *w)
 
 /*
  * Keep me, less often, undo: each of them is a word of the recipient that
- * also takes an unsubscribe from everything back, where one stands.
+ * also takes an unsubscribe from everything back, where one stands.  To undo
+ * that alone (`all`) says nothing of a single stream that was left before.
  */
 static void
 stay(struct wish *w, enum touch_kind kind, enum page page, bool all)
@@ -174,11 +175,14 @@ stay(struct wish *w, enum touch_kind kind, enum page page, bool all)
 	}
 	when = lift_at(w, later(later(p->left, s->left), kind == TOUCH_KEPT ? s->less : 0));
 	all = all || (kind == TOUCH_JOINED && w->stream == 0);
-	if (kind != TOUCH_JOINED || w->stream != 0)
+	if (!all)
 		record(w, kind, w->stream, when);
 	if (all || cause == CAUSE_UNSUBSCRIBED)
 		record(w, TOUCH_JOINED, 0, when);
-	promise(w, page, kind == TOUCH_JOINED ? (all ? "stop-all" : "stop") : NULL, when);
+	if (all && s->left != 0 && s->left >= s->joined)
+		promise(w, PAGE_LEFT, "undo", when);
+	else
+		promise(w, page, kind == TOUCH_JOINED ? (all ? "stop-all" : "stop") : NULL, when);
 }
 
 static void

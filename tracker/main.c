@@ -204,6 +204,7 @@ main(int argc, char **argv)
 	log_open("rekindle-tracker", false, LOG_LEVEL_INFO);
 	if ((first = setup_load(file, &why)) == NULL || !setup_load_pages(first, &why)) {
 		log_faults(buf_span(&why));
+		buf_free(&why);
 		setup_put(first);
 		return 1;
 	}

@@ -21,9 +21,8 @@ import unittest
 import milterclient
 import rig
 import test_tracker
-from test_tracker import DESTINATION, GIF, Client, request
+from test_tracker import DESTINATION, GIF, SANITIZED, Client, request
 
-SANITIZED = b"__asan_init" in open(os.path.join(test_tracker.BUILD, "rekindle-tracker"), "rb").read()
 IMPORTED = '{"type":"sent","address":"r%d@fill.example","at":"%s","stream":"default","campaign":"fill"}\n'
 
 NEWSLETTER = """From: Shop <news@shop.example>\r

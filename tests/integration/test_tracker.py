@@ -27,6 +27,7 @@ import urllib.parse
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.abspath(os.environ.get("REKINDLE_BUILD") or TOP)
+SANITIZED = b"__asan_init" in open(os.path.join(BUILD, "rekindle-tracker"), "rb").read()
 
 PERSON = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
 APPLE = "Mozilla/5.0"
