@@ -23,6 +23,7 @@ struct writer {
 	pthread_cond_t wake;
 	struct deed *first, **end; /* waiting, in order */
 	bool idle;                 /* the thread waits for one */
+	size_t enough;             /* it waits until there are so many, for a moment; 0: it does not */
 	bool stopping;
 	struct writer_stats stats;
 	struct record *batch; /* the thread's own */
@@ -199,17 +200,19 @@ wait_for_work(struct writer *w)
 
 /*
  * A flush costs the processor much the same for one touch and for hundreds.
- * So there is half as much time between two flushes as the last one took:
- * those whose touches it made durable are answered, ask again, and share the
- * next flush with those who came during this one.  The lock is held.
+ * So those whose touches one made durable get the time to hear of it and to
+ * come again: the next one waits until there are as many, at most for twice as
+ * long as that one took.  The lock is held.
  */
 static void
-rest_until(struct writer *w, int64_t us)
+rest(struct writer *w, size_t had, int64_t us)
 {
 	struct timespec until = clock_at(us);
 
-	while (!w->stopping && clock_us() < us)
+	w->enough = had;
+	while (!w->stopping && w->stats.waiting < had && clock_us() < us)
 		pthread_cond_timedwait(&w->wake, &w->lock, &until);
+	w->enough = 0;
 }
 
 static void *
@@ -219,13 +222,13 @@ run(void *arg)
 	int64_t begin, end = 0, took = 0;
 	struct deed *d, *next;
 	bool durable;
-	size_t n;
+	size_t n = 0;
 
 	for (;;) {
 		pthread_mutex_lock(&w->lock);
 		wait_for_work(w);
 		if (w->first != NULL)
-			rest_until(w, end + (took / 2 < REST_MAX_US ? took / 2 : REST_MAX_US));
+			rest(w, n, end + (2 * took < REST_MAX_US ? 2 * took : REST_MAX_US));
 		if (w->first == NULL) {
 			pthread_mutex_unlock(&w->lock);
 			return NULL;
@@ -431,7 +434,7 @@ writer_add_list(struct writer *w, struct deed *first, struct deed *last, size_t 
 		*w->end = first;
 		w->end = &last->next;
 		w->stats.waiting += n;
-		wake = w->idle;
+		wake = w->idle || (w->enough != 0 && w->stats.waiting >= w->enough);
 		w->idle = false;
 	} else
 		w->stats.refused += n;

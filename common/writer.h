@@ -8,9 +8,9 @@
 
 /*
  * There is no batch size to tune on the way to an answer.  While one batch is
- * being flushed, and for half as long again, the next one gathers, so a quiet server
- * answers after one disk flush and a busy one shares each flush among all who
- * wait.
+ * being flushed, and for a moment after it, the next one gathers, so a quiet
+ * server answers after one disk flush and a busy one shares each flush among
+ * all who wait.
  *
  * What is in the journal is durable; a second thread brings it to the store,
  * where others see it, at most every WRITER_PACE_MS.  A store that is full
