@@ -445,8 +445,10 @@ conclude(struct report *r, const struct reading *x)
 		r->why = missing;
 	else if (x->feedback)
 		r->kind = REPORT_COMPLAINT;
+	else if (!named && x->tokens > 0)
+		r->why = "the token in its subject or address does not open (cut or forged): nobody is unsubscribed";
 	else if (!named)
-		r->why = "no report, and no request to unsubscribe";
+		r->why = "no report, and no token in its subject or address: nobody is unsubscribed";
 	else
 		r->kind = REPORT_LEAVE;
 }

@@ -96,6 +96,9 @@ def test_forged():
 		wrong = {k: v[:-8] + v[:8] for k, v in mine.items()}
 		for name in [name for name, want in WANT.items() if want[0] != "nothing"]:
 			assert r.cli("intake", "--json", input=report(name, wrong, "ann@example.com")).json["did"] == "nothing", name
+		for token, why in (wrong["u"], "cut or forged"), (mine["u"][:-1], "cut or forged"), ("", "no token in its subject"):
+			told = r.cli("intake", input="To: unsubscribe@example.org\nSubject: unsubscribe %s\n\n" % token)
+			assert told.code == 0 and why in told.out, told
 		# A bounce of Ann's own message that names Bob is about Ann.
 		told = r.cli("intake", "--json", input=report("dsn-postfix-unknown-user.eml", mine, "bob@example.com"))
 		assert told.json == {"did": "bounced", "status": "5.1.1", "stream": "weekly"}, told

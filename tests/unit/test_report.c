@@ -2,6 +2,9 @@
 #include "common/codec.h"
 #include "tests/unit/unit.h"
 
+#define FORGED "the token in its subject or address does not open (cut or forged): nobody is unsubscribed"
+#define NO_TOKEN "no report, and no token in its subject or address: nobody is unsubscribed"
+
 static const struct who ann = { { 'a', 'n', 'n' } };
 
 static const char *const statuses[][3] = {
@@ -68,13 +71,14 @@ static const struct {
 	{ "the extension of the address", "To: <unsub+@u@example.org>\n\n", "", REPORT_LEAVE, true, NULL, "", "" },
 	{ "what the MTA says", "To: x@example.org\n\n", "@u\n", REPORT_LEAVE, true, NULL, "", "" },
 	{ "a token in the body is none", "Subject: unsubscribe\n\nunsubscribe @u\n", "", REPORT_NOTHING, false,
-	    "no report, and no request to unsubscribe", "", "" },
-	{ "a token of another kind", "Subject: unsubscribe @f\n\n", "", REPORT_NOTHING, false,
-	    "no report, and no request to unsubscribe", "", "" },
-	{ "half a token", "Subject: unsubscribe @h\n\n", "", REPORT_NOTHING, false, "no report, and no request to unsubscribe", "", "" },
-	{ "nothing", "", "", REPORT_NOTHING, false, "no report, and no request to unsubscribe", "", "" },
+	    NO_TOKEN, "", "" },
+	{ "a token of another kind", "Subject: unsubscribe @f\n\n", "", REPORT_NOTHING, false, FORGED, "", "" },
+	{ "a forged token in the address", "To: <unsub+A@u@example.org>\n\n", "", REPORT_NOTHING, false,
+	    FORGED, "", "" },
+	{ "half a token", "Subject: unsubscribe @h\n\n", "", REPORT_NOTHING, false, FORGED, "", "" },
+	{ "nothing", "", "", REPORT_NOTHING, false, NO_TOKEN, "", "" },
 	{ "one of ours, forwarded", "Subject: Fwd\nContent-Type: message/rfc822\n\nList-Unsubscribe: <https://t/u/@u>\n\n", "",
-	    REPORT_NOTHING, false, "no report, and no request to unsubscribe", "", "" },
+	    REPORT_NOTHING, false, NO_TOKEN, "", "" },
 
 #define ARF(type, encoding, enclosed) \
 	"Subject: unsubscribe\nContent-Type: multipart/report; report-type=feedback-report; boundary=\"b;=1\"\n\nhello\n" \
@@ -118,7 +122,7 @@ static const struct {
 	{ "a subject with a token does not help it", "Subject: @u\n" DSN(FAILED, "Subject: x\n"), "", REPORT_NOTHING, false,
 	    "the message that it is about bears no token of ours", "", "" },
 	{ "a report inside an enclosed message is somebody else's", "Content-Type: message/rfc822\n\n" DSN(FAILED, "X-Rekindle-Id: @m\n"),
-	    "", REPORT_NOTHING, false, "no report, and no request to unsubscribe", "", "" },
+	    "", REPORT_NOTHING, false, NO_TOKEN, "", "" },
 };
 
 static void
