@@ -413,8 +413,12 @@ static void
 add_last(struct buf *b, const struct finding *f, int64_t now)
 {
 	buf_adds(b, f->clicked ? "last clicked " : "last opened ");
-	add_count(b, days_since(f->last_engaged, now), "day");
-	buf_adds(b, " ago, on ");
+	if (days_since(f->last_engaged, now) > 0) {
+		add_count(b, days_since(f->last_engaged, now), "day");
+		buf_adds(b, " ago");
+	} else
+		buf_adds(b, f->last_engaged / DAY < now / DAY ? "yesterday" : "today");
+	buf_adds(b, ", on ");
 	add_day(b, f->last_engaged);
 }
 

@@ -457,7 +457,9 @@ static const struct {
 	{ { .known = 300 * DAY, .clicked = DAY, .sends = 5 },
 	    "engaged: last clicked 1 day ago, on 2025-12-31 (limit 30 days)" },
 	{ { .known = 300 * DAY, .day_opened = 1, .sends = 5 },
-	    "engaged: last opened 0 days ago, on 2026-01-01 (limit 30 days)" },
+	    "engaged: last opened today, on 2026-01-01 (limit 30 days)" },
+	{ { .known = 300 * DAY, .clicked = DAY - 1, .sends = 5 },
+	    "engaged: last clicked yesterday, on 2025-12-31 (limit 30 days)" },
 	{ { .known = 300 * DAY, .opened = 45 * DAY, .sends = 5 },
 	    "semi-engaged: last opened 45 days ago, on 2025-11-17 (engaged up to 30 days, semi-engaged up to 90)" },
 	{ { .known = 3 * DAY }, "new: known for 3 days, since 2025-12-29, with 1 tracked send, no human engagement yet "
