@@ -15,6 +15,7 @@
 struct row {
 	uint64_t id;
 	struct campaign sums;
+	int64_t stopped;     /* its links, since when; 0 they work */
 	char *stream, *name; /* "" when the store does not know */
 };
 
@@ -40,7 +41,8 @@ take_row(void *arg, uint64_t id, const struct campaign *sums)
 		if (sums->stream)
 			cli_stream_name(r->c, sums->stream, &stream);
 	}
-	r->row[r->n++] = (struct row){ .id = id, .sums = *sums, .stream = buf_steal(&stream), .name = buf_steal(&name) };
+	r->row[r->n] = (struct row){ .id = id, .sums = *sums, .stream = buf_steal(&stream), .name = buf_steal(&name) };
+	store_stopped(r->c->store, id, &r->row[r->n++].stopped);
 	return true;
 }
 
@@ -189,13 +191,14 @@ emit_sums(struct emit *e, const struct row *r)
 	emit_rate(e, "click_rate", s->clickers_human, click_base(s));
 	emit_rate(e, "click_to_open", s->clickers_human, clicked_base(s, s->openers_human));
 	emit_close(e, '}');
+	emit_time(e, "links_stopped", r->stopped);
 }
 
 static void
 print_list(const struct rows *r)
 {
-	static const char *const head[] = { "campaign", "stream", "first sent", "sent", "stopped", "opened", "clicked" };
-	struct table t = TABLE("lllrrrr");
+	static const char *const head[] = { "campaign", "stream", "first sent", "sent", "stopped", "opened", "clicked", "links" };
+	struct table t = TABLE("lllrrrrr");
 	struct buf day = BUF(64);
 	char id[17];
 
@@ -214,6 +217,7 @@ print_list(const struct rows *r)
 		table_addf(&t, "%" PRIu64, s->skipped);
 		table_rate(&t, s->openers_human, open_base(s));
 		table_rate(&t, s->clickers_human, click_base(s));
+		table_adds(&t, r->row[i].stopped ? "stopped" : "work");
 	}
 	table_print(&t, "", true);
 	table_free(&t);
@@ -439,7 +443,8 @@ print_machines(const struct campaign *s)
 	putchar('\n');
 	table_print(&t, "  ", false);
 	table_free(&t);
-	printf("  Of %" PRIu64 " messages with links these have a single one: no burst can show who clicked there.\n", s->linked);
+	printf("  Of %" PRIu64 " message%s with links: those with a single one, where no burst can show who clicked.\n", s->linked,
+	    s->linked == 1 ? "" : "s");
 }
 
 static void
@@ -511,28 +516,25 @@ show(struct cli *c, const char *name, const char *stream, bool machines)
 	struct rows r = { 0 };
 	const struct row *row;
 	struct buf since = BUF(256);
-	int64_t stopped = 0;
 	int status = EXIT_CANNOT;
 
 	if (!load(c, &r) || !(row = choose(&r, name, stream, &status)))
 		goto out;
 	status = EXIT_FOUND;
 	l.campaign = row->id;
-	store_stopped(c->store, row->id, &stopped);
 	if (c->json) {
 		emit_open(&e, NULL, '{');
 		emit_sums(&e, row);
 		if (machines)
 			emit_machines(&e, &row->sums);
-		emit_time(&e, "links_stopped", stopped);
 		emit_open(&e, "links", '[');
 		l.emit = &e;
 	} else {
 		print_sums(row, c->now);
 		if (machines)
 			print_machines(&row->sums);
-		if (stopped != 0) {
-			print_when(&since, stopped, c->now);
+		if (row->stopped != 0) {
+			print_when(&since, row->stopped, c->now);
 			printf("\n%sLinks are stopped%s since %s: they show a warning.\n", print_red(), print_plain(), buf_cstr(&since));
 		}
 		for (size_t i = 0; i < sizeof head / sizeof head[0]; i++)
@@ -611,6 +613,8 @@ cmd_campaign(struct cli *c)
 	if (strcmp(c->word[0], "stop") == 0 || strcmp(c->word[0], "start") == 0) {
 		if (c->nwords != 2)
 			return cli_usage(c, "campaign %s: one name, in quotes when it has spaces", c->word[0]);
+		if (machines)
+			return cli_usage(c, "campaign %s: --machines belongs to `campaign show`", c->word[0]);
 		return change(c, strcmp(c->word[0], "stop") == 0, c->word[1], stream);
 	}
 	if (strcmp(c->word[0], "show") != 0)

@@ -41,6 +41,7 @@ struct import {
 	bool consents;    /* lines are consents and nothing else; they need no type */
 	struct lines in;
 	struct batch *batch;
+	uint64_t first; /* line of which the batch has a touch */
 	uint64_t imported, bad, left_out;
 	uint64_t nameless; /* kept, but not for whom the line was about */
 	uint64_t doubled;  /* lines that made two touches */
@@ -494,6 +495,8 @@ consent_of(const struct import *im, const struct who *who, enum axis axis)
 static void
 keep(struct import *im, const struct record *r)
 {
+	if (im->batch->n == 0)
+		im->first = im->in.number;
 	if (r->touch.kind == TOUCH_CONSENT)
 		im->consented = true;
 	batch_add(im->batch, r);
@@ -653,8 +656,12 @@ flush(struct import *im)
 
 	if (n == 0)
 		return true;
-	if (!batch_write(im->c, im->batch))
+	if (!batch_write(im->c, im->batch)) {
+		wipe_progress(im);
+		cli_error("%s: stopped: from line %" PRIu64 " on nothing is imported; %" PRIu64 " touch%s before it %s", im->name,
+		    im->first, im->imported, im->imported == 1 ? "" : "es", im->imported == 1 ? "is" : "are");
 		return false;
+	}
 	im->imported += n;
 	if (++im->unfolded == FOLD_EVERY || im->consented) {
 		cli_fold(im->c);
@@ -681,11 +688,8 @@ read_file(struct import *im)
 			read_line(im, line);
 		}
 		/* One line may make two records. */
-		if (im->batch->n + 2 > BATCH_MAX && !flush(im)) {
-			cli_error("%s: stopped at line %" PRIu64 "; %" PRIu64 " touches were imported before", im->name,
-			    im->in.number, im->imported);
+		if (im->batch->n + 2 > BATCH_MAX && !flush(im))
 			return false;
-		}
 	}
 	if (ferror(im->in.file)) {
 		cli_error("cannot read %s: %s", im->name, strerror(errno));
@@ -701,18 +705,18 @@ say(const struct import *im)
 
 	wipe_progress(im);
 	if (!im->c->json) {
-		printf("imported %" PRIu64 " touches from %" PRIu64 " lines", im->imported, im->in.number);
+		printf("imported %" PRIu64 " touch%s from %" PRIu64 " line%s", im->imported, im->imported == 1 ? "" : "es",
+		    im->in.number, im->in.number == 1 ? "" : "s");
 		if (im->doubled)
 			printf(" (%" PRIu64 " of these made two: a day for the recipient, a count for the campaign)", im->doubled);
 		if (im->bad)
-			printf("; %" PRIu64 " bad lines", im->bad);
+			printf("; %" PRIu64 " bad line%s", im->bad, im->bad == 1 ? "" : "s");
 		putchar('\n');
 		if (im->nameless)
-			printf("%" PRIu64 " opens and clicks are counted without a name, as privacy_profile and consent demand\n",
+			printf("opens and clicks counted without a name, as privacy_profile and consent demand: %" PRIu64 "\n",
 			    im->nameless);
 		if (im->left_out)
-			printf("%" PRIu64 " opens and clicks are left out, as privacy_profile and consent demand\n",
-			    im->left_out);
+			printf("opens and clicks left out, as privacy_profile and consent demand: %" PRIu64 "\n", im->left_out);
 		return;
 	}
 	emit_open(&e, NULL, '{');

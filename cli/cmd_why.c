@@ -122,6 +122,12 @@ print_overlays(const struct finding *f)
 }
 
 static void
+field_hits(const char *label, uint32_t opens, uint32_t clicks)
+{
+	print_fieldf(label, "%" PRIu32 " open%s, %" PRIu32 " click%s", opens, opens == 1 ? "" : "s", clicks, clicks == 1 ? "" : "s");
+}
+
+static void
 print_evidence(struct person *p)
 {
 	const struct profile *r = &p->profile;
@@ -134,8 +140,8 @@ print_evidence(struct person *p)
 	field_when(p, "Last click", r->last_click);
 	print_fieldf("Sends", "%" PRIu32 ", of which %" PRIu32 " tracked", r->sends, r->tracked_sends);
 	print_fieldf("Silent sends", "%u%s", f->silent_sends, f->silent_sends >= PROFILE_SENDS ? " or more" : "");
-	print_fieldf("By a person", "%" PRIu32 " opens, %" PRIu32 " clicks", r->opens, r->clicks);
-	print_fieldf("By machines", "%" PRIu32 " opens, %" PRIu32 " clicks", r->machine_opens, r->machine_clicks);
+	field_hits("By a person", r->opens, r->clicks);
+	field_hits("By machines", r->machine_opens, r->machine_clicks);
 	if (r->last_machine)
 		field_when(p, "Last machine", r->last_machine);
 	print_overlays(f);

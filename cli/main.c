@@ -36,13 +36,14 @@ static const struct command commands[] = {
 	  "  --status STATUS only ok, complained, bounced, unsubscribed or held\n"
 	  "  --stream NAME   the status with regard to this stream\n"
 	  "  --format FORMAT csv (default), json (one object per line) or text (addresses only)\n" },
-	{ "campaign", cmd_campaign, "[show|stop|start NAME [--stream NAME]] [--json]", "report on campaigns, and stop their links",
+	{ "campaign", cmd_campaign, "[show NAME [--machines] [--stream NAME] | stop|start NAME [--stream NAME]] [--json]", "report on campaigns, and stop their links",
 	  "Without a word: all campaigns, the newest first.\n"
 	  "\n"
 	  "  show NAME       one campaign; NAME may also be its id\n"
 	  "  stop NAME       its links show a warning from now on; unsubscribing goes on\n"
 	  "  start NAME      its links work again\n"
-	  "  --stream NAME   when several streams have a campaign of this name\n" },
+	  "  --stream NAME   when several streams have a campaign of this name\n"
+	  "  --machines      which rule took how many hits for a machine's or a person's\n" },
 	{ "suppress", cmd_suppress,
 	  "add|remove ADDRESS... [--stream NAME] [--reason REASON] | list [--json]", "stop and release recipients by hand",
 	  "  ADDRESS         or - to read them from standard input, one per line\n"

@@ -278,6 +278,26 @@ class Manners(Case):
         self.assertRegex(out, r"\[#+ *\] +\d+ %  64 lines, \d+/s")
         self.assertIn("imported 64 touches from 64 lines", out)
 
+    def test_one_is_one(self):
+        p = self.touches({"type": "open", "address": "ann@b.example", "at": ago(0)})
+        self.assertEqual(p.stdout.decode(), "imported 1 touch from 1 line\n")
+        text = self.run_ok("why", "ann@b.example")
+        self.assertRegex(text, r"By a person +1 open, 0 clicks\n")
+        self.assertIn("last opened today, on", text)
+
+    def test_import_into_a_full_store_names_where_to_go_on(self):
+        lines = ['{"type":"joined","address":"a%d@b.example"}\n' % i for i in range(30000)]
+        self.write_conf(general="facts_size = 1M\n")
+        p = self.rekindle("import", stdin="".join(lines))
+        self.assertEqual(p.returncode, CANNOT, p)
+        found = re.search(r"stopped: from line (\d+) on nothing is imported; (\d+) touches before it are", p.stderr.decode())
+        first = int(found[1])
+        self.assertEqual(first, int(found[2]) + 1)
+        self.assertEqual(len(self.export()), first - 1)
+        self.write_conf(general="facts_size = 64M\n")
+        self.check(FOUND, "import", stdin="".join(lines[first - 1:]))
+        self.assertEqual(len({t["address"] for t in self.export()}), len(lines))
+
     def test_control_bytes_of_strangers_reach_no_terminal(self):
         self.wrong(NOTHING, r"\\x1b\[31m", "campaign", "show", "\x1b[31mred")
 
@@ -668,7 +688,7 @@ class Campaigns(Case):
         self.assertEqual([(r["name"], r["stream"], r["sent"]) for r in rows],
                          [("Spring sale", "news", 10), ("März \N{SNOWMAN}", "offers", 10)])
         lines = self.run_ok("campaign").splitlines()
-        self.assertRegex(lines[1], rf"^Spring sale  news    {ago(3)[:10]}    10        1  40\.0 %   10\.0 %$")
+        self.assertRegex(lines[1], rf"^Spring sale  news    {ago(3)[:10]}    10        1  40\.0 %   10\.0 %   work$")
         self.assertEqual(len({len(line) for line in lines}), 1, lines)
 
     def test_show(self):
@@ -1086,8 +1106,8 @@ class Privacy(Case):
         self.assertEqual(p.stdout.decode(),
                          "imported 6 touches from 6 lines (1 of these made two: a day for the recipient, a count for"
                          " the campaign)\n"
-                         "2 opens and clicks are counted without a name, as privacy_profile and consent demand\n"
-                         "1 opens and clicks are left out, as privacy_profile and consent demand\n")
+                         "opens and clicks counted without a name, as privacy_profile and consent demand: 2\n"
+                         "opens and clicks left out, as privacy_profile and consent demand: 1\n")
         text = self.run_ok("why", "ann@example.org")
         self.assertRegex(text, rf"(?m)^  Last open +{ago(4)[:10]} \(only the day is kept\)$")
         self.assertEqual(self.json("import", stdin=json.dumps({"type": "click", **of})),

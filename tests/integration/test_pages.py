@@ -232,6 +232,11 @@ def test_a_stopped_campaign():
 		shown = r.cli("campaign", "show", "spring", "--json").json
 		assert shown["links_stopped"], shown
 		assert "Links are stopped" in r.cli("campaign", "show", "spring").out
+		listed = r.cli("campaign").out.splitlines()
+		assert [line.endswith(" stopped") for line in listed if line.startswith("spring ")] == [True], listed
+		assert [bool(row["links_stopped"]) for row in r.cli("campaign", "--json").json if row["name"] == "spring"] == [True]
+		refused = r.cli("campaign", "start", "spring", "--machines")
+		assert refused.code == 2 and "campaign start: --machines belongs to" in refused.err, refused
 
 		# It is a fact: the sums may be lost.
 		r.tracker.stop()
