@@ -29,10 +29,16 @@ add_v4(struct buf *out, const uint8_t *b)
 	buf_addf(out, "%u.%u.%u.0", b[0], b[1], b[2]);
 }
 
+/* Zeros are a client on a unix socket whom no proxy named, or this machine: nothing to show. */
 static void
 add_v6(struct buf *out, const uint8_t *b)
 {
-	buf_addf(out, "%x:%x:%x::", b[0] << 8 | b[1], b[2] << 8 | b[3], b[4] << 8 | b[5]);
+	static const uint8_t nowhere[6];
+
+	if (memcmp(b, nowhere, sizeof nowhere) == 0)
+		buf_addc(out, '-');
+	else
+		buf_addf(out, "%x:%x:%x::", b[0] << 8 | b[1], b[2] << 8 | b[3], b[4] << 8 | b[5]);
 }
 
 static void

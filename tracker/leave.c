@@ -186,7 +186,7 @@ stay(struct wish *w, enum touch_kind kind, enum page page, bool all)
 }
 
 static void
-choose(struct wish *w, struct span choice)
+choose(struct wish *w, enum token_kind kind, struct span choice)
 {
 	if (span_eq(choice, SPAN("stop")))
 		stop(w, false);
@@ -201,7 +201,8 @@ choose(struct wish *w, struct span choice)
 	else if (span_eq(choice, SPAN("less")) && w->stream != 0)
 		stay(w, TOUCH_LESS, PAGE_LESS, false);
 	else
-		hit_refuse(w->hit, SPAN("Expected List-Unsubscribe=One-Click.\n"));
+		hit_refuse(w->hit, kind == TOKEN_LEAVE ? SPAN("Expected List-Unsubscribe=One-Click.\n")
+		    : SPAN("Expected choice=keep, less, stop or stop-all; less only where there is a stream.\n"));
 }
 
 void
@@ -231,7 +232,7 @@ leave_take(struct hit *h, const struct scene *s, enum token_kind kind, struct sp
 		stop(&w, false);
 	else {
 		form_value(type, s->body, SPAN("choice"), &choice);
-		choose(&w, buf_span(&choice));
+		choose(&w, kind, buf_span(&choice));
 	}
 	buf_free(&choice);
 }

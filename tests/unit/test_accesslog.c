@@ -9,6 +9,7 @@
 #define AT " - - [14/Nov/2023:22:13:20 +0000] "
 
 static const struct peer somebody = { .b = { [10] = 0xff, 0xff, 192, 0, 2, 77 } };
+static const struct peer nobody; /* on a unix socket, and no proxy says who */
 static const struct peer somebody6 = { .b = { 0x20, 0x01, 0x0d, 0xb8, 0, 7, 0, 9, [15] = 1 } };
 
 static void
@@ -34,6 +35,8 @@ lines(void **state)
 		    "-" AT "\"POST /u/- HTTP/1.1\" 503 5 \"-\" \"-\"\n" },
 		{ "a page", HIT_PAGE, MODE_OFF, 200, { .peer = &somebody6, .read = true, .path = SPAN("/robots.txt") },
 		    "2001:db8:7::" AT "\"GET /robots.txt HTTP/1.1\" 200 5 \"-\" \"unknown\"\n" },
+		{ "a page, over a unix socket", HIT_PAGE, MODE_OFF, 200, { .peer = &nobody, .read = true, .path = SPAN("/robots.txt") },
+		    "-" AT "\"GET /robots.txt HTTP/1.1\" 200 5 \"-\" \"unknown\"\n" },
 		{ "the top", HIT_PAGE, MODE_OFF, 200, { .peer = &somebody, .read = true, .path = SPAN("/") },
 		    "192.0.2.0" AT "\"GET / HTTP/1.1\" 200 5 \"-\" \"unknown\"\n" },
 		{ "a forged token", HIT_PAGE, MODE_OFF, 404, { .peer = &somebody, .read = true, .path = SPAN("/c/AbCdEf") },
