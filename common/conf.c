@@ -356,7 +356,7 @@ check_octal(struct span *s, struct buf *why)
 	unsigned mode;
 
 	if (!conf_octal(*s, &mode))
-		return WRONG(why, "`%.*s' is not the mode of a socket; write 0660 or 0666", SHOWN(*s));
+		return WRONG(why, "`%.*s' is not the mode of a socket; write it in octal, such as 0660 or 0666", SHOWN(*s));
 	return true;
 }
 
@@ -1757,6 +1757,9 @@ check_together(struct parser *p)
 static void
 check_required(struct parser *p)
 {
+	/* The line told is the last one, and that is no place for them where there are sections. */
+	const char *where = p->conf->nstreams > 1 || p->policy_line > 0 ? ", before the first section" : "";
+
 	for (size_t i = 0; i < NSETTINGS; i++) {
 		const struct setting *s = &settings[i];
 		struct buf allowed = BUF(1024);
@@ -1765,9 +1768,9 @@ check_required(struct parser *p)
 			continue;
 		add_allowed(s, &allowed);
 		if (allowed.n > 0)
-			fault(p, p->line, "`%s' is required; choose %s", s->name, buf_cstr(&allowed));
+			fault(p, p->line, "`%s' is required; choose %s%s", s->name, buf_cstr(&allowed), where);
 		else
-			fault(p, p->line, "`%s' is required; add a line such as %s = %s", s->name, s->name, s->example);
+			fault(p, p->line, "`%s' is required; add a line such as %s = %s%s", s->name, s->name, s->example, where);
 		buf_free(&allowed);
 	}
 }

@@ -113,30 +113,31 @@ load_keys(struct keys *keys, const char *path, struct buf *why)
 }
 
 static bool
-load_list(struct robots *r, const char *path, bool (*read)(struct robots *, struct span, const char *, struct buf *),
+load_list(struct robots *r, const char *setting, const char *path, bool (*read)(struct robots *, struct span, const char *, struct buf *),
     void (*own)(struct robots *), struct buf *why)
 {
-	struct buf text = BUF(ROBOTS_FILE_MAX + 1);
+	struct buf text = BUF(ROBOTS_FILE_MAX + 1), fault = BUF(PATH_MAX + 256);
 	bool good;
 
 	if (*path == '\0') {
 		own(r);
 		return true;
 	}
-	if ((good = file_read(path, ROBOTS_FILE_MAX, &text, why)))
+	if ((good = file_read(path, ROBOTS_FILE_MAX, &text, &fault)))
 		good = read(r, buf_span(&text), path, why);
 	else
-		buf_addc(why, '\n');
+		buf_addf(why, "%s = %s\n", setting, buf_cstr(&fault));
 	buf_free(&text);
+	buf_free(&fault);
 	return good;
 }
 
 static bool
 load_robots(struct robots *r, const struct conf *c, struct buf *why)
 {
-	bool good = load_list(r, c->agents_file, robots_read_agents, robots_own_agents, why);
+	bool good = load_list(r, "agents_file", c->agents_file, robots_read_agents, robots_own_agents, why);
 
-	return load_list(r, c->networks_file, robots_read_networks, robots_own_networks, why) && good;
+	return load_list(r, "networks_file", c->networks_file, robots_read_networks, robots_own_networks, why) && good;
 }
 
 /* Never NULL unless the file cannot be read at all. */
@@ -196,7 +197,7 @@ add_page_files(struct pages *p, const char *dir, struct buf *why)
 	bool good = true;
 
 	if (n < 0) {
-		buf_addf(why, "%s: %s\n", dir, strerror(errno));
+		buf_addf(why, "pages_dir = %s: %s\n", dir, strerror(errno));
 		return false;
 	}
 	for (int i = 0; i < n; i++) {
@@ -226,8 +227,8 @@ setup_pages(const struct conf *conf, struct buf *why)
 		good = add_page_files(p, conf->pages_dir, why);
 	if (good && !pages_default(p, span_of(conf->pages_language))) {
 		pages_list(p, &known);
-		buf_addf(why, "pages_language = %s: there is no %s.html in pages_dir%s%s\n", conf->pages_language,
-		    conf->pages_language, known.n > 0 ? "; there are " : "", buf_cstr(&known));
+		buf_addf(why, "pages_language = %s: there is no %s.html %s%s%s\n", conf->pages_language, conf->pages_language,
+		    conf->pages_dir[0] != '\0' ? "in pages_dir" : "among the built-in pages", known.n > 0 ? "; there are " : "", buf_cstr(&known));
 		good = false;
 	}
 	buf_free(&known);

@@ -278,6 +278,13 @@ class Manners(Case):
         self.assertRegex(out, r"\[#+ *\] +\d+ %  64 lines, \d+/s")
         self.assertIn("imported 64 touches from 64 lines", out)
 
+    def test_what_cannot_be_read_is_told_with_its_setting(self):
+        for setting in "agents_file", "networks_file", "pages_dir":
+            self.write_conf(general=f"{setting} = /nonexistent\n")
+            self.wrong(CANNOT, rf"{setting} = /nonexistent: No such file or directory", "conf", "--check")
+        self.write_conf(general="pages_language = fr\n")
+        self.wrong(CANNOT, r"there is no fr\.html among the built-in pages; there are en, de, mk, zh", "conf", "--check")
+
     def test_one_is_one(self):
         p = self.touches({"type": "open", "address": "ann@b.example", "at": ago(0)})
         self.assertEqual(p.stdout.decode(), "imported 1 touch from 1 line\n")

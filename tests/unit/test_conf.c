@@ -75,6 +75,8 @@ each_fault_has_its_line_and_says_what_would_be_right(void **state)
 		    "t:4: `tracking_url' is required" },
 		{ "missing words are listed", "tracking_url = http://a.example\n",
 		    "t:1: `privacy_profile' is required; choose classic, eu or strict\n" },
+		{ "missing, and the last line is in a section", "privacy_profile = eu\n[stream a]\ntransactional = yes\n",
+		    "t:3: `tracking_url' is required; add a line such as tracking_url = https://links.example.com, before the first section\n" },
 		{ "a slip", REQUIRED "trackin_url = x\n",
 		    "t:3: there is no setting `trackin_url'; did you mean `tracking_url'?" },
 		{ "the start of a name", REQUIRED "milter = x\n", "did you mean `milter_socket'?" },
@@ -147,6 +149,7 @@ each_fault_has_its_line_and_says_what_would_be_right(void **state)
 		    "t:3: tls_cert: `a' is not an absolute path" },
 		{ "a socket with a relative path", REQUIRED "http_listen = unix:a\n", "t:3: http_listen: `unix:a' is not a socket" },
 		{ "a mode that is not octal", REQUIRED "socket_mode = 0668\n", "t:3: socket_mode: `0668' is not the mode" },
+		{ "a mode says what one is", REQUIRED "socket_mode = 999\n", "write it in octal, such as 0660 or 0666\n" },
 		{ "a mode with more than permissions", REQUIRED "socket_mode = 1777\n", "t:3: socket_mode: `1777' is not the mode" },
 		{ "a proxy by name", REQUIRED "forwarded_from = unix, proxy.example\n",
 		    "t:3: forwarded_from: `proxy.example' is not a network" },
@@ -347,8 +350,8 @@ all_faults_are_told_in_file_order(void **state)
 	    "t:8: links: `y' is not known; use off, anonymous, identified or full\n"
 	    "t:9: there is no section `nowhere'; use [stream NAME] or [policy]\n"
 	    "t:11: these bytes are not UTF-8; save the file as UTF-8\n"
-	    "t:11: `tracking_url' is required; add a line such as tracking_url = https://links.example.com\n"
-	    "t:11: `privacy_profile' is required; choose classic, eu or strict\n");
+	    "t:11: `tracking_url' is required; add a line such as tracking_url = https://links.example.com, before the first section\n"
+	    "t:11: `privacy_profile' is required; choose classic, eu or strict, before the first section\n");
 	free(got);
 }
 

@@ -22,6 +22,7 @@ static const struct {
 	{ "the first in the agent counts", "scanner bbb\npreview aaa\n", "aaa bbb", ROBOT_PREVIEW },
 	{ "of two that start there the first in the list", "preview aaa\nscanner aaa bbb\n", "aaa bbb", ROBOT_PREVIEW },
 	{ "and the other way round", "scanner aaa bbb\npreview aaa\n", "aaa bbb", ROBOT_SCANNER },
+	{ "of one that is there twice too", "preview aaa\nscanner AAA\n", "aaa", ROBOT_PREVIEW },
 	{ "a comment, an empty line, white space", "# scanner curl\n\n \t suspect \t curl \r\n", "curl", ROBOT_SUSPECT },
 	{ "no line feed at the end", "prefetch curl", "curl", ROBOT_PREFETCH },
 	{ "it starts with a digit", "scanner 360spider\n", "x 360Spider", ROBOT_SCANNER },
