@@ -646,16 +646,14 @@ rejudge_person(struct batch *b, const struct who *who)
 	failed(b, fold_put_person(b->txn, who, &p));
 }
 
-enum store_result
-fold_rejudge(struct store *s, size_t max)
+static enum store_result
+rejudge_people(struct store *s, size_t max)
 {
 	struct batch b = { .result = STORE_OK };
 	enum store_result r;
 	uint64_t folded;
 	struct who who;
 
-	if (!store_rejudging(s))
-		return STORE_NONE;
 	if ((b.txn = fold_begin(s, &folded)) == NULL)
 		return STORE_ERROR;
 	if ((r = fold_get_rejudged(b.txn, &who)) != STORE_OK) {
@@ -670,7 +668,8 @@ fold_rejudge(struct store *s, size_t max)
 		add_campaigns(&b);
 	if (b.result == STORE_OK)
 		add_links(&b);
-	failed(&b, fold_put_rejudged(b.txn, r == STORE_NONE ? NULL : &who));
+	if (b.result == STORE_OK)
+		failed(&b, fold_put_rejudged(b.txn, r == STORE_NONE ? NULL : &who));
 	if (b.result == STORE_OK)
 		b.result = fold_commit_rest(b.txn);
 	else
@@ -680,20 +679,35 @@ fold_rejudge(struct store *s, size_t max)
 }
 
 enum store_result
-fold_all(struct store *s)
+fold_rejudge(struct store *s, size_t max)
 {
 	enum store_result r;
+
+	if (!store_rejudging(s))
+		return STORE_NONE;
+	/* A page is written anew for each person: what is nearly full has room for a few of them, and again for a few. */
+	while ((r = rejudge_people(s, max)) == STORE_FULL && max > 1)
+		max = (max + 3) / 4;
+	return r;
+}
+
+/* Others write on meanwhile: what comes after the call is not waited for. */
+enum store_result
+fold_all(struct store *s)
+{
+	uint64_t last = store_last(s);
+	enum store_result judged, r;
 	size_t n;
 
 	do
-		r = fold_rejudge(s, REJUDGE_BATCH);
-	while (r == STORE_OK);
-	if (r != STORE_NONE)
-		return r;
+		judged = fold_rejudge(s, REJUDGE_BATCH);
+	while (judged == STORE_OK);
 	do
 		r = fold_some(s, BATCH, &n);
-	while (r == STORE_OK || r == STORE_MOVED);
-	return r == STORE_NONE ? STORE_OK : r;
+	while ((r == STORE_OK || r == STORE_MOVED) && store_folded(s) < last);
+	if (r != STORE_OK && r != STORE_MOVED && r != STORE_NONE)
+		return r;
+	return judged == STORE_NONE ? STORE_OK : judged;
 }
 
 /* ---- what time is it? ---- */

@@ -11,14 +11,19 @@
  * summed up in parts; STORE_FULL when there is no room for any of it.
  */
 enum store_result fold_some(struct store *, size_t max, size_t *n);
-/* Until all is summed, and judged by the rules that hold. */
+/*
+ * Until all is summed that there was when it was called, and judged by the
+ * rules that hold.  What cannot be judged again, for lack of room, keeps
+ * nobody's touches from being summed up.
+ */
 enum store_result fold_all(struct store *);
 
 /*
  * The rules by which hits are judged together are the store's, so that all
  * processes judge alike.  Who reads the settings adopts theirs: the last one
  * wins, and with first_only only the first.  What was judged by others is judged
- * again, a part at a time: up to max people.  STORE_NONE when nothing is left to judge.
+ * again, a part at a time: up to max people, or as many as there is room for.
+ * STORE_NONE when nothing is left to judge; STORE_FULL when there is no room for one.
  */
 enum store_result fold_adopt(struct store *, const struct rules *, bool first_only);
 enum store_result fold_rejudge(struct store *, size_t max);

@@ -95,6 +95,25 @@ jumble(struct touch *t, size_t n, unsigned seed)
 	}
 }
 
+/* Called in place of fold_commit (the linker's --wrap), for a test in which somebody writes on while we sum up. */
+static unsigned writes_left;
+enum store_result __real_fold_commit(struct fold_txn *, uint64_t folded);
+enum store_result __wrap_fold_commit(struct fold_txn *, uint64_t folded);
+static struct store *writer;
+
+enum store_result
+__wrap_fold_commit(struct fold_txn *t, uint64_t folded)
+{
+	enum store_result r = __real_fold_commit(t, folded);
+	struct touch more = { .kind = TOUCH_OPEN, .mode = MODE_IDENTIFIED, .when = T0, .campaign = 1, .who = person(1) };
+
+	if (writes_left > 0) {
+		writes_left--;
+		append(writer, &more, 1);
+	}
+	return r;
+}
+
 /* ---- the whole state as one text, to compare ---- */
 
 struct dump {
@@ -821,12 +840,74 @@ too_much_at_once(void **state)
 	free(t);
 }
 
+/* What little room there is will do for judging again, too; and when there is none the touches are summed up all the same. */
+static void
+judging_again_with_little_room(void **state)
+{
+	enum { N = 8000 };
+	static const struct rules strict = { 4000, 20000, 2, 6000, 120000, false };
+	struct touch *t = calloc(N, sizeof *t);
+	char *small = temp_make(), *large = temp_make();
+	struct store *s = open_sized(small, 2200 * 1024), *roomy = open_store(large);
+	struct rules first = RULES_DEFAULT;
+	struct buf want, got;
+	enum store_result r;
+
+	(void)state;
+	jumble(t, N, 3);
+	for (size_t i = 0; i < N; i++)
+		t[i].who = person((unsigned)i / 2);
+	append(s, t, N);
+	append(roomy, t, N);
+	assert_int_equal(fold_adopt(s, &first, false), STORE_OK);
+	assert_int_equal(fold_all(s), STORE_OK);
+	assert_int_equal(fold_adopt(s, &strict, false), STORE_OK);
+	while ((r = fold_rejudge(s, N)) == STORE_OK)
+		;
+	assert_int_equal(r, STORE_NONE);
+	assert_int_equal(fold_adopt(roomy, &strict, false), STORE_OK);
+	assert_int_equal(fold_all(roomy), STORE_OK);
+	dump(s, &got);
+	dump(roomy, &want);
+	assert_true(span_eq(buf_span(&got), buf_span(&want)));
+	buf_free(&got);
+	buf_free(&want);
+	store_close(s);
+	store_close(roomy);
+	temp_remove(small);
+	temp_remove(large);
+	free(t);
+}
+
+static void
+who_writes_on_is_not_waited_for(void **state)
+{
+	struct touch t = hit(TOUCH_CLICK, 1, 1, ROBOT_HUMAN, T0);
+	char *dir = temp_make();
+	struct store *s = open_store(dir);
+
+	(void)state;
+	append(s, &t, 1);
+	writer = s;
+	writes_left = 100;
+	assert_int_equal(fold_all(s), STORE_OK);
+	assert_int_equal(writes_left, 99);
+	assert_int_equal(store_folded(s), 1);
+	writes_left = 0;
+	assert_int_equal(fold_all(s), STORE_OK);
+	assert_int_equal(store_folded(s), 2);
+	store_close(s);
+	temp_remove(dir);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(any_order_and_any_batches_give_the_same_bytes),
 		cmocka_unit_test(too_much_at_once),
+		cmocka_unit_test(judging_again_with_little_room),
+		cmocka_unit_test(who_writes_on_is_not_waited_for),
 		cmocka_unit_test(a_lost_state_is_rebuilt_to_the_same_bytes),
 		cmocka_unit_test(days_alone_are_enough_to_rebuild),
 		cmocka_unit_test(a_rebuilt_state_knows_who_said_no),
