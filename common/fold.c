@@ -736,6 +736,8 @@ struct fold {
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
 	bool stopping;
+	struct rules rules;       /* to be adopted, while wanted */
+	bool wanted, hurry;       /* hurry: do not wait for the second to be over */
 	int64_t believed, stored; /* the time by which is pruned: now, and as it is on disk */
 	int64_t passed;           /* CLOCK_BOOTTIME then */
 	int64_t watched;          /* when the store was looked after */
@@ -797,8 +799,9 @@ pause_or_stop(struct fold *f)
 	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec++;
 	pthread_mutex_lock(&f->lock);
-	while (!f->stopping && rc == 0)
+	while (!f->stopping && !f->hurry && rc == 0)
 		rc = pthread_cond_timedwait(&f->wake, &f->lock, &until);
+	f->hurry = false;
 	stop = f->stopping;
 	pthread_mutex_unlock(&f->lock);
 	return stop;
@@ -829,6 +832,32 @@ tidy(struct fold *f)
 	while (r == STORE_OK && more && !is_stopping(f));
 }
 
+static bool
+takes(struct fold *f, struct rules *rules)
+{
+	bool wanted;
+
+	pthread_mutex_lock(&f->lock);
+	wanted = f->wanted;
+	f->wanted = false;
+	*rules = f->rules;
+	pthread_mutex_unlock(&f->lock);
+	return wanted;
+}
+
+/* What a disk refuses today it may take tomorrow; unless others are wanted by then. */
+static void
+adopt(struct fold *f)
+{
+	struct rules rules;
+
+	if (!takes(f, &rules) || fold_adopt(f->store, &rules, false) == STORE_OK)
+		return;
+	pthread_mutex_lock(&f->lock);
+	f->wanted = true;
+	pthread_mutex_unlock(&f->lock);
+}
+
 /* Every second, also while there is much to sum up. */
 static void
 look_after(struct fold *f)
@@ -839,6 +868,7 @@ look_after(struct fold *f)
 		return;
 	f->watched = now;
 	store_watch(f->store);
+	adopt(f);
 }
 
 /*
@@ -871,6 +901,7 @@ run(void *arg)
 	yield_processor();
 	do {
 		yield_disk(true);
+		adopt(f);
 		while (fold_rejudge(f->store, REJUDGE_BATCH) == STORE_OK && !is_stopping(f))
 			look_after(f);
 		do {
@@ -884,13 +915,15 @@ run(void *arg)
 }
 
 struct fold *
-fold_start(struct store *s, int64_t keep_facts)
+fold_start(struct store *s, int64_t keep_facts, const struct rules *rules)
 {
 	struct fold *f = xcalloc(1, sizeof *f);
 	pthread_condattr_t attr;
 
 	f->store = s;
 	f->keep_facts = keep_facts;
+	f->rules = *rules;
+	f->wanted = true;
 	pthread_mutex_init(&f->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -898,10 +931,21 @@ fold_start(struct store *s, int64_t keep_facts)
 	pthread_condattr_destroy(&attr);
 	start_clock(f);
 	store_watch(s);
+	adopt(f);
 	if (pthread_create(&f->thread, NULL, run, f) != 0)
 		fatal("cannot start the folding thread");
 	pthread_setname_np(f->thread, "fold");
 	return f;
+}
+
+void
+fold_want(struct fold *f, const struct rules *rules)
+{
+	pthread_mutex_lock(&f->lock);
+	f->rules = *rules;
+	f->wanted = f->hurry = true;
+	pthread_cond_signal(&f->wake);
+	pthread_mutex_unlock(&f->lock);
 }
 
 void

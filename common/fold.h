@@ -34,9 +34,15 @@ enum store_result fold_rejudge(struct store *, size_t max);
  */
 int64_t fold_believe(int64_t believed, int64_t clock, int64_t elapsed);
 
-/* A thread of low priority that every second folds, tidies and looks after the store; keep_facts in milliseconds. */
+/*
+ * A thread of low priority that every second folds, tidies and looks after
+ * the store; keep_facts in milliseconds.  It adopts the rules, and when the
+ * disk refuses it tries again each second: fold_start makes one attempt
+ * before it returns, fold_want, for other rules, from any thread, none.
+ */
 struct fold;
-struct fold *fold_start(struct store *, int64_t keep_facts);
+struct fold *fold_start(struct store *, int64_t keep_facts, const struct rules *);
+void fold_want(struct fold *, const struct rules *);
 void fold_stop(struct fold *); /* NULL is fine */
 
 #endif

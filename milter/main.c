@@ -30,6 +30,7 @@ struct reloader {
 	struct setup_slot *slot;
 	const char *file;
 	struct store *store;
+	struct fold *fold;
 };
 
 static void
@@ -59,7 +60,7 @@ reload_on_usr1(void *arg)
 			struct setup *s = setup_get(r->slot);
 
 			store_limit(r->store, s->conf->facts_size, s->conf->state_size);
-			fold_adopt(r->store, &s->conf->rules, false);
+			fold_want(r->fold, &s->conf->rules);
 			setup_put(s);
 		}
 		log_stats("so far");
@@ -291,11 +292,10 @@ main(int argc, char **argv)
 	filter.store = open_store(setup->conf);
 	proc_settle();
 	filter.writer = writer_start(filter.store, store_lock_dir(filter.store), setup->conf->data_dir, setup->conf->journal_size);
-	fold_adopt(filter.store, &setup->conf->rules, false);
-	fold = fold_start(filter.store, setup->conf->keep_facts);
+	fold = fold_start(filter.store, setup->conf->keep_facts, &setup->conf->rules);
 	log_info("listening on %s", setup->conf->milter_socket);
 	filter.slot = setup_slot_new(setup);
-	reloader = (struct reloader){ .slot = filter.slot, .file = file, .store = filter.store };
+	reloader = (struct reloader){ .slot = filter.slot, .file = file, .store = filter.store, .fold = fold };
 	start_reloader(&reloader);
 	proc_notify("READY=1");
 

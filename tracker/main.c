@@ -117,7 +117,8 @@ reload_tls(struct server *server, const struct conf *conf, const char *file)
 }
 
 static void
-reload(struct setup_slot *slot, struct server *server, struct store *store, const struct conf *started, const char *file)
+reload(struct setup_slot *slot, struct server *server, struct store *store, struct fold *fold, const struct conf *started,
+    const char *file)
 {
 	struct setup *s;
 	bool tls;
@@ -126,7 +127,7 @@ reload(struct setup_slot *slot, struct server *server, struct store *store, cons
 	if (setup_reload(slot, file)) {
 		s = setup_get(slot);
 		log_restart(started, s->conf);
-		fold_adopt(store, &s->conf->rules, false);
+		fold_want(fold, &s->conf->rules);
 		tls = reload_tls(server, s->conf, file) && server_wants_tls(server);
 		server_reload(server);
 		store_limit(store, s->conf->facts_size, s->conf->state_size);
@@ -239,8 +240,7 @@ main(int argc, char **argv)
 	slot = setup_slot_new(first);
 	first = setup_get(slot);
 	writer = writer_start(store, first->conf->data_dir, NULL, first->conf->journal_size);
-	fold_adopt(store, &first->conf->rules, false);
-	fold = fold_start(store, first->conf->keep_facts);
+	fold = fold_start(store, first->conf->keep_facts, &first->conf->rules);
 	if ((signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK)) == -1)
 		fatal("signalfd: %s", strerror(errno));
 	server_start(server, slot, store, writer);
@@ -253,7 +253,7 @@ main(int argc, char **argv)
 	}
 
 	while ((got = wait_signal(signal_fd, handover, server, &other)) == SIGHUP || got == SIGUSR1)
-		reload(slot, server, store, first->conf, file);
+		reload(slot, server, store, fold, first->conf, file);
 
 	proc_notify("STOPPING=1");
 	if (got == 0)

@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -735,7 +736,7 @@ the_thread_folds_by_itself(void **state)
 	struct touch t = hit(TOUCH_CLICK, 1, 1, ROBOT_HUMAN, T0);
 	char *dir = temp_make();
 	struct store *s = open_store(dir);
-	struct fold *f = fold_start(s, 90 * DAY_MS);
+	struct fold *f = fold_start(s, 90 * DAY_MS, &RULES_DEFAULT);
 
 	(void)state;
 	append(s, &t, 1);
@@ -783,7 +784,7 @@ nothing_is_pruned_at_once_after_a_year(void **state)
 
 	(void)state;
 	append(s, &t, 1);
-	f = fold_start(s, 90 * DAY_MS);
+	f = fold_start(s, 90 * DAY_MS, &RULES_DEFAULT);
 	for (int i = 0; i < 1000 && (store_folded(s) == 0 || !store_clock(s, &clock)); i++)
 		usleep(10000);
 	fold_stop(f);
@@ -879,6 +880,47 @@ judging_again_with_little_room(void **state)
 	free(t);
 }
 
+/* Which rules hold, waiting for a change to these; else those that stayed. */
+static unsigned
+burst_links_become(struct store *s, unsigned want)
+{
+	struct rules rules = { 0 };
+
+	for (int i = 0; i < 3000; i++) {
+		if (store_rules(s, &rules) == STORE_OK && rules.burst_links == want)
+			break;
+		usleep(10000);
+	}
+	return rules.burst_links;
+}
+
+/* A disk that refuses when a daemon starts or reloads: its rules hold as soon as there is room. */
+static void
+rules_are_adopted_when_the_disk_lets_us(void **state)
+{
+	struct rlimit was, none;
+	struct rules rules = { 4000, 20000, 2, 6000, 120000, false };
+	char *dir = temp_make();
+	struct store *s = open_store(dir);
+	struct fold *f;
+
+	(void)state;
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &was), 0);
+	none = (struct rlimit){ 4096, was.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+	f = fold_start(s, 90 * DAY_MS, &rules);
+	assert_int_equal(store_rules(s, &rules), STORE_NONE);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &was), 0);
+	assert_int_equal(burst_links_become(s, 2), 2);
+	rules = (struct rules){ 4000, 20000, 3, 6000, 120000, false };
+	fold_want(f, &rules);
+	assert_int_equal(burst_links_become(s, 3), 3);
+	fold_stop(f);
+	store_close(s);
+	temp_remove(dir);
+}
+
 static void
 who_writes_on_is_not_waited_for(void **state)
 {
@@ -907,6 +949,7 @@ main(void)
 		cmocka_unit_test(any_order_and_any_batches_give_the_same_bytes),
 		cmocka_unit_test(too_much_at_once),
 		cmocka_unit_test(judging_again_with_little_room),
+		cmocka_unit_test(rules_are_adopted_when_the_disk_lets_us),
 		cmocka_unit_test(who_writes_on_is_not_waited_for),
 		cmocka_unit_test(a_lost_state_is_rebuilt_to_the_same_bytes),
 		cmocka_unit_test(days_alone_are_enough_to_rebuild),
