@@ -547,38 +547,70 @@ empty_tables(struct env *e, MDB_txn *txn)
 	return rc;
 }
 
+static uint64_t
+our_schema(const struct env *e)
+{
+	return e == &e->store->state ? STATE_SCHEMA : FACTS_SCHEMA;
+}
+
+static bool
+is_older(const struct env *e, uint64_t schema)
+{
+	return e == &e->store->state && schema > 0 && schema < our_schema(e);
+}
+
+/*
+ * Makes a new file ours, or an older one.  What was looked at before is
+ * looked at again under the lock: of two programs that start at once the
+ * second one would else throw away what the first one has summed up anew.
+ */
+static int
+make_ours(struct env *e)
+{
+	uint64_t schema = 0;
+	MDB_txn *txn;
+	int rc;
+
+	if ((rc = env_begin(e, 0, &txn)) != 0)
+		return rc;
+	if ((rc = get_meta(txn, env_meta(e), "schema", &schema)) != 0 || (schema != 0 && !is_older(e, schema))) {
+		env_end(e, txn);
+		return rc == 0 && schema != our_schema(e) ? MDB_VERSION_MISMATCH : rc;
+	}
+	if ((schema != 0 && (rc = empty_tables(e, txn)) != 0) ||
+	    (rc = put_meta(txn, env_meta(e), "schema", our_schema(e))) != 0) {
+		env_end(e, txn);
+		return rc;
+	}
+	if ((rc = env_commit(e, txn)) == 0 && schema != 0)
+		log_info("store: %s is of an older version: summing up anew", e->name);
+	return rc;
+}
+
 /* A file of another schema is refused, not guessed at; but sums are made anew by who may make files. */
 static bool
 check_schema(struct env *e, bool create, struct buf *why)
 {
-	MDB_dbi dbi = env_meta(e);
-	uint64_t schema, ours = e == &e->store->state ? STATE_SCHEMA : FACTS_SCHEMA;
-	bool old;
+	uint64_t schema;
 	MDB_txn *txn;
 	int rc;
 
 	if ((rc = env_begin(e, MDB_RDONLY, &txn)) != 0)
 		return say(why, e->name, mdb_strerror(rc));
-	rc = get_meta(txn, dbi, "schema", &schema);
+	rc = get_meta(txn, env_meta(e), "schema", &schema);
 	env_end(e, txn);
-	if (rc == 0 && schema == ours)
+	if (rc == 0 && schema == our_schema(e))
 		return true;
-	old = rc == 0 && e == &e->store->state && schema > 0 && schema < ours;
-	if (rc == 0 && schema != 0 && !(old && create)) {
+	if (rc == 0 && schema != 0 && !(is_older(e, schema) && create)) {
 		buf_addf(why, "%s: schema %llu, this program knows %llu%s", e->name, (unsigned long long)schema,
-		    (unsigned long long)ours, old ? "; restart the daemons, which will sum up anew" : "");
+		    (unsigned long long)our_schema(e),
+		    is_older(e, schema) ? "; restart the daemons, which will sum up anew" : "");
 		return false;
 	}
-	if (old)
-		log_info("store: %s is of an older version: summing up anew", e->name);
 	if (rc == 0 && !create)
 		return say(why, e->name, "not a store of ours");
-	if (rc == 0 && (rc = env_begin(e, 0, &txn)) == 0) {
-		if ((!old || (rc = empty_tables(e, txn)) == 0) && (rc = put_meta(txn, dbi, "schema", ours)) == 0)
-			rc = env_commit(e, txn);
-		else
-			env_end(e, txn);
-	}
+	if (rc == 0)
+		rc = make_ours(e);
 	return rc == 0 || say(why, e->name, mdb_strerror(rc));
 }
 
