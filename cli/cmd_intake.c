@@ -12,6 +12,7 @@
 #include "common/report.h"
 
 #define ARGUMENTS_MAX 65536
+#define QUEUE_SECONDS ((int64_t)10 * 86400) /* the longest that mail servers keep trying */
 
 /*
  * Reads to the end whatever is of use: a pipe that closes early makes the MTA
@@ -38,7 +39,8 @@ read_mail(struct buf *mail)
 /*
  * Whom it is about.  A token that names the recipient proves it.  The mark of
  * a message alone proves only that somebody had one of ours in hand, so the
- * address of such a bounce must be one that we sent to.
+ * address of such a bounce must be one that we sent to, and no longer ago
+ * than a bounce can take: else one mail of ours would do to stop anybody.
  */
 static bool
 find_who(struct cli *c, const struct report *r, struct who *who)
@@ -48,7 +50,8 @@ find_who(struct cli *c, const struct report *r, struct who *who)
 	*who = r->claim.who;
 	if (!who_is_nobody(who))
 		return true;
-	return addr_who(&c->setup->keys, r->address, who) && store_profile(c->store, who, &p) == STORE_OK && p.last_sent != 0;
+	return addr_who(&c->setup->keys, r->address, who) && store_profile(c->store, who, &p) == STORE_OK &&
+	       p.last_sent != 0 && c->now / 1000 - p.last_sent <= QUEUE_SECONDS;
 }
 
 /* A stop wins within its second; one that comes after a release must not be dated before it, whatever the clock does. */

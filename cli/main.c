@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sysexits.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -677,19 +678,26 @@ main(int argc, char **argv)
 		.argc = argc > 0 ? (size_t)argc - 1 : 0,
 	};
 	struct timespec ts;
+	bool for_postfix = false; /* which knows 0 and EX_TEMPFAIL, and bounces the rest */
 	int status;
 
 	log_open("rekindle", false, LOG_LEVEL_WARN);
 	clock_gettime(CLOCK_REALTIME, &ts);
 	c.now = (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-	if (take_command(&c, &status))
+	if (take_command(&c, &status)) {
+		for_postfix = c.command->run == cmd_intake;
+		if (for_postfix)
+			log_fatal_status(EX_TEMPFAIL);
 		status = c.command->run(&c);
+	}
 	store_close(c.store);
 	setup_put(c.setup);
 	free(c.word);
 	if (fflush(stdout) != 0 || ferror(stdout)) {
 		cli_error("cannot write the answer: %s", strerror(errno));
-		status = EXIT_CANNOT;
+		/* The mail is taken, or not, whoever hears of it. */
+		if (!for_postfix)
+			status = EXIT_CANNOT;
 	}
 	return status;
 }

@@ -137,9 +137,17 @@ log_rated(struct log_rate *rate, const char *fmt, ...)
 		log_warn("%u more of these before this one", held);
 }
 
+static int fatal_status = 1;
+
+void
+log_fatal_status(int status)
+{
+	fatal_status = status;
+}
+
 void
 fatal(const char *fmt, ...)
 {
 	PUT(LOG_LEVEL_ERROR);
-	exit(1);
+	exit(fatal_status);
 }

@@ -28,7 +28,8 @@ struct log_rate {
 };
 void log_rated(struct log_rate *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* Cannot start: says why and exits with status 1. */
+/* Cannot start: says why and exits with status 1, or the one that was given. */
+void log_fatal_status(int);
 void fatal(const char *fmt, ...) LOG_PRINTF __attribute__((noreturn));
 
 #endif

@@ -5,6 +5,8 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import time
 
 import rig
 
@@ -106,6 +108,12 @@ def test_forged():
 		# The mark alone does not tell who: only somebody whom we know is believed to have bounced.
 		told = r.cli("intake", "--json", input=report("dsn-generic-status.eml", other, "nobody@example.com"))
 		assert told.json["did"] == "nothing" and told.code == 0, told
+		# Nor whom nothing was sent to in the last days, in which it could have bounced.
+		for name, days, did in ("old@example.com", 11, "nothing"), ("new@example.com", 9, "bounced"):
+			line = {"type": "sent", "address": name, "stream": "weekly", "campaign": "spring", "at": int(time.time()) - days * 86400}
+			assert r.cli("import", input=json.dumps(line)).code == 0
+			told = r.cli("intake", "--json", input=report("dsn-generic-status.eml", other, name))
+			assert told.json["did"] == did and told.code == 0, (name, told)
 		# A large message is read to its end, and what comes first counts.
 		big = report("unsubscribe-plain.eml", other, "bob@example.com") + "x" * 76 + "\n" * 3000000
 		assert r.cli("intake", input=big).code == 0
@@ -130,6 +138,23 @@ def test_try_again_later():
 		assert r.cli("intake", input=mail).code == 75
 		r.write_conf(threads=1)
 		assert r.cli("intake", input=mail).code == 0
+		assert status(r, "ann@example.com") == "unsubscribed from weekly"
+
+
+def test_exit_status():
+	"""0 or 75, also when nobody hears the answer."""
+	with rig.Rig(settings=SETTINGS, streams=STREAMS) as r:
+		r.make_keys()
+		sent(r, "ann@example.com")
+		mail = report("unsubscribe-plain.eml", tokens(r, "ann@example.com"), "ann@example.com").encode()
+
+		def intake(**how):
+			return subprocess.run([r.program("rekindle"), "-c", r.conf_file, "intake", "--", "-odd@example.com"], cwd="/",
+				env=r.env(ASAN_OPTIONS="detect_leaks=0"), stderr=subprocess.PIPE, **r.identity(), **how)
+
+		with open("/dev/full", "w") as full:
+			done = intake(input=mail, stdout=full)
+		assert done.returncode == 0 and b"cannot write the answer" in done.stderr, done
 		assert status(r, "ann@example.com") == "unsubscribed from weekly"
 
 
