@@ -149,15 +149,19 @@ struct accesslog {
 	bool torn;               /* a full disk took only a part of the last line */
 };
 
-static void
+/* The one that is open stays when the other one cannot be had.  False: errno says why. */
+static bool
 open_file(struct accesslog *a, const char *path)
 {
+	int fd = -1;
+
+	if (*path != '\0' && (fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640)) < 0)
+		return false;
 	if (a->fd >= 0)
 		close(a->fd);
-	a->fd = -1;
+	a->fd = fd;
 	a->torn = false;
-	if (*path != '\0' && (a->fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640)) < 0)
-		log_error("access_log = %s: %s", path, strerror(errno));
+	return true;
 }
 
 /* All or none would be simplest, but a disk that fills up takes a part.  How many bytes were written. */
@@ -219,8 +223,8 @@ take_round(struct accesslog *a, struct buf *mine)
 	a->reopen = false;
 	pthread_mutex_unlock(&a->lock);
 	whole = write_lines(a, buf_span(&full));
-	if (path != NULL)
-		open_file(a, path);
+	if (path != NULL && !open_file(a, path))
+		log_error("access_log = %s: %s%s", path, strerror(errno), a->fd >= 0 ? "; the old file stays" : "");
 	free(path);
 	buf_clear(&full);
 	*mine = full;
@@ -255,7 +259,8 @@ accesslog_start(const char *path)
 	a->path = xstrdup(path);
 	atomic_store(&a->on, *path != '\0');
 	buf_init(&a->waiting, ACCESSLOG_WAITING_MAX);
-	open_file(a, path); /* at once, so that a wrong name is told at the start */
+	if (!open_file(a, path))
+		fatal("access_log = %s: %s", path, strerror(errno));
 	pthread_mutex_init(&a->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);

@@ -33,11 +33,11 @@ void accesslog_line(struct buf *out, const struct access *);
  * least once a second: a disk that hangs holds up nobody else.
  */
 struct accesslog;
-/* "" is no file.  One that cannot be opened is logged, and tried again at the next reopening. */
+/* "" is no file.  One that cannot be opened is fatal. */
 struct accesslog *accesslog_start(const char *path);
 /* Writes what there is and ends.  NULL is fine. */
 void accesslog_stop(struct accesslog *);
-/* From any thread: the name may lead to another file now, or be another name. */
+/* From any thread: the name may lead to another file now, or be another name.  One that cannot be opened is logged, and the old one stays. */
 void accesslog_reopen(struct accesslog *, const char *path);
 /* Is there anybody to write for? */
 bool accesslog_on(struct accesslog *);
