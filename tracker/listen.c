@@ -294,6 +294,23 @@ open_path(struct listener *l, struct address a, unsigned mode, const char **what
 	return true;
 }
 
+/*
+ * Made by root, it goes to whom we are going to be: that user's proxies
+ * connect.  The group that a directory with the set-group-id bit gave stays.
+ */
+static void
+give_away(const char *path, const char *data_dir)
+{
+	const char *slash = strrchr(path, '/');
+	struct stat owner, dir;
+	char *parent = xstrndup(path, slash > path ? (size_t)(slash - path) : 1);
+
+	if (stat(data_dir, &owner) != 0 || stat(parent, &dir) != 0 ||
+	    lchown(path, owner.st_uid, dir.st_mode & S_ISGID ? (gid_t)-1 : owner.st_gid) != 0)
+		log_warn("%s: cannot be given to the owner of data_dir: %s", path, strerror(errno));
+	free(parent);
+}
+
 static void
 close_listener(struct listener *l, bool keep_path)
 {
@@ -311,6 +328,7 @@ struct opening {
 	struct inherited *from;
 	enum listen_kind kind;
 	unsigned mode;
+	const char *data_dir;
 	struct buf *why;
 };
 
@@ -335,6 +353,8 @@ open_address(struct opening *o, struct address a, const char **what)
 		*what = "listen";
 		good = listen(l->fd[i], LISTEN_BACKLOG) == 0;
 	}
+	if (good && local && geteuid() == 0)
+		give_away(l->path, o->data_dir);
 	if (good) {
 		o->all->n++;
 		log_listener(l, "");
@@ -413,7 +433,7 @@ listen_open(struct listeners *all, const struct conf *conf, size_t loops, struct
 	const struct list *const lists[LISTEN_KINDS] = {
 		[LISTEN_HTTP] = &conf->http_listen, [LISTEN_HTTPS] = &conf->https_listen, [LISTEN_ADMIN] = &conf->admin_listen,
 	};
-	struct opening o = { .all = all, .from = from, .why = why };
+	struct opening o = { .all = all, .from = from, .data_dir = conf->data_dir, .why = why };
 
 	all->n = 0;
 	all->loops = loops;
