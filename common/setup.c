@@ -280,6 +280,22 @@ fail:
 	return NULL;
 }
 
+bool
+setup_load_again(struct setup **s, const char *conf_file, struct buf *why)
+{
+	struct setup *again = setup_load(conf_file, why);
+
+	if (again == NULL || ((*s)->pages != NULL && !setup_load_pages(again, why))) {
+		setup_put(again);
+		buf_addf(why, "user %lu, who owns %s and runs this daemon, must be able to read what root can: a reload would fail\n",
+		    (unsigned long)geteuid(), (*s)->conf->data_dir);
+		return false;
+	}
+	setup_put(*s);
+	*s = again;
+	return true;
+}
+
 struct setup_slot *
 setup_slot_new(struct setup *first)
 {

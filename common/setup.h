@@ -19,6 +19,12 @@ struct setup {
 
 /* Reads and checks settings, keys and the lists of robots.  NULL with all faults in why, one per line. */
 struct setup *setup_load(const char *conf_file, struct buf *why);
+/*
+ * For a daemon that root has started and that is another user now: reads all
+ * of it again, since what only root can read would fail at the first reload.
+ * Replaces *s, pages too when it has them.  False with all faults in why, one per line.
+ */
+bool setup_load_again(struct setup **s, const char *conf_file, struct buf *why);
 /* Settings only, without keys: for `rekindle conf` and `rekindle key new`. */
 struct conf *setup_conf(const char *conf_file, struct buf *why);
 

@@ -229,6 +229,29 @@ listen_on(const struct conf *c)
 	buf_free(&name);
 }
 
+/* From root to the owner of data_dir, who must be able to read the settings at the next reload, too. */
+static void
+become_owner(struct setup **setup, const char *file)
+{
+	struct buf why = BUF(256 * 1024);
+	struct span rest, line;
+
+	if (geteuid() != 0)
+		return;
+	if (!store_become_owner((*setup)->conf->data_dir, &why))
+		fatal("%s", buf_cstr(&why));
+	if (geteuid() == 0) {
+		log_warn("running as root, because %s belongs to root; give it to a user of its own", (*setup)->conf->data_dir);
+	} else if (!setup_load_again(setup, file, &why)) {
+		rest = buf_span(&why);
+		while (span_split(&rest, '\n', &line))
+			if (line.n > 0)
+				log_error("%.*s", SPAN_ARG(line));
+		exit(1);
+	}
+	buf_free(&why);
+}
+
 static struct store *
 open_store(const struct conf *c)
 {
@@ -242,10 +265,6 @@ open_store(const struct conf *c)
 	struct buf why = BUF(1024);
 	struct store *s;
 
-	if (geteuid() == 0 && !store_become_owner(c->data_dir, &why))
-		fatal("%s", buf_cstr(&why));
-	if (geteuid() == 0)
-		log_warn("running as root, because %s belongs to root; give it to a user of its own", c->data_dir);
 	if ((s = store_open(&options, &why)) == NULL)
 		fatal("%s", buf_cstr(&why));
 	buf_free(&why);
@@ -289,6 +308,7 @@ main(int argc, char **argv)
 		fatal("libmilter refuses to start");
 	smfi_settimeout(SESSION_TIMEOUT);
 	listen_on(setup->conf);
+	become_owner(&setup, file);
 	filter.store = open_store(setup->conf);
 	proc_settle();
 	filter.writer = writer_start(filter.store, store_lock_dir(filter.store), setup->conf->data_dir, setup->conf->journal_size);

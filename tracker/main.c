@@ -180,7 +180,7 @@ wait_signal(int signals, struct handover *handover, const struct server *server,
 int
 main(int argc, char **argv)
 {
-	bool takeover = false;
+	bool takeover = false, was_root = geteuid() == 0;
 	const char *file = proc_arguments(argc, argv, "rekindle-tracker", &takeover);
 	struct inherited inherited = { 0 };
 	struct handover *handover;
@@ -223,6 +223,10 @@ main(int argc, char **argv)
 	if (geteuid() == 0)
 		log_warn("running as root, because %s belongs to root; give it to a user of its own", first->conf->data_dir);
 
+	if (was_root && geteuid() != 0 && !setup_load_again(&first, file, &why)) {
+		log_faults(buf_span(&why));
+		return 1;
+	}
 	/* As whom we are from now on: a certificate that only root can read would fail on the first reload. */
 	if (!load_tls(server, first->conf, file, &why)) {
 		log_faults(buf_span(&why));

@@ -327,6 +327,38 @@ class Rights(Daemons):
 				process.terminate()
 				self.assertEqual(process.wait(20), 0)
 
+	def test_what_root_alone_can_read_is_refused_at_the_start(self):
+		"""A reload would fail."""
+		for name in ("rekindle-tracker", "rekindle-milter"):
+			for file in ("conf", "keys"):
+				with self.subTest(name, file=file):
+					was = os.stat(self.path(file))
+					os.chown(self.path(file), 0, 0)
+					os.chmod(self.path(file), 0o600)
+					process = subprocess.Popen([self.path(name), "-c", self.path("conf")], stderr=subprocess.PIPE, text=True)
+					self.addCleanup(process.kill)
+					said = process.communicate(timeout=20)[1]
+					self.assertEqual(process.returncode, 1, said)
+					self.assertIn(self.path(file) + ": Permission denied", said)
+					self.assertIn("a reload would fail", said)
+					os.chown(self.path(file), was.st_uid, was.st_gid)
+					os.chmod(self.path(file), was.st_mode & 0o777)
+
+	def test_a_socket_made_by_root(self):
+		owner = pwd.getpwnam(rig.OWNER)
+		for mode, group in ((0o755, owner.pw_gid), (0o2755, 7)):
+			with self.subTest(oct(mode)):
+				os.makedirs(self.path("sockets"), exist_ok=True)
+				os.chown(self.path("sockets"), 0, 7)
+				os.chmod(self.path("sockets"), mode)
+				self.configure(http_listen="unix:" + self.path("sockets/http"))
+				for _ in range(2):  # what it may not remove it replaces
+					process = self.start("rekindle-tracker", says=" started")
+					made = os.stat(self.path("sockets/http"))
+					self.assertEqual((made.st_uid, made.st_gid, made.st_mode & 0o777), (owner.pw_uid, group, 0o660))
+					process.terminate()
+					self.assertEqual(process.wait(20), 0)
+
 	def test_started_with_a_capability_for_low_ports(self):
 		"""As the unit does it (AmbientCapabilities)."""
 		port = next(p for p in range(1023, 700, -1) if self.is_free(p))
