@@ -1,5 +1,6 @@
 /* rekindle conf -- the settings in effect. */
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <libgen.h>
 #include <pwd.h>
@@ -139,6 +140,45 @@ check_data_dir(const struct conf *conf, struct buf *why)
 	return false;
 }
 
+/* Each on its own line of the file, where it is known. */
+static bool
+check_files(const struct cli *c, const struct list *l, const char *name, struct buf *why)
+{
+	bool good = true;
+
+	for (size_t i = 0; i < l->n; i++) {
+		int fd = open(l->item[i], O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+
+		if (fd >= 0) {
+			close(fd);
+			continue;
+		}
+		good = false;
+		if (l->line != NULL)
+			buf_addf(why, "%s:%u: ", c->conf_file, l->line[i]);
+		buf_addf(why, "%s: %s: %s\n", name, l->item[i], strerror(errno));
+	}
+	return good;
+}
+
+/* Could the tracker append to it?  Nothing is made here. */
+static bool
+check_access_log(const struct conf *conf, struct buf *why)
+{
+	const char *path = conf->access_log;
+	char *copy;
+	bool good;
+
+	if (*path == '\0' || access(path, W_OK) == 0)
+		return true;
+	copy = xstrdup(path);
+	good = errno == ENOENT && access(dirname(copy), W_OK | X_OK) == 0;
+	if (!good)
+		buf_addf(why, "access_log: %s: %s\n", path, strerror(errno));
+	free(copy);
+	return good;
+}
+
 /*
  * Could the daemons work with this?  All that is wrong, not only the first
  * fault.  Settings and keys are read as the user that the daemons run as, for
@@ -167,6 +207,9 @@ check(struct cli *c)
 	if (!(pages = setup_pages(conf, &why)))
 		good = false;
 	pages_free(pages);
+	good = check_files(c, &conf->tls_cert, "tls_cert", &why) && good;
+	good = check_files(c, &conf->tls_key, "tls_key", &why) && good;
+	good = check_access_log(conf, &why) && good;
 	tell_faults(c, conf, was_root, &why);
 out:
 	conf_free(conf);

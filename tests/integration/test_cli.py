@@ -389,6 +389,28 @@ class Conf(Case):
         os.chmod(self.dir, 0o700)
         self.wrong(CANNOT, r"Permission denied", "conf", "--check")
 
+    @needs_root
+    def test_check_looks_at_certificates_and_the_access_log(self):
+        self.give_away()
+        shutil.chown(self.dir / "keys", group=grp.getgrgid(NOBODY.pw_gid).gr_name)
+        cert, key, log = self.dir / "cert", self.dir / "tlskey", self.dir / "data" / "log"
+        self.write_conf(general=f"tls_cert = {cert}\ntls_key = {key}\naccess_log = {log}")
+        key.write_text("")
+        os.chmod(key, 0o600)
+        p = self.wrong(CANNOT, rf"rekindle\.conf:7: tls_key: {key}: Permission denied for user nobody", "conf", "--check")
+        self.assertRegex(p.stderr.decode(), rf"rekindle\.conf:6: tls_cert: {cert}: No such file or directory")
+        self.assertNotIn("access_log", p.stderr.decode())
+        cert.write_text("")
+        os.chmod(key, 0o644)
+        self.assertIn("good", self.run_ok("conf", "--check"))
+        self.assertFalse(log.exists())
+        log.write_text("")
+        os.chmod(log, 0o600)
+        os.chown(log, 0, 0)
+        self.wrong(CANNOT, rf"access_log: {log}: Permission denied for user nobody", "conf", "--check")
+        self.write_conf(general="access_log = /nonexistent/log")
+        self.wrong(CANNOT, "access_log: /nonexistent/log: No such file or directory", "conf", "--check")
+
     def test_sample_is_a_file_that_only_lacks_what_is_required(self):
         sample = self.run_ok("conf", "--sample")
         for name in "data_dir", "key_file", "tracking_url", "privacy_profile", "http_listen", "milter_socket":
