@@ -357,6 +357,5 @@ setup_reload(struct setup_slot *slot, const char *conf_file)
 	slot->current = fresh;
 	pthread_mutex_unlock(&slot->lock);
 	setup_put(old);
-	log_info("settings: reloaded from %s", conf_file);
 	return true;
 }

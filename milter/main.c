@@ -56,12 +56,13 @@ reload_on_usr1(void *arg)
 	sigaddset(&usr1, SIGUSR1);
 	while (sigwait(&usr1, &number) == 0) {
 		proc_notify("RELOADING=1");
-		if (setup_reload(r->slot, r->file)) { /* says how it went */
+		if (setup_reload(r->slot, r->file)) { /* says what went wrong */
 			struct setup *s = setup_get(r->slot);
 
 			store_limit(r->store, s->conf->facts_size, s->conf->state_size);
 			fold_want(r->fold, &s->conf->rules);
 			setup_put(s);
+			log_info("settings: reloaded from %s", r->file);
 		}
 		log_stats("so far");
 		proc_notify("READY=1");

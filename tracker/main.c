@@ -132,10 +132,12 @@ reload(struct setup_slot *slot, struct server *server, struct store *store, stru
 		server_reload(server);
 		store_limit(store, s->conf->facts_size, s->conf->state_size);
 		setup_put(s);
+		server_reopen(server);
 		if (tls)
 			log_info("tls: certificates reloaded");
-	}
-	server_reopen(server);
+		log_info("settings: reloaded from %s", file);
+	} else
+		server_reopen(server);
 	proc_notify("READY=1");
 }
 
