@@ -107,7 +107,7 @@ stage_fuzz() {
 		program=$1 seconds=$3
 		case $seconds:$name in
 		:fuzz_mime | :fuzz_html | :fuzz_codec | :fuzz_message) seconds=60 ;;
-		:*) seconds=5 ;;
+		:*) seconds=4 ;;
 		esac
 		case $name in
 		fuzz_mime | fuzz_message) seeds=$2/tests/data/messages ;;

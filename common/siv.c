@@ -239,11 +239,16 @@ siv_new(const unsigned char key[SIV_KEY])
 	if (!cmac(s, &s->first, zero, BLOCK, mac))
 		goto fail;
 	dbl(s->start, mac);
-	return s;
+	goto out;
 
 fail:
 	siv_free(s);
-	return NULL;
+	s = NULL;
+out:
+	/* Whoever has these has half of the key. */
+	explicit_bzero(mac, sizeof mac);
+	explicit_bzero(zero, sizeof zero);
+	return s;
 }
 
 void

@@ -16,8 +16,8 @@ trap 'rm -rf "$out"' EXIT
 trap 'exit 143' TERM
 trap 'exit 130' INT
 
-# Two at a time: most of their time is waiting.
-printf '%s\n' "$@" | PYTHONDONTWRITEBYTECODE=1 REKINDLE_BUILD=$build xargs -P 2 -I '{}' sh -c '
+# Three at a time: most of their time is waiting.
+printf '%s\n' "$@" | PYTHONDONTWRITEBYTECODE=1 REKINDLE_BUILD=$build xargs -P 3 -I '{}' sh -c '
 	begin=$(date +%s)
 	if python3 "$2" >"$1/$2" 2>&1; then :; else echo "$2: exit status $?" >>"$1/$2"; fi
 	echo $(($(date +%s) - begin)) >"$1/.$2.seconds"' sh "$out" '{}'

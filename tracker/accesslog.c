@@ -155,7 +155,7 @@ open_file(struct accesslog *a, const char *path)
 {
 	int fd = -1;
 
-	if (*path != '\0' && (fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640)) < 0)
+	if (*path != '\0' && (fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640)) < 0)
 		return false;
 	if (a->fd >= 0)
 		close(a->fd);

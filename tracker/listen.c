@@ -262,7 +262,7 @@ is_stale(const struct address *a)
 	if (lstat(((const struct sockaddr_un *)&a->name)->sun_path, &st) == -1 || !S_ISSOCK(st.st_mode))
 		return false;
 
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	bool stale = fd != -1 && connect(fd, (const struct sockaddr *)&a->name, a->n) == -1 && errno == ECONNREFUSED;
 
 	if (fd != -1)

@@ -127,6 +127,7 @@ reload(struct setup_slot *slot, struct server *server, struct store *store, stru
 	if (setup_reload(slot, file)) {
 		s = setup_get(slot);
 		log_restart(started, s->conf);
+		raise_descriptors(s->conf);
 		fold_want(fold, &s->conf->rules);
 		tls = reload_tls(server, s->conf, file) && server_wants_tls(server);
 		server_reload(server);
