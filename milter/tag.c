@@ -565,8 +565,12 @@ static bool
 find_end(const struct scan *s, size_t *at)
 {
 	*at = s->has_body_end ? s->body_end : s->has_html_end ? s->html_end : s->end;
-	/* In front of an open <title> it would begin the body, and take the title there. */
-	return *at != s->end || !s->cut_off || s->begun;
+	/*
+	 * In front of an open <title> it would begin the body, and take the title
+	 * there; in front of an open CDATA section in svg or math it would end
+	 * these, and what is in the section would be markup.
+	 */
+	return *at != s->end || !s->cut_off || (s->begun && s->html.depth == 0);
 }
 
 /*

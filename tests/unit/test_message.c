@@ -243,6 +243,8 @@ static const struct html_row pixels[] = {
 	{ "before a comment that does not end", "x<!-- y>", "x[PIXEL]<!-- y>" },
 	{ "before a tag that is cut off", "x<a href=\"", "x[PIXEL]<a href=\"" },
 	{ "before a raw element that does not end", "x<p><style>y", "x<p>[PIXEL]<style>y" },
+	{ "nowhere before CDATA in math that is cut off", "x<math><annotation><![CDATA[ > y</body>", SAME },
+	{ "behind math that is not ended", "x<math><mi>y", "x<math><mi>y[PIXEL]" },
 	{ "before a raw element whose end tag is cut off", "x<style>y</style ", "x[PIXEL]<style>y</style " },
 	{ "before a </ that would swallow it", "x</", "x[PIXEL]</" },
 	{ "not in a conditional comment", "x<!--[if mso]></body></html><![endif]-->y", "x<!--[if mso]></body></html><![endif]-->y[PIXEL]" },
