@@ -176,7 +176,8 @@ run() {
 		printf 'ok      %-12s %4d s  %d passed\n' "$1" "$seconds" "$ok"
 	else
 		[ "$bad" -gt 0 ] || bad=1
-		printf 'FAILED  %-12s %4d s  %d passed, %d failed; the end of %s:\n' "$1" "$seconds" "$ok" "$bad" "$log"
+		printf 'FAILED  %-12s %4d s  %d passed, %d failed; which, and then the end of %s:\n' "$1" "$seconds" "$ok" "$bad" "$log"
+		grep -E '^(FAIL|ERROR|FAILED)[: ]|^[A-Za-z]*Error: |: exit status |warning: |error: ' "$log" | head -n 30 | sed 's/^/    /' || :
 		tail -n 80 "$log" | sed 's/^/    /'
 	fi
 	passed=$((passed + ok))
