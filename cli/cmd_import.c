@@ -14,6 +14,7 @@
 #include "cli/cli.h"
 #include "cli/print.h"
 #include "common/addr.h"
+#include "common/clock.h"
 #include "common/engage.h"
 #include "common/mem.h"
 #include "common/text.h"
@@ -74,15 +75,6 @@ touch_word(struct span word, enum touch_kind *kind)
 			return true;
 		}
 	return touch_parse(word, kind);
-}
-
-static int64_t
-clock_ms(clockid_t clock)
-{
-	struct timespec ts;
-
-	clock_gettime(clock, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
 /* ---- one line into one touch ---- */
@@ -151,7 +143,7 @@ get_time(struct import *im, const json_t *o, const char *name, int64_t *out)
 	}
 	if (ms < 0)
 		return wrong(im, "%s is before 1970", name);
-	if (ms > clock_ms(CLOCK_REALTIME) + CLOCK_SLACK)
+	if (ms > clock_read(CLOCK_REALTIME) + CLOCK_SLACK)
 		return wrong(im, "%s is in the future", name);
 	*out = ms;
 	return true;
@@ -608,7 +600,7 @@ progress(struct import *im)
 {
 	int64_t now, elapsed;
 
-	if (!im->show || im->in.number % 64 != 0 || (now = clock_ms(CLOCK_MONOTONIC)) < im->next)
+	if (!im->show || im->in.number % 64 != 0 || (now = clock_ms()) < im->next)
 		return;
 	im->next = now + PROGRESS_MS;
 	elapsed = now - im->started > 0 ? now - im->started : 1;
@@ -750,7 +742,7 @@ import_file(struct cli *c, const char *file, bool consents)
 	if (!cli_store(c))
 		goto out;
 	im.show = isatty(STDERR_FILENO);
-	im.started = clock_ms(CLOCK_MONOTONIC);
+	im.started = clock_ms();
 	im.batch = xcalloc(1, sizeof *im.batch);
 	if (read_file(&im)) {
 		say(&im);

@@ -7,12 +7,12 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sysexits.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/print.h"
 #include "common/addr.h"
+#include "common/clock.h"
 #include "common/fold.h"
 #include "common/journal.h"
 #include "common/log.h"
@@ -677,13 +677,11 @@ main(int argc, char **argv)
 		.argv = argv + 1,
 		.argc = argc > 0 ? (size_t)argc - 1 : 0,
 	};
-	struct timespec ts;
 	bool for_postfix = false; /* which knows 0 and EX_TEMPFAIL, and bounces the rest */
 	int status;
 
 	log_open("rekindle", false, LOG_LEVEL_WARN);
-	clock_gettime(CLOCK_REALTIME, &ts);
-	c.now = (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+	c.now = clock_read(CLOCK_REALTIME);
 	if (take_command(&c, &status)) {
 		for_postfix = c.command->run == cmd_intake;
 		if (for_postfix)

@@ -1,18 +1,30 @@
 #include "common/clock.h"
 
-int64_t
-clock_us(void)
+static int64_t
+read_us(clockid_t which)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000 + t.tv_nsec / 1000;
+	clock_gettime(which, &t);
+	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+int64_t
+clock_read(clockid_t which)
+{
+	return read_us(which) / 1000;
+}
+
+int64_t
+clock_us(void)
+{
+	return read_us(CLOCK_MONOTONIC);
 }
 
 int64_t
 clock_ms(void)
 {
-	return clock_us() / 1000;
+	return clock_read(CLOCK_MONOTONIC);
 }
 
 void

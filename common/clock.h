@@ -1,4 +1,4 @@
-/* clock.h -- how long things take: the clock that nobody sets, and waiting by it. */
+/* clock.h -- what time it is, how long things take, and waiting by the clock that nobody sets. */
 #ifndef REKINDLE_CLOCK_H
 #define REKINDLE_CLOCK_H
 
@@ -6,7 +6,9 @@
 #include <stdint.h>
 #include <time.h>
 
-/* Milliseconds since some fixed moment; for differences only. */
+/* Milliseconds: CLOCK_REALTIME's since 1970, those of others since some fixed moment. */
+int64_t clock_read(clockid_t);
+/* The clock that nobody sets; for differences only. */
 int64_t clock_ms(void);
 int64_t clock_us(void);
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <sys/un.h>
 
+#include "common/ip.h"
 #include "common/mem.h"
 #include "common/page.h"
 #include "common/text.h"
@@ -69,21 +70,6 @@ is_white(char c)
 	return c == ' ' || c == '\t';
 }
 
-/* As a network address; the family or 0. */
-static int
-address_family(struct span s, unsigned char bytes[16])
-{
-	char text[INET6_ADDRSTRLEN];
-
-	if (s.n >= sizeof text)
-		return 0;
-	memcpy(text, s.p, s.n);
-	text[s.n] = '\0';
-	if (inet_pton(AF_INET, text, bytes) == 1)
-		return AF_INET;
-	return inet_pton(AF_INET6, text, bytes) == 1 ? AF_INET6 : 0;
-}
-
 /* A host name in ASCII, or a dotted quad. */
 static bool
 is_host(struct span s)
@@ -108,7 +94,7 @@ is_host(struct span s)
 	if (label == 0)
 		return false;
 	/* 300.1.1.1 and 127.1 are nobody's name. */
-	return !number || address_family(s, bytes) == AF_INET;
+	return !number || ip_read(s, bytes) == 32;
 }
 
 static bool
@@ -116,7 +102,7 @@ is_ipv6(struct span s)
 {
 	unsigned char bytes[16];
 
-	return address_family(s, bytes) == AF_INET6;
+	return ip_read(s, bytes) == 128;
 }
 
 static bool
@@ -392,24 +378,25 @@ static bool
 check_network(struct span *s, struct buf *why)
 {
 	struct span text = span_cut(*s, 0, span_find(*s, '/'));
-	unsigned char bytes[16], masked[16];
-	int family = address_family(text, bytes);
-	uint64_t bits = family == AF_INET ? 32 : 128, prefix = bits;
+	unsigned char address[16], masked[16];
+	unsigned bits = ip_read(text, address);
+	const unsigned char *bytes = address + (128 - bits) / 8;
+	uint64_t prefix = bits;
 	char right[INET6_ADDRSTRLEN];
 
-	if (family == 0)
+	if (bits == 0)
 		return WRONG(why, "`%.*s' is not a network; write an address, or 192.0.2.0/24 or 2001:db8::/32",
 		    SHOWN(*s));
 	if (text.n < s->n && (s->n - text.n > 4 || !text_u64(span_from(*s, text.n + 1), &prefix) || prefix > bits))
-		return WRONG(why, "`%.*s' has no good prefix length; use 0 to %u", SHOWN(*s), (unsigned)bits);
-	for (uint64_t i = 0; i < bits / 8; i++) {
+		return WRONG(why, "`%.*s' has no good prefix length; use 0 to %u", SHOWN(*s), bits);
+	for (unsigned i = 0; i < bits / 8; i++) {
 		uint64_t keep = prefix > 8 * i ? prefix - 8 * i : 0;
 
 		masked[i] = keep >= 8 ? bytes[i] : bytes[i] & (unsigned char)(0xff00 >> keep);
 	}
 	if (memcmp(bytes, masked, bits / 8) != 0)
 		return WRONG(why, "`%.*s' has host bits set; write %s/%u", SHOWN(*s),
-		    inet_ntop(family, masked, right, sizeof right), (unsigned)prefix);
+		    inet_ntop(bits == 32 ? AF_INET : AF_INET6, masked, right, sizeof right), (unsigned)prefix);
 	return true;
 }
 

@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/engage.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -743,15 +744,6 @@ struct fold {
 	int64_t watched;          /* when the store was looked after */
 };
 
-static int64_t
-clock_ms(clockid_t which)
-{
-	struct timespec t;
-
-	clock_gettime(which, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 /*
  * A store that knows no time yet, an empty one or one from before, believes
  * its last touch, if that is not later than the clock.
@@ -759,12 +751,12 @@ clock_ms(clockid_t which)
 static void
 start_clock(struct fold *f)
 {
-	int64_t clock = clock_ms(CLOCK_REALTIME);
+	int64_t clock = clock_read(CLOCK_REALTIME);
 	struct numbered last;
 	uint64_t seq = store_last(f->store);
 	size_t n = 0;
 
-	f->passed = clock_ms(CLOCK_BOOTTIME);
+	f->passed = clock_read(CLOCK_BOOTTIME);
 	if (!store_clock(f->store, &f->believed)) {
 		f->believed = clock;
 		if (seq > 0 && store_touches(f->store, seq - 1, &last, 1, &n) == STORE_OK && n == 1 && last.touch.when < clock &&
@@ -777,7 +769,7 @@ start_clock(struct fold *f)
 static void
 believe(struct fold *f)
 {
-	int64_t clock = clock_ms(CLOCK_REALTIME), passed = clock_ms(CLOCK_BOOTTIME);
+	int64_t clock = clock_read(CLOCK_REALTIME), passed = clock_read(CLOCK_BOOTTIME);
 
 	f->believed = fold_believe(f->believed, clock, passed - f->passed);
 	f->passed = passed;
@@ -792,12 +784,10 @@ believe(struct fold *f)
 static bool
 pause_or_stop(struct fold *f)
 {
-	struct timespec until;
+	struct timespec until = clock_after(1000);
 	int rc = 0;
 	bool stop;
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec++;
 	pthread_mutex_lock(&f->lock);
 	while (!f->stopping && !f->hurry && rc == 0)
 		rc = pthread_cond_timedwait(&f->wake, &f->lock, &until);
@@ -826,7 +816,7 @@ tidy(struct fold *f)
 	bool more;
 
 	believe(f);
-	how = (struct tidy){ .before = f->believed - f->keep_facts, .future = clock_ms(CLOCK_REALTIME) + DAY_MS };
+	how = (struct tidy){ .before = f->believed - f->keep_facts, .future = clock_read(CLOCK_REALTIME) + DAY_MS };
 	do
 		r = store_tidy(f->store, &how, TIDY_BATCH, &more);
 	while (r == STORE_OK && more && !is_stopping(f));
@@ -862,7 +852,7 @@ adopt(struct fold *f)
 static void
 look_after(struct fold *f)
 {
-	int64_t now = clock_ms(CLOCK_MONOTONIC);
+	int64_t now = clock_ms();
 
 	if (now < f->watched + 1000)
 		return;
@@ -918,17 +908,13 @@ struct fold *
 fold_start(struct store *s, int64_t keep_facts, const struct rules *rules)
 {
 	struct fold *f = xcalloc(1, sizeof *f);
-	pthread_condattr_t attr;
 
 	f->store = s;
 	f->keep_facts = keep_facts;
 	f->rules = *rules;
 	f->wanted = true;
 	pthread_mutex_init(&f->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&f->wake, &attr);
-	pthread_condattr_destroy(&attr);
+	clock_cond(&f->wake);
 	start_clock(f);
 	store_watch(s);
 	adopt(f);

@@ -9,6 +9,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/clock.h"
+
 /* Set once, before any thread. */
 static const char *name = "rekindle";
 static bool to_syslog, to_journal;
@@ -122,12 +124,9 @@ log_debug(const char *fmt, ...)
 void
 log_rated(struct log_rate *rate, const char *fmt, ...)
 {
-	struct timespec now;
-	int64_t ms, next = atomic_load(&rate->next_ms);
+	int64_t ms = clock_ms() + 1, next = atomic_load(&rate->next_ms);
 	unsigned held;
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 + 1;
 	if (ms < next || !atomic_compare_exchange_strong(&rate->next_ms, &next, ms + 10000)) {
 		atomic_fetch_add(&rate->held, 1);
 		return;

@@ -12,9 +12,9 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 
 static void
@@ -113,7 +113,6 @@ proc_notify(const char *state)
 {
 	const char *name = getenv("NOTIFY_SOCKET");
 	struct sockaddr_un sun;
-	struct timespec now;
 	socklen_t len;
 	char text[256];
 	int fd, n;
@@ -124,11 +123,9 @@ proc_notify(const char *state)
 		log_warn("notify: NOTIFY_SOCKET=%s is not a socket's name", name);
 		return;
 	}
-	if (strcmp(state, "RELOADING=1") == 0) {
-		clock_gettime(CLOCK_MONOTONIC, &now);
-		n = snprintf(text, sizeof text, "%s\nMONOTONIC_USEC=%lld", state,
-		    (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000);
-	} else
+	if (strcmp(state, "RELOADING=1") == 0)
+		n = snprintf(text, sizeof text, "%s\nMONOTONIC_USEC=%lld", state, (long long)clock_us());
+	else
 		n = snprintf(text, sizeof text, "%s", state);
 	if (n < 0 || (size_t)n >= sizeof text)
 		return;

@@ -1,11 +1,11 @@
 /* robots.c -- what machines call themselves and where they live. */
 #include "common/robots.h"
 
-#include <arpa/inet.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "common/ip.h"
 #include "common/mem.h"
 #include "common/robots_text.h" /* made from conf/agents and conf/networks */
 #include "common/text.h"
@@ -334,28 +334,20 @@ static bool
 read_network(struct reader *in, struct span word, struct network *out)
 {
 	size_t slash = span_find(word, '/');
-	uint8_t bytes[16] = { [10] = 0xff, [11] = 0xff };
-	char text[INET6_ADDRSTRLEN], what[SHOWN_MAX + 1];
-	uint64_t bits;
-	bool v4;
+	char what[SHOWN_MAX + 1];
+	uint8_t bytes[16];
+	unsigned most = ip_read(span_cut(word, 0, slash), bytes);
+	uint64_t bits = most;
 
-	if (slash >= sizeof text) {
+	if (most == 0) {
 		wrong(in, "`%s' is not a network; write 192.0.2.0/24 or 2001:db8::/32", shown(word, what));
 		return false;
 	}
-	memcpy(text, word.p, slash);
-	text[slash] = '\0';
-	v4 = inet_pton(AF_INET, text, bytes + 12) == 1;
-	if (!v4 && inet_pton(AF_INET6, text, bytes) != 1) {
-		wrong(in, "`%s' is not a network; write 192.0.2.0/24 or 2001:db8::/32", shown(word, what));
+	if (slash < word.n && (word.n - slash > 4 || !text_u64(span_from(word, slash + 1), &bits) || bits > most)) {
+		wrong(in, "`%s' has no good prefix length; use 0 to %u", shown(word, what), most);
 		return false;
 	}
-	bits = v4 ? 32 : 128;
-	if (slash < word.n && (word.n - slash > 4 || !text_u64(span_from(word, slash + 1), &bits) || bits > (v4 ? 32 : 128))) {
-		wrong(in, "`%s' has no good prefix length; use 0 to %d", shown(word, what), v4 ? 32 : 128);
-		return false;
-	}
-	out->bits = (uint8_t)(bits + (v4 ? 96 : 0));
+	out->bits = (uint8_t)(bits + 128 - most);
 	out->first = out->last = address_of(bytes);
 
 	struct address host = host_bits(out->bits);

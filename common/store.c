@@ -19,6 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/clock.h"
 #include "common/codec.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -168,15 +169,6 @@ result(struct env *e, int rc, const char *doing)
 
 /* ---- transactions ---- */
 
-static int64_t
-now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 /*
  * False: somebody does not come to an end, perhaps because the disk hangs,
  * or it is this very thread, which asks from within a walk.
@@ -184,10 +176,8 @@ now_ms(void)
 static bool
 env_alone(struct env *e)
 {
-	struct timespec until;
+	struct timespec until = clock_after(ALONE_WITHIN_MS);
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += ALONE_WITHIN_MS / 1000;
 	return pthread_rwlock_clockwrlock(&e->lock, CLOCK_MONOTONIC, &until) == 0;
 }
 
@@ -687,7 +677,7 @@ locks_are_the_same(struct env *e)
 static bool
 env_revive(struct env *e)
 {
-	int64_t now = now_ms(), not_before = atomic_load(&e->revive_ms);
+	int64_t now = clock_ms(), not_before = atomic_load(&e->revive_ms);
 	struct buf why = BUF(1024);
 	MDB_txn *txn;
 	bool good;
@@ -1036,7 +1026,7 @@ void
 store_watch(struct store *s)
 {
 	struct store_health h = { 0 };
-	int64_t now = now_ms();
+	int64_t now = clock_ms();
 	struct statvfs fs;
 
 	env_watch(&s->facts, &h.facts, now);
@@ -1052,7 +1042,7 @@ store_watch(struct store *s)
 			log_warn("store: the disk of %s is nearly full: %llu MB are free", s->dir,
 			    (unsigned long long)(h.disk_free >> 20));
 	}
-	h.seen_ms = now_ms();
+	h.seen_ms = clock_ms();
 	pthread_mutex_lock(&s->health_lock);
 	s->health = h;
 	pthread_mutex_unlock(&s->health_lock);
@@ -1064,7 +1054,7 @@ store_health(struct store *s, struct store_health *out)
 	pthread_mutex_lock(&s->health_lock);
 	*out = s->health;
 	pthread_mutex_unlock(&s->health_lock);
-	out->seen_ms = now_ms() - out->seen_ms;
+	out->seen_ms = clock_ms() - out->seen_ms;
 }
 
 /* ---- facts: writing ---- */

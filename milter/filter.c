@@ -26,6 +26,7 @@
 #include <time.h>
 
 #include "common/addr.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/text.h"
@@ -150,15 +151,6 @@ filter_stats(struct filter_stats *s)
 }
 
 /* ---- small things ---- */
-
-static int64_t
-now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_REALTIME, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 /* libmilter's prototypes know no const; it writes to none of these. */
 static char *
@@ -646,7 +638,7 @@ rcpt_verdict(SMFICTX *ctx, struct session *s, struct recipient *r)
 	struct envelope envelope = envelope_of(s);
 	const struct stream *stream = select_envelope(m->setup->conf, &envelope);
 	const char *id = queue_id(ctx);
-	int64_t now = now_ms();
+	int64_t now = clock_read(CLOCK_REALTIME);
 	struct record stopped;
 	uint64_t stream_no;
 	sfsistat answer;
@@ -774,7 +766,7 @@ select_mail(const struct session *s, struct mail *m, const char *id)
 		if (m->stream == NULL && split_marked(&message))
 			log_rated(&rate, "%s: untouched: its split marker is not ours, or the stream is gone", id);
 	} else {
-		m->stream = select_message(m->setup->conf, &envelope, &message, now_ms(), &m->campaign);
+		m->stream = select_message(m->setup->conf, &envelope, &message, clock_read(CLOCK_REALTIME), &m->campaign);
 		warn_of_stream(s, m, &message, id);
 	}
 	if (m->stream == NULL)
@@ -1125,7 +1117,7 @@ finish(SMFICTX *ctx, struct session *s)
 	struct mail *m = s->mail;
 	const char *id = queue_id(ctx);
 	bool individual = m->nrecipients == 1, marked, elsewhere;
-	int64_t now = now_ms();
+	int64_t now = clock_read(CLOCK_REALTIME);
 	struct plan plan = { .untouched = m->odd };
 	sfsistat answer = SMFIS_CONTINUE;
 	enum action whole;

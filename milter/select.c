@@ -1,6 +1,6 @@
 /* select.c -- is this campaign mail?  The streams' match_ rules, in file order. */
-#include <arpa/inet.h>
 
+#include "common/ip.h"
 #include "common/text.h"
 #include "milter/select.h"
 
@@ -8,47 +8,15 @@
 
 /* ---- client networks ---- */
 
-/* An IPv4 address, or the IPv6 one that stands for it, is IPv4 here: a client is written either way. */
-struct address {
-	unsigned char b[16];
-	bool v4; /* the first four bytes */
-};
-
-static bool
-read_address(struct span text, struct address *a)
+/* Postfix and Sendmail write IPv6 clients as in a Received: header. */
+static unsigned
+read_address(struct span text, unsigned char out[16])
 {
-	static const unsigned char mapped[12] = { [10] = 0xff, [11] = 0xff };
-	char copy[INET6_ADDRSTRLEN];
-
-	/* Postfix and Sendmail write IPv6 clients as in a Received: header. */
 	if (span_istarts(text, SPAN("IPv6:")))
 		text = span_from(text, 5);
 	if (text.n >= 2 && text.p[0] == '[' && text.p[text.n - 1] == ']')
 		text = span_cut(text, 1, text.n - 1);
-	if (text.n == 0 || text.n >= sizeof copy || memchr(text.p, '\0', text.n) != NULL)
-		return false;
-	memcpy(copy, text.p, text.n);
-	copy[text.n] = '\0';
-
-	*a = (struct address){ .v4 = true };
-	if (inet_pton(AF_INET, copy, a->b) == 1)
-		return true;
-	if (inet_pton(AF_INET6, copy, a->b) != 1)
-		return false;
-	a->v4 = memcmp(a->b, mapped, sizeof mapped) == 0;
-	if (a->v4)
-		memcpy(a->b, a->b + 12, 4);
-	return true;
-}
-
-static bool
-same_bits(const unsigned char *a, const unsigned char *b, size_t bits)
-{
-	size_t whole = bits / 8, rest = bits % 8;
-
-	if (memcmp(a, b, whole) != 0)
-		return false;
-	return rest == 0 || ((a[whole] ^ b[whole]) >> (8 - rest)) == 0;
+	return ip_read(text, out);
 }
 
 /* rule: an address, or an address and a prefix length.  Anything else matches nobody. */
@@ -57,24 +25,19 @@ in_network(struct span client, struct span rule)
 {
 	size_t slash = span_find(rule, '/');
 	struct span text = span_cut(rule, 0, slash);
-	struct address a, network;
-	bool written_v6 = span_find(text, ':') < text.n;
-	uint64_t bits;
+	unsigned char a[16], network[16];
+	unsigned most = read_address(text, network);
+	uint64_t bits = most;
 
-	if (!read_address(client, &a) || !read_address(text, &network))
+	if (most == 0 || read_address(client, a) == 0)
 		return false;
-	if (slash == rule.n)
-		bits = network.v4 ? 32 : 128;
-	else if (!text_u64(span_from(rule, slash + 1), &bits))
+	if (slash < rule.n && (!text_u64(span_from(rule, slash + 1), &bits) || bits > most))
 		return false;
-	else if (network.v4 && written_v6) {
-		if (bits < 96)
-			return false;
-		bits -= 96;
-	}
-	if (a.v4 != network.v4 || bits > (network.v4 ? 32 : 128))
+	bits += 128 - most;
+	/* An IPv4 client is written either way, and is in no network of IPv6. */
+	if (ip_is_v4(a) != ip_is_v4(network) || (ip_is_v4(a) && bits < 96))
 		return false;
-	return same_bits(a.b, network.b, bits);
+	return ip_same(a, network, (unsigned)bits);
 }
 
 /* ---- the other rules ---- */

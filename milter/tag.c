@@ -573,6 +573,19 @@ find_end(const struct scan *s, size_t *at)
 	return *at != s->end || !s->cut_off || (s->begun && s->html.depth == 0);
 }
 
+/* Where the end is, and the URL of this claim, with a suffix, in w->url.  False: nothing can be added. */
+static bool
+url_at_end(const struct scan *s, const struct claim *claim, const char *suffix, size_t *at)
+{
+	struct tagger *w = s->w;
+
+	if (!find_end(s, at))
+		return false;
+	buf_clear(&w->url);
+	buf_clear(&w->scratch);
+	return links_add_url(w->tagging, &w->url, claim, suffix);
+}
+
 /*
  * An empty link, that no reader sees, hears or reaches by key: only what
  * follows links without looking goes there.  Where somebody does all the
@@ -587,13 +600,11 @@ add_honeypot(struct scan *s)
 	size_t at;
 
 	/* Who is not told apart cannot be told from a machine by this either. */
-	if (claim.mode < MODE_IDENTIFIED || w->links.n == 0 || !find_end(s, &at))
+	if (claim.mode < MODE_IDENTIFIED || w->links.n == 0)
 		return false;
 	claim.text = span_cut(buf_span(&w->links.text), w->links.link[0].at, w->links.link[0].at + w->links.link[0].n);
-	buf_clear(&w->url);
-	if (!links_add_url(t, &w->url, &claim, ""))
+	if (!url_at_end(s, &claim, "", &at))
 		return false;
-	buf_clear(&w->scratch);
 	buf_adds(&w->scratch, "<a href=\"");
 	text_add_html(&w->scratch, buf_span(&w->url));
 	buf_adds(&w->scratch, "\" tabindex=\"-1\" aria-hidden=\"true\"></a>");
@@ -609,12 +620,8 @@ add_pixel(struct scan *s)
 	struct claim claim = links_claim(t, TOKEN_OPEN, links_mode(t, t->opens));
 	size_t at;
 
-	if (!find_end(s, &at))
+	if (!url_at_end(s, &claim, ".gif", &at))
 		return false;
-	buf_clear(&w->url);
-	if (!links_add_url(t, &w->url, &claim, ".gif"))
-		return false;
-	buf_clear(&w->scratch);
 	buf_adds(&w->scratch, "<img src=\"");
 	text_add_html(&w->scratch, buf_span(&w->url));
 	buf_adds(&w->scratch, "\" width=\"1\" height=\"1\" alt=\"\" style=\"border:0\" />");

@@ -9,6 +9,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/clock.h"
+#include "common/ip.h"
 #include "common/log.h"
 #include "common/mem.h"
 
@@ -44,9 +46,7 @@ add_v6(struct buf *out, const uint8_t *b)
 static void
 add_peer(struct buf *out, const struct peer *p)
 {
-	static const uint8_t mapped[12] = { [10] = 0xff, 0xff };
-
-	if (memcmp(p->b, mapped, sizeof mapped) == 0)
+	if (ip_is_v4(p->b))
 		add_v4(out, p->b + 12);
 	else
 		add_v6(out, p->b);
@@ -203,8 +203,7 @@ wait_for_lines(struct accesslog *a)
 
 	while (!a->stopping && !a->reopen && a->waiting.n == 0)
 		pthread_cond_wait(&a->wake, &a->lock);
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec++;
+	until = clock_after(1000);
 	while (!a->stopping && !a->reopen && a->waiting.n < ACCESSLOG_WAITING_MAX / 2)
 		if (pthread_cond_timedwait(&a->wake, &a->lock, &until) == ETIMEDOUT)
 			break;
@@ -253,7 +252,6 @@ struct accesslog *
 accesslog_start(const char *path)
 {
 	struct accesslog *a = xcalloc(1, sizeof *a);
-	pthread_condattr_t attr;
 
 	a->fd = -1;
 	a->path = xstrdup(path);
@@ -262,10 +260,7 @@ accesslog_start(const char *path)
 	if (!open_file(a, path))
 		fatal("access_log = %s: %s", path, strerror(errno));
 	pthread_mutex_init(&a->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&a->wake, &attr);
-	pthread_condattr_destroy(&attr);
+	clock_cond(&a->wake);
 	if (pthread_create(&a->thread, NULL, run, a) != 0)
 		fatal("cannot start the access log's thread");
 	return a;

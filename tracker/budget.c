@@ -1,6 +1,8 @@
 /* budget.c -- how many bad tokens a network may send before we save ourselves the trouble. */
 #include "tracker/budget.h"
 
+#include "common/ip.h"
+
 void
 budget_init(struct budget *b, uint64_t key)
 {
@@ -12,8 +14,7 @@ budget_init(struct budget *b, uint64_t key)
 static uint64_t
 net_of(const struct peer *peer)
 {
-	static const uint8_t mapped[12] = { [10] = 0xff, 0xff };
-	bool v4 = memcmp(peer->b, mapped, sizeof mapped) == 0;
+	bool v4 = ip_is_v4(peer->b);
 	const uint8_t *p = v4 ? peer->b + 12 : peer->b;
 	uint64_t net = v4 ? 4 : 6;
 

@@ -1,5 +1,6 @@
 /* hit.c -- one request in; out come the answer and the touches to record. */
 #include "common/addr.h"
+#include "common/ip.h"
 #include "common/text.h"
 #include "tracker/hit.h"
 #include "tracker/leave.h"
@@ -75,9 +76,7 @@ hit_sorry(struct hit *h)
 static void
 add_net(struct touch *t, const struct peer *peer)
 {
-	static const uint8_t mapped[12] = { [10] = 0xff, 0xff };
-
-	if (memcmp(peer->b, mapped, sizeof mapped) == 0) {
+	if (ip_is_v4(peer->b)) {
 		t->net[0] = 24;
 		memcpy(t->net + 1, peer->b + 12, 3);
 	} else {

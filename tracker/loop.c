@@ -9,9 +9,10 @@
 #include <sys/eventfd.h>
 #include <sys/random.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "common/clock.h"
+#include "common/ip.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "tracker/conn.h"
@@ -23,23 +24,14 @@
 
 /* ---- time ---- */
 
-static int64_t
-clock_ms(clockid_t which)
-{
-	struct timespec t;
-
-	clock_gettime(which, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 void
 loop_tick(struct loop *l)
 {
 	if (l->ticked)
 		return;
 	l->ticked = true;
-	l->now = clock_ms(CLOCK_MONOTONIC);
-	l->wall = clock_ms(CLOCK_REALTIME);
+	l->now = clock_ms();
+	l->wall = clock_read(CLOCK_REALTIME);
 }
 
 const char *
@@ -211,10 +203,8 @@ peer_of(struct peer *p, const struct sockaddr_storage *from)
 	*p = PEER_LOCAL;
 	if (from->ss_family == AF_INET6)
 		memcpy(p->b, &((const struct sockaddr_in6 *)from)->sin6_addr, 16);
-	else if (from->ss_family == AF_INET) {
-		p->b[10] = p->b[11] = 0xff;
-		memcpy(p->b + 12, &((const struct sockaddr_in *)from)->sin_addr, 4);
-	}
+	else if (from->ss_family == AF_INET)
+		ip_from_v4(p->b, &((const struct sockaddr_in *)from)->sin_addr);
 }
 
 /* Too many connections, and none of ours is idle. */

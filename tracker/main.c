@@ -120,11 +120,11 @@ static void
 reload(struct setup_slot *slot, struct server *server, struct store *store, struct fold *fold, const struct conf *started,
     const char *file)
 {
+	bool reloaded, tls = false;
 	struct setup *s;
-	bool tls;
 
 	proc_notify("RELOADING=1");
-	if (setup_reload(slot, file)) {
+	if ((reloaded = setup_reload(slot, file))) {
 		s = setup_get(slot);
 		log_restart(started, s->conf);
 		raise_descriptors(s->conf);
@@ -133,12 +133,12 @@ reload(struct setup_slot *slot, struct server *server, struct store *store, stru
 		server_reload(server);
 		store_limit(store, s->conf->facts_size, s->conf->state_size);
 		setup_put(s);
-		server_reopen(server);
-		if (tls)
-			log_info("tls: certificates reloaded");
+	}
+	server_reopen(server);
+	if (tls)
+		log_info("tls: certificates reloaded");
+	if (reloaded)
 		log_info("settings: reloaded from %s", file);
-	} else
-		server_reopen(server);
 	proc_notify("READY=1");
 }
 

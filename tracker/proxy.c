@@ -1,53 +1,17 @@
 /* proxy.c -- who is behind a proxy. */
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 
+#include "common/ip.h"
 #include "common/mem.h"
 #include "common/text.h"
 #include "tracker/proxy.h"
 
 /* ---- addresses ---- */
 
-static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
-
 static bool
 is_local(const uint8_t b[16])
 {
 	return memcmp(b, PEER_LOCAL.b, 16) == 0;
-}
-
-static bool
-read_ipv4(struct span s, struct peer *peer)
-{
-	char text[INET_ADDRSTRLEN];
-	struct peer p;
-
-	if (s.n == 0 || s.n >= sizeof text || span_find(s, '\0') < s.n)
-		return false;
-	memcpy(text, s.p, s.n);
-	text[s.n] = '\0';
-	memcpy(p.b, mapped, sizeof mapped);
-	if (inet_pton(AF_INET, text, p.b + sizeof mapped) != 1)
-		return false;
-	*peer = p;
-	return true;
-}
-
-static bool
-read_ipv6(struct span s, struct peer *peer)
-{
-	char text[INET6_ADDRSTRLEN];
-	struct peer p;
-
-	if (s.n == 0 || s.n >= sizeof text || span_find(s, '\0') < s.n)
-		return false;
-	memcpy(text, s.p, s.n);
-	text[s.n] = '\0';
-	if (inet_pton(AF_INET6, text, p.b) != 1)
-		return false;
-	*peer = p;
-	return true;
 }
 
 /* ---- the PROXY protocol ---- */
@@ -67,8 +31,8 @@ read_v1(struct span line, struct peer *peer)
 {
 	struct span word[5], rest = line;
 	struct peer from, to;
+	unsigned bits;
 	size_t n = 0;
-	bool v4;
 
 	if (span_eq(line, SPAN("UNKNOWN")) || span_starts(line, SPAN("UNKNOWN ")))
 		return true;
@@ -76,10 +40,10 @@ read_v1(struct span line, struct peer *peer)
 		n++;
 	if (n < 5 || rest.n > 0 || line.p[line.n - 1] == ' ')
 		return false;
-	v4 = span_eq(word[0], SPAN("TCP4"));
-	if (!v4 && !span_eq(word[0], SPAN("TCP6")))
+	bits = span_eq(word[0], SPAN("TCP4")) ? 32 : 128;
+	if (bits == 128 && !span_eq(word[0], SPAN("TCP6")))
 		return false;
-	if (!(v4 ? read_ipv4(word[1], &from) && read_ipv4(word[2], &to) : read_ipv6(word[1], &from) && read_ipv6(word[2], &to)))
+	if (ip_read(word[1], from.b) != bits || ip_read(word[2], to.b) != bits)
 		return false;
 	if (!is_port(word[3]) || !is_port(word[4]))
 		return false;
@@ -100,8 +64,7 @@ read_v2(unsigned char command, unsigned char family, struct span rest, struct pe
 	    rest.n < least[family >> 4])
 		return false;
 	if (family >> 4 == 1) {
-		memcpy(peer->b, mapped, sizeof mapped);
-		memcpy(peer->b + sizeof mapped, rest.p, 4);
+		ip_from_v4(peer->b, rest.p);
 	} else if (family >> 4 == 2 && !is_local((const uint8_t *)rest.p))
 		memcpy(peer->b, rest.p, 16);
 	return true;
@@ -153,22 +116,19 @@ read_networks(const struct list *l)
 	for (size_t i = 0; i < l->n; i++) {
 		struct span s = span_of(l->item[i]), text = span_cut(s, 0, span_find(s, '/'));
 		struct network *net = &all.item[all.n];
-		struct peer base;
+		unsigned most;
 		uint64_t bits;
-		bool v4;
 
 		/* The settings were checked: this is a network or the word. */
 		if (span_eq(s, SPAN("unix"))) {
 			all.local = true;
 			continue;
 		}
-		v4 = read_ipv4(text, &base);
-		if (!v4 && !read_ipv6(text, &base))
+		if ((most = ip_read(text, net->b)) == 0)
 			continue;
 		if (!text_u64(span_from(s, text.n + 1), &bits))
-			bits = v4 ? 32 : 128;
-		memcpy(net->b, base.b, sizeof net->b);
-		net->bits = (uint8_t)(bits + (v4 ? 96 : 0));
+			bits = most;
+		net->bits = (uint8_t)(bits + 128 - most);
 		all.n++;
 	}
 	return all;
@@ -179,14 +139,9 @@ networks_have(const struct networks *all, const struct peer *peer)
 {
 	if (is_local(peer->b))
 		return all->local;
-	for (size_t i = 0; i < all->n; i++) {
-		const struct network *net = &all->item[i];
-		size_t bytes = net->bits / 8;
-		uint8_t mask = (uint8_t)(0xff00 >> net->bits % 8);
-
-		if (memcmp(net->b, peer->b, bytes) == 0 && (mask == 0 || ((net->b[bytes] ^ peer->b[bytes]) & mask) == 0))
+	for (size_t i = 0; i < all->n; i++)
+		if (ip_same(all->item[i].b, peer->b, all->item[i].bits))
 			return true;
-	}
 	return false;
 }
 
@@ -237,11 +192,11 @@ read_node(struct span s, struct peer *peer)
 		behind = span_from(s, close + 1);
 		if (behind.n > 0 && (behind.p[0] != ':' || !is_port_or_name(span_from(behind, 1))))
 			return false;
-		return read_ipv6(host, peer);
+		return ip_read(host, peer->b) == 128;
 	}
-	if (read_ipv4(host, peer))
+	if (ip_read(host, peer->b) == 32)
 		return behind.n == 0 || is_port_or_name(span_from(behind, 1));
-	return read_ipv6(s, peer);
+	return ip_read(s, peer->b) == 128;
 }
 
 /*

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/setup.h"
@@ -44,10 +45,7 @@ static struct {
 static time_t
 uptime(void)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec;
+	return clock_ms() / 1000;
 }
 
 /* Under the lock.  A server that slept for hours has no good old keys. */
