@@ -135,7 +135,7 @@ void cli_fold(struct cli *);
 /* ---- input ---- */
 
 /* A touch's name as import and export files have it; some other words that people use for it are good as well. */
-#define TOUCH_WORDS "sent, skipped, opened, clicked, left, joined, bounced, complained, consented, held, released, delivered, kept, less"
+#define TOUCH_WORDS "sent, skipped, opened, clicked, left, joined, bounced, complained, consented, held, released, delivered, kept, less, soft-bounced"
 bool touch_word(struct span, enum touch_kind *);
 
 #define LINE_MAX_BYTES 65536

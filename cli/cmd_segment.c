@@ -29,12 +29,12 @@ static bool
 count_person(void *arg, const struct who *who, const struct profile *p)
 {
 	struct sizes *s = arg;
-	struct finding f = engage_find(p, &s->c->setup->conf->policy, s->c->now);
+	struct finding f = engage_find(p, &s->c->setup->conf->stream[0].policy, s->c->now);
 
 	(void)who;
 	s->people++;
 	s->class[f.class]++;
-	s->status[status_of(p, NULL, &f)]++;
+	s->status[status_of(p, NULL, &f, s->c->now)]++;
 	s->loyal += f.loyal;
 	s->at_risk += f.at_risk;
 	s->opaque += f.opaque;
@@ -178,6 +178,7 @@ struct export {
 	enum engage class;
 	enum cause status;
 	uint64_t stream; /* 0: none in particular */
+	const struct policy *policy; /* that stream's */
 	enum format format;
 	uint64_t written, nameless, stopped;
 	struct buf name, row;
@@ -244,16 +245,16 @@ static bool
 export_person(void *arg, const struct who *who, const struct profile *p)
 {
 	struct export *x = arg;
-	struct finding f = engage_find(p, &x->c->setup->conf->policy, x->c->now);
+	struct finding f = engage_find(p, x->policy, x->c->now);
 	struct subscription s;
 	enum cause status;
 
 	if (!x->any_class && f.class != x->class)
 		return true;
 	if (x->stream && store_subscription(x->c->store, who, x->stream, &s) == STORE_OK)
-		status = status_of(p, &s, &f);
+		status = status_of(p, &s, &f, x->c->now);
 	else
-		status = status_of(p, NULL, &f);
+		status = status_of(p, NULL, &f, x->c->now);
 	if (!x->any_status && status != x->status)
 		return true;
 	buf_clear(&x->name);
@@ -298,6 +299,7 @@ export(struct cli *c, const char *status, const char *stream, const char *format
 		.c = c, .any_status = true, .format = c->json ? FORMAT_JSON : FORMAT_CSV,
 		.name = BUF(ADDR_MAX), .row = BUF(8 * ADDR_MAX),
 	};
+	const struct stream *known;
 	enum store_result result;
 
 	if (c->nwords > 2 || (c->nwords < 2 && !status))
@@ -317,6 +319,9 @@ export(struct cli *c, const char *status, const char *stream, const char *format
 		return EXIT_CANNOT;
 	if (stream && !cli_stream(c, stream, &x.stream))
 		return EXIT_USAGE;
+	/* One that only the store knows has the policy of all. */
+	known = stream ? conf_stream(c->setup->conf, span_of(stream)) : NULL;
+	x.policy = &(known ? known : &c->setup->conf->stream[0])->policy;
 
 	if (x.format == FORMAT_CSV)
 		fputs("address,class,reason,status,first_seen,last_sent,last_open,last_click,sends,tracked_sends,silent_sends,"

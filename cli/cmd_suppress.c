@@ -29,7 +29,7 @@ already(const struct suppress *s, const struct profile *p, const struct subscrip
 	if (s->stream)
 		return unsubscribed(sub) != s->remove;
 	if (s->remove)
-		return engage_cause(p, NULL, &fresh) == CAUSE_NONE;
+		return engage_cause(p, NULL, &fresh, s->c->now) == CAUSE_NONE;
 	/* Only the reason that is to be added: the others do not make up for it. */
 	if (s->kind == TOUCH_LEFT)
 		alone.left = p->left;
@@ -39,7 +39,7 @@ already(const struct suppress *s, const struct profile *p, const struct subscrip
 		alone.bounced = p->bounced;
 	else
 		alone.complained = p->complained;
-	return engage_cause(&alone, NULL, &fresh) != CAUSE_NONE;
+	return engage_cause(&alone, NULL, &fresh, s->c->now) != CAUSE_NONE;
 }
 
 /*
@@ -220,7 +220,7 @@ static bool
 list_person(void *arg, const struct who *who, const struct profile *p)
 {
 	struct listing *l = arg;
-	enum cause cause = status_of(p, NULL, &(struct finding){ .class = ENGAGE_NEW });
+	enum cause cause = status_of(p, NULL, &(struct finding){ .class = ENGAGE_NEW }, l->c->now);
 
 	if (cause != CAUSE_NONE)
 		list_one(l, who, cause, NULL, status_since(cause, p, NULL));

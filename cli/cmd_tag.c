@@ -301,8 +301,7 @@ judge(struct tag *t, struct recipient *r, const char *address, uint64_t stream)
 	struct profile profile = { 0 };
 	struct subscription subscription = { 0 };
 	bool known = false, subscribed = false;
-	const struct profile *p;
-	const struct subscription *s;
+	struct question q;
 
 	*r = (struct recipient){ .address = address, .text = BUF(LINE_CAP) };
 	if (!addr_who(&t->c->setup->keys, span_of(address), &r->who))
@@ -310,10 +309,17 @@ judge(struct tag *t, struct recipient *r, const char *address, uint64_t stream)
 	else if (t->c->store
 	    && store_person(t->c->store, &r->who, stream, &profile, &known, &subscription, &subscribed) != STORE_OK)
 		known = subscribed = false;
-	p = known ? &profile : NULL;
-	s = subscribed ? &subscription : NULL;
-	r->verdict = verdict_find(conf, t->stream, p, s, t->c->now);
-	print_verdict(&r->text, &r->verdict, t->stream, p, s, t->c->now);
+	q = (struct question){
+		.conf = conf,
+		.stream = t->stream,
+		.stream_id = stream,
+		.who = &r->who,
+		.profile = known ? &profile : NULL,
+		.subscription = subscribed ? &subscription : NULL,
+		.now = t->c->now,
+	};
+	r->verdict = verdict_find(&q);
+	print_verdict(&r->text, &q, &r->verdict);
 }
 
 /* The message's own word about consent. */

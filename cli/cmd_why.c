@@ -46,13 +46,23 @@ look_ahead(struct person *p, const struct stream *stream, struct outlook *o)
 	struct subscription s;
 	const struct subscription *sub = NULL;
 	uint64_t id = stream_id(&p->c->setup->keys, span_of(stream->name));
+	struct question q;
 
 	if (store_subscription(p->c->store, &p->who, id, &s) == STORE_OK)
 		sub = &s;
 	o->stream = stream;
-	o->verdict = verdict_find(conf, stream, profile_of(p), sub, p->c->now);
+	q = (struct question){
+		.conf = conf,
+		.stream = stream,
+		.stream_id = id,
+		.who = &p->who,
+		.profile = profile_of(p),
+		.subscription = sub,
+		.now = p->c->now,
+	};
+	o->verdict = verdict_find(&q);
 	o->text = BUF(LINE_CAP);
-	print_verdict(&o->text, &o->verdict, stream, profile_of(p), sub, p->c->now);
+	print_verdict(&o->text, &q, &o->verdict);
 }
 
 static void
@@ -427,9 +437,9 @@ tell(struct person *p, const char *only)
 	struct outlook *o = xcalloc(conf->nstreams, sizeof *o);
 	size_t n = 0;
 
-	p->finding = engage_find(profile_of(p), &conf->policy, p->c->now);
-	engage_explain(&p->explained, profile_of(p), &conf->policy, &p->finding, p->c->now);
-	p->status = status_of(profile_of(p), NULL, &p->finding);
+	p->finding = engage_find(profile_of(p), &conf->stream[0].policy, p->c->now);
+	engage_explain(&p->explained, profile_of(p), &conf->stream[0].policy, &p->finding, p->c->now);
+	p->status = status_of(profile_of(p), NULL, &p->finding, p->c->now);
 	for (size_t i = 0; i < conf->nstreams; i++)
 		if (!only || strcmp(conf->stream[i].name, only) == 0)
 			look_ahead(p, &conf->stream[i], &o[n++]);

@@ -255,8 +255,7 @@ table_print(const struct table *t, const char *indent, bool headed)
 /* ---- what happens to the next message ---- */
 
 void
-print_verdict(struct buf *out, const struct verdict *v, const struct stream *stream, const struct profile *p,
-    const struct subscription *s, int64_t now)
+print_verdict(struct buf *out, const struct question *q, const struct verdict *v)
 {
 	static const char *const done[] = {
 		[ACTION_SEND] = "sent",
@@ -264,24 +263,25 @@ print_verdict(struct buf *out, const struct verdict *v, const struct stream *str
 		[ACTION_DEFER] = "deferred",
 		[ACTION_HOLD] = "put on hold",
 		[ACTION_DISCARD] = "discarded",
+		[ACTION_ROUTE] = "sent by the slow route",
 	};
 
 	if (v->action == v->wanted)
 		buf_addf(out, "is %s", done[v->action]);
 	else
 		buf_addf(out, "would be %s (observe only)", done[v->wanted]);
-	if (stream->transactional)
+	if (q->stream->transactional)
 		buf_adds(out, " (transactional: exempt from policy)");
 	if (v->cause == CAUSE_NONE)
 		return;
 	buf_adds(out, ": ");
-	verdict_explain(out, v, p, s, now);
+	verdict_explain(out, q, v);
 }
 
 enum cause
-status_of(const struct profile *p, const struct subscription *s, const struct finding *f)
+status_of(const struct profile *p, const struct subscription *s, const struct finding *f, int64_t now)
 {
-	enum cause cause = engage_cause(p, s, f);
+	enum cause cause = engage_cause(p, s, f, now);
 
 	return cause == CAUSE_INACTIVE ? CAUSE_NONE : cause;
 }
@@ -314,7 +314,7 @@ status_since(enum cause cause, const struct profile *p, const struct subscriptio
 	case CAUSE_UNSUBSCRIBED:
 		return s && unsubscribed(s) ? s->left : p ? p->left : 0;
 	case CAUSE_HELD:
-		return p ? p->held : 0;
+		return s && s->held > (p ? p->held : 0) ? s->held : p ? p->held : 0;
 	default:
 		return 0;
 	}
@@ -323,7 +323,7 @@ status_since(enum cause cause, const struct profile *p, const struct subscriptio
 bool
 unsubscribed(const struct subscription *s)
 {
-	return engage_cause(NULL, s, &(struct finding){ .class = ENGAGE_NEW }) == CAUSE_UNSUBSCRIBED;
+	return engage_cause(NULL, s, &(struct finding){ .class = ENGAGE_NEW }, 0) == CAUSE_UNSUBSCRIBED;
 }
 
 /* ---- for machines ---- */

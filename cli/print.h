@@ -53,11 +53,10 @@ void table_print(const struct table *, const char *indent, bool headed);
 /* ---- what happens to the next message ---- */
 
 /* "is rejected: recipient unsubscribed on 2026-02-01", "would be rejected (observe only): ..." */
-void print_verdict(struct buf *, const struct verdict *, const struct stream *, const struct profile *,
-    const struct subscription *, int64_t now);
+void print_verdict(struct buf *, const struct question *, const struct verdict *);
 
 /* What stands in the way whatever the class: CAUSE_NONE when only the class does. */
-enum cause status_of(const struct profile *, const struct subscription *, const struct finding *);
+enum cause status_of(const struct profile *, const struct subscription *, const struct finding *, int64_t now);
 const char *status_name(enum cause); /* "ok" for none */
 bool status_parse(struct span, enum cause *);
 /* Does this subscription stand in the way? */

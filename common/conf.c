@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <sys/un.h>
 
+#include "common/caps.h"
 #include "common/ip.h"
 #include "common/mem.h"
 #include "common/page.h"
@@ -536,6 +537,7 @@ enum type {
 	NUMBER,   /* unsigned */
 	DURATION, /* int64_t, milliseconds */
 	SIZE,     /* uint64_t, bytes */
+	CAPS,     /* struct caps */
 	RESERVED, /* nothing: the name is kept for later */
 };
 
@@ -583,7 +585,7 @@ static const struct word preset_words[] = {
 };
 static const struct word action_words[] = {
 	{ "send", ACTION_SEND, NULL }, { "reject", ACTION_REJECT, NULL }, { "defer", ACTION_DEFER, NULL },
-	{ "hold", ACTION_HOLD, NULL }, { "discard", ACTION_DISCARD, NULL }, { NULL, 0, NULL }
+	{ "hold", ACTION_HOLD, NULL }, { "discard", ACTION_DISCARD, NULL }, { "route", ACTION_ROUTE, NULL }, { NULL, 0, NULL }
 };
 
 struct setting {
@@ -788,42 +790,110 @@ static const struct setting settings[] = {
 	{ "transactional", IN(STREAM), BOOL, OF_STREAM(transactional), .value = "no", .words = no_yes,
 	    .help = "Receipts, password resets and the like: exempt from policy, never stopped." },
 
-	{ "preset", IN(POLICY), WORD, OF_CONF(preset), .value = "weekly", .words = preset_words,
+	{ "preset", IN(POLICY) | IN(STREAM), WORD, OF_STREAM(preset), .value = "weekly", .words = preset_words,
 	    .help = "How often you send; gives the numbers below that are not set." },
-	{ "engaged_days", IN(POLICY), NUMBER, OF_CONF(policy.engaged_days), RANGE(1, 3650),
+	{ "engaged_days", IN(POLICY) | IN(STREAM), NUMBER, OF_STREAM(policy.engaged_days), RANGE(1, 3650),
 	    .help = "Engaged: the last human reaction is at most this many days ago." },
-	{ "semi_days", IN(POLICY), NUMBER, OF_CONF(policy.semi_days), RANGE(1, 3650),
+	{ "semi_days", IN(POLICY) | IN(STREAM), NUMBER, OF_STREAM(policy.semi_days), RANGE(1, 3650),
 	    .help = "Semi-engaged: at most this many days ago; more than engaged_days." },
-	{ "inactive_min_sends", IN(POLICY), NUMBER, OF_CONF(policy.inactive_min_sends), RANGE(1, PROFILE_SENDS),
+	{ "inactive_min_sends", IN(POLICY) | IN(STREAM), NUMBER, OF_STREAM(policy.inactive_min_sends), RANGE(1, PROFILE_SENDS),
 	    .help = "Nobody is inactive before this many tracked sends without a reaction." },
-	{ "inactive_min_sends_engaged", IN(POLICY), NUMBER, OF_CONF(policy.inactive_min_sends_engaged),
+	{ "inactive_min_sends_engaged", IN(POLICY) | IN(STREAM), NUMBER, OF_STREAM(policy.inactive_min_sends_engaged),
 	    RANGE(1, PROFILE_SENDS),
 	    .help = "The same for recipients who reacted once." },
-	{ "new_days", IN(POLICY), NUMBER, OF_CONF(policy.new_days), RANGE(1, 3650),
+	{ "new_days", IN(POLICY) | IN(STREAM), NUMBER, OF_STREAM(policy.new_days), RANGE(1, 3650),
 	    .help = "New: never reacted, and known for less than this many days." },
-	{ "new_min_sends", IN(POLICY), NUMBER, OF_CONF(policy.new_min_sends), RANGE(1, PROFILE_SENDS),
+	{ "new_min_sends", IN(POLICY) | IN(STREAM), NUMBER, OF_STREAM(policy.new_min_sends), RANGE(1, PROFILE_SENDS),
 	    .help = "Or with less than this many tracked sends." },
-	{ "new_max_days", IN(POLICY), NUMBER, OF_CONF(policy.new_max_days), RANGE(1, 3650),
+	{ "new_max_days", IN(POLICY) | IN(STREAM), NUMBER, OF_STREAM(policy.new_max_days), RANGE(1, 3650),
 	    .help = "But nobody is new for longer; at least new_days." },
-	{ "on_complained", IN(POLICY), WORD, OF_CONF(policy.on[CAUSE_COMPLAINED]), .value = "reject",
+	{ "on_complained", IN(POLICY) | IN(STREAM), WORD, OF_STREAM(policy.on[CAUSE_COMPLAINED]), .value = "reject",
 	    .words = action_words,
 	    .help = "What happens to mail for recipients who complained." },
-	{ "on_bounced", IN(POLICY), WORD, OF_CONF(policy.on[CAUSE_BOUNCED]), .value = "reject", .words = action_words,
+	{ "on_bounced", IN(POLICY) | IN(STREAM), WORD, OF_STREAM(policy.on[CAUSE_BOUNCED]), .value = "reject", .words = action_words,
 	    .help = "For addresses that do not exist." },
-	{ "on_unsubscribed", IN(POLICY), WORD, OF_CONF(policy.on[CAUSE_UNSUBSCRIBED]), .value = "reject",
+	{ "on_unsubscribed", IN(POLICY) | IN(STREAM), WORD, OF_STREAM(policy.on[CAUSE_UNSUBSCRIBED]), .value = "reject",
 	    .words = action_words,
 	    .help = "For recipients who unsubscribed." },
-	{ "on_held", IN(POLICY), WORD, OF_CONF(policy.on[CAUSE_HELD]), .value = "reject", .words = action_words,
+	{ "on_held", IN(POLICY) | IN(STREAM), WORD, OF_STREAM(policy.on[CAUSE_HELD]), .value = "reject", .words = action_words,
 	    .help = "For recipients stopped by hand." },
-	{ "on_inactive", IN(POLICY), WORD, OF_CONF(policy.on[CAUSE_INACTIVE]), .value = "reject", .words = action_words,
+	{ "on_inactive", IN(POLICY) | IN(STREAM), WORD, OF_STREAM(policy.on[CAUSE_INACTIVE]), .value = "reject", .words = action_words,
 	    .help = "For inactive recipients." },
+	{ "on_soft_bounced", IN(POLICY) | IN(STREAM), WORD, OF_STREAM(policy.on[CAUSE_SOFT_BOUNCED]), .value = "reject",
+	    .words = action_words,
+	    .help = "For addresses whose last soft_bounces messages did not arrive." },
+	{ "on_capped", IN(POLICY) | IN(STREAM), WORD, OF_STREAM(policy.on[CAUSE_CAPPED]), .value = "reject",
+	    .words = action_words,
+	    .help = "For recipients who had enough messages for now; see cap_new and so on." },
+	{ "on_resting", IN(POLICY) | IN(STREAM), WORD, OF_STREAM(policy.on[CAUSE_RESTING]), .value = "reject",
+	    .words = action_words,
+	    .help = "For a re-engagement message that comes before its time." },
+	{ "on_sunset", IN(POLICY) | IN(STREAM), WORD, OF_STREAM(policy.on[CAUSE_SUNSET]), .value = "reject",
+	    .words = action_words,
+	    .help = "For recipients whose re-engagement series ended without an answer." },
+	{ "on_not_due", IN(POLICY) | IN(STREAM), WORD, OF_STREAM(policy.on[CAUSE_NOT_DUE]), .value = "reject",
+	    .words = action_words,
+	    .help = "For a re-engagement message to somebody who is in no series." },
+	{ "on_throttled", IN(POLICY) | IN(STREAM), WORD, OF_STREAM(policy.on[CAUSE_THROTTLED]), .value = "defer",
+	    .words = action_words,
+	    .help = "For mail beyond the shares and volumes of a day." },
+	{ "on_braked", IN(POLICY) | IN(STREAM), WORD, OF_STREAM(policy.on[CAUSE_BRAKED]), .value = "defer",
+	    .words = action_words,
+	    .help = "For the rest of a campaign that a brake stopped." },
+	{ "cap_new", IN(POLICY) | IN(STREAM), CAPS, OF_STREAM(policy.caps[CAPS_NEW]), .value = "3/7d",
+	    .help = "How many messages of all streams a new recipient gets: COUNT/TIME, several with commas, or off." },
+	{ "cap_engaged", IN(POLICY) | IN(STREAM), CAPS, OF_STREAM(policy.caps[CAPS_ENGAGED]), .value = "1/16h, 7/7d",
+	    .help = "An engaged one." },
+	{ "cap_loyal", IN(POLICY) | IN(STREAM), CAPS, OF_STREAM(policy.caps[CAPS_LOYAL]), .value = "off",
+	    .help = "A loyal one, in place of cap_engaged; off: as other engaged ones." },
+	{ "cap_semi", IN(POLICY) | IN(STREAM), CAPS, OF_STREAM(policy.caps[CAPS_SEMI]), .value = "1/3d, 2/7d",
+	    .help = "A semi-engaged one." },
+	{ "cap_inactive", IN(POLICY) | IN(STREAM), CAPS, OF_STREAM(policy.caps[CAPS_INACTIVE]), .value = "off",
+	    .help = "An inactive one, where on_inactive lets mail pass." },
+	{ "cap_less", IN(POLICY) | IN(STREAM), CAPS, OF_STREAM(policy.caps[CAPS_LESS]), .value = "1/30d",
+	    .help = "Who asked for less often: of this stream's messages, besides the caps of the class." },
+	{ "stream_cap_new", IN(POLICY) | IN(STREAM), CAPS, OF_STREAM(policy.stream_caps[ENGAGE_NEW]), .value = "off",
+	    .help = "The same as cap_new, of messages of one stream alone." },
+	{ "stream_cap_engaged", IN(POLICY) | IN(STREAM), CAPS, OF_STREAM(policy.stream_caps[ENGAGE_ENGAGED]),
+	    .value = "off",
+	    .help = "The same as cap_engaged, of messages of one stream alone." },
+	{ "stream_cap_semi", IN(POLICY) | IN(STREAM), CAPS, OF_STREAM(policy.stream_caps[ENGAGE_SEMI]), .value = "off",
+	    .help = "The same as cap_semi, of messages of one stream alone." },
+	{ "stream_cap_inactive", IN(POLICY) | IN(STREAM), CAPS, OF_STREAM(policy.stream_caps[ENGAGE_INACTIVE]),
+	    .value = "off",
+	    .help = "The same as cap_inactive, of messages of one stream alone." },
+	{ "soft_bounces", IN(POLICY) | IN(STREAM), NUMBER, OF_STREAM(policy.soft_bounces), .value = "3",
+	    RANGE(0, PROFILE_SOFT),
+	    .help = "So many messages in a row that did not arrive stop mail for soft_bounce_days; 0: never." },
+	{ "soft_bounce_days", IN(POLICY) | IN(STREAM), NUMBER, OF_STREAM(policy.soft_bounce_days), .value = "30",
+	    RANGE(1, 3650),
+	    .help = "See soft_bounces." },
+	{ "series", IN(POLICY) | IN(STREAM), BOOL, OF_STREAM(policy.series), .value = "on", .words = off_on,
+	    .help = "Whether inactive recipients get a re-engagement series before the sunset." },
+	{ "rest_days", IN(POLICY) | IN(STREAM), NUMBER, OF_STREAM(policy.rest_days), .value = "30", RANGE(0, 3650),
+	    .help = "How long an inactive recipient gets no mail before the series begins." },
+	{ "series_steps", IN(POLICY) | IN(STREAM), NUMBER, OF_STREAM(policy.series_steps), .value = "3",
+	    RANGE(1, PROFILE_SERIES - 1),
+	    .help = "Messages of the series." },
+	{ "series_gap_days", IN(POLICY) | IN(STREAM), NUMBER, OF_STREAM(policy.series_gap_days), .value = "7",
+	    RANGE(1, 365),
+	    .help = "Days between them." },
+	{ "series_wait_days", IN(POLICY) | IN(STREAM), NUMBER, OF_STREAM(policy.series_wait_days), .value = "14",
+	    RANGE(1, 365),
+	    .help = "Days of silence after the last one; then the sunset." },
+	{ "winback_days", IN(POLICY) | IN(STREAM), NUMBER, OF_STREAM(policy.winback_days), .value = "0", RANGE(0, 3650),
+	    .help = "So many days after the sunset one last message is due; 0: none." },
+	{ "holdout", IN(POLICY) | IN(STREAM), NUMBER, OF_STREAM(policy.holdout), .value = "50", RANGE(0, 1000),
+	    .help = "Of 1000 recipients so many go on as if nobody were inactive: a control group, to measure with." },
+	{ "series_stream", IN(STREAM), BOOL, OF_STREAM(series), .value = "no", .words = no_yes,
+	    .help = "The messages of this stream are those of the re-engagement series." },
 };
 #define NSETTINGS (sizeof settings / sizeof *settings)
 
 static bool
 is_presets(const struct setting *s)
 {
-	return s->in == IN(POLICY) && s->value == NULL;
+	return (s->in & IN(POLICY)) != 0 && s->value == NULL;
 }
 
 static bool
@@ -855,7 +925,7 @@ conf_setting(size_t i, const char **section, const char **name)
 {
 	if (i >= NSETTINGS)
 		return false;
-	*section = settings[i].in & IN(GENERAL) ? "" : settings[i].in & IN(STREAM) ? "stream" : "policy";
+	*section = settings[i].in & IN(GENERAL) ? "" : settings[i].in & IN(POLICY) ? "policy" : "stream";
 	*name = settings[i].name;
 	return true;
 }
@@ -893,6 +963,9 @@ add_value(const struct setting *s, const void *at, struct buf *out)
 	case SIZE:
 		text_add_size(out, *(const uint64_t *)at);
 		break;
+	case CAPS:
+		caps_add_text(out, at);
+		break;
 	case RESERVED:
 		break;
 	}
@@ -921,6 +994,9 @@ add_allowed(const struct setting *s, struct buf *out)
 		text_add_size(out, (uint64_t)s->min);
 		buf_adds(out, " to ");
 		text_add_size(out, (uint64_t)s->max);
+		break;
+	case CAPS:
+		buf_adds(out, "COUNT/TIME, with commas between several, or off");
 		break;
 	default:
 		break;
@@ -960,7 +1036,15 @@ same_value(const struct setting *s, const void *a, const void *b)
 	return same;
 }
 
-/* Of a stream only what it does not have from the general section. */
+/* A preset of a stream's own gives numbers that would be read again as others. */
+static bool
+is_said(const struct conf *c, size_t stream, const struct setting *s)
+{
+	return !same_value(s, place(c, stream, s), place(c, 0, s)) ||
+	    (is_presets(s) && c->stream[stream].preset != c->stream[0].preset);
+}
+
+/* Of a stream only what it does not have from the general section, or the policy. */
 void
 conf_print(const struct conf *c, struct buf *out)
 {
@@ -976,7 +1060,7 @@ conf_print(const struct conf *c, struct buf *out)
 		for (size_t i = 0; i < NSETTINGS; i++) {
 			const struct setting *s = &settings[i];
 
-			if (s->in & IN(STREAM) && !same_value(s, place(c, k, s), place(c, 0, s)))
+			if (s->in & IN(STREAM) && is_said(c, k, s))
 				add_setting(s, place(c, k, s), out);
 		}
 	}
@@ -987,7 +1071,7 @@ presets_number(const struct setting *s, enum preset preset)
 {
 	struct policy policy = policy_preset(preset);
 
-	return *(unsigned *)((char *)&policy + (s->at - offsetof(struct conf, policy)));
+	return *(unsigned *)((char *)&policy + (s->at - offsetof(struct stream, policy)));
 }
 
 /* What it is for; what it may be and is; and the line itself, to take the # away. */
@@ -1042,7 +1126,8 @@ conf_sample(struct buf *out)
 	for (size_t i = 0; i < NSETTINGS; i++)
 		if (settings[i].in == IN(STREAM))
 			add_sample(&settings[i], out);
-	buf_adds(out, "# Who is engaged, and what happens to mail for those who are not to get it.\n[policy]\n\n");
+	buf_adds(out, "# Who is engaged, and what happens to mail for those who are not to get it.  Each of these may also\n"
+		      "# stand in a stream, for that stream alone.\n[policy]\n\n");
 	for (size_t i = 0; i < NSETTINGS; i++)
 		if (settings[i].in & IN(POLICY))
 			add_sample(&settings[i], out);
@@ -1071,6 +1156,7 @@ struct parser {
 	bool bad[NSETTINGS];
 	unsigned policy_line;  /* of [policy], 0 not yet */
 	unsigned *stream_line; /* of each stream */
+	bool (*own)[NSETTINGS]; /* of each stream: what it has said itself */
 	struct buf text;       /* the logical line, continuations joined by one space */
 	struct piece *piece;
 	size_t npieces, cappieces;
@@ -1260,6 +1346,35 @@ read_number(const struct setting *s, struct span value, int64_t *out, struct buf
 	return true;
 }
 
+/* "1/16h, 7/7d" or "off". */
+static bool
+read_caps(struct span value, struct caps *out, struct buf *why)
+{
+	struct caps caps = { 0 };
+	struct span rest = value, item;
+
+	while (!span_eq(value, SPAN("off")) && next_item(COMMAS, &rest, &item)) {
+		size_t slash = span_find(item, '/');
+		uint64_t count;
+		int64_t ms;
+
+		if (!text_u64(span_trim(span_cut(item, 0, slash)), &count) ||
+		    !text_duration(span_trim(span_from(item, slash + 1)), &ms))
+			return WRONG(why, "`%.*s' is no cap; write COUNT/TIME, as in 1/16h or 7/7d, or off", SHOWN(item));
+		if (count < 1 || count > CAP_COUNT_MAX)
+			return WRONG(why, "`%.*s' counts too far; use 1 to %d messages", SHOWN(item), CAP_COUNT_MAX);
+		if (ms < 1000 || ms % 1000 != 0 || ms > 3650 * DAY_MS)
+			return WRONG(why, "`%.*s' is no time for a cap; use whole seconds, up to 3650d", SHOWN(item));
+		if (caps.n == CAP_WINDOWS)
+			return WRONG(why, "there are too many; at most %d", CAP_WINDOWS);
+		caps.cap[caps.n++] = (struct cap){ (unsigned)count, (uint32_t)(ms / 1000) };
+	}
+	if (caps.n == 0 && !span_eq(value, SPAN("off")))
+		return WRONG(why, "is empty; use COUNT/TIME, as in 1/16h, or off");
+	*out = caps;
+	return true;
+}
+
 /* Anything but a list. */
 static bool
 read_one(const struct setting *s, void *at, struct span value, struct buf *why)
@@ -1294,6 +1409,8 @@ read_one(const struct setting *s, void *at, struct span value, struct buf *why)
 			return false;
 		*(uint64_t *)at = (uint64_t)n;
 		return true;
+	case CAPS:
+		return read_caps(value, at, why);
 	case RESERVED:
 		return value.n == 0 || WRONG(why, "is not available: %s", s->help);
 	default:
@@ -1339,8 +1456,8 @@ where_it_belongs(const struct setting *s)
 {
 	if (s->in == IN(STREAM))
 		return "in a [stream NAME] section";
-	if (s->in == IN(POLICY))
-		return "in the [policy] section";
+	if (s->in == (IN(POLICY) | IN(STREAM)))
+		return "in the [policy] section, or in a [stream NAME] section";
 	if (s->in == IN(GENERAL))
 		return "in the general settings, before the first section";
 	return "in the general settings, before the first section, or in a [stream NAME] section";
@@ -1410,6 +1527,8 @@ read_setting(struct parser *p, struct span text)
 		return;
 	}
 	*set = line;
+	if (p->section == STREAM)
+		p->own[p->stream][s - settings] = true;
 	if (!read_value(p, p->section == STREAM ? p->stream : 0, s, value, text.p))
 		p->bad[s - settings] = true;
 }
@@ -1449,6 +1568,8 @@ begin_stream(struct parser *p, unsigned line, struct span name)
 	}
 	c->stream = xreallocarray(c->stream, c->nstreams + 1, sizeof *c->stream);
 	p->stream_line = xreallocarray(p->stream_line, c->nstreams + 1, sizeof *p->stream_line);
+	p->own = xreallocarray(p->own, c->nstreams + 1, sizeof *p->own);
+	memset(p->own[c->nstreams], 0, sizeof *p->own);
 	c->stream[c->nstreams] = c->stream[0];
 	c->stream[c->nstreams].name = xstrndup(name.p, name.n);
 	p->stream_line[c->nstreams] = line;
@@ -1614,18 +1735,60 @@ read_lines(struct parser *p, struct span text)
 		p->line = 1; /* an empty file has a first line, to say that things are missing */
 }
 
-/* Numbers that nobody set: all of them are at least 1. */
-static void
-apply_preset(struct conf *c)
+/* A value of a setting as it stands in memory. */
+static size_t
+size_of(const struct setting *s)
 {
-	for (size_t i = 0; i < NSETTINGS; i++) {
-		unsigned *n = place(c, 0, &settings[i]);
-
-		if (is_presets(&settings[i]) && *n == 0)
-			*n = presets_number(&settings[i], c->preset);
+	switch (s->type) {
+	case TEXT:
+		return sizeof(char *);
+	case LIST:
+	case COMMAS:
+		return sizeof(struct list);
+	case BOOL:
+		return sizeof(bool);
+	case WORD:
+	case NUMBER:
+		return sizeof(unsigned);
+	case DURATION:
+	case SIZE:
+		return sizeof(uint64_t);
+	case CAPS:
+		return sizeof(struct caps);
+	case RESERVED:
+		break;
 	}
-	c->policy.on[CAUSE_NONE] = ACTION_SEND;
-	c->policy.settle = (unsigned)((c->settle + 999) / 1000);
+	return 0;
+}
+
+/*
+ * What a stream's policy does not say itself it has from its own preset, or
+ * from [policy], wherever that stands.  Numbers that nobody set are 0: all of
+ * a preset's are at least 1.
+ */
+static void
+apply_policy(struct parser *p)
+{
+	struct conf *c = p->conf;
+
+	for (size_t k = 0; k < c->nstreams; k++)
+		for (size_t i = 0; i < NSETTINGS; i++) {
+			const struct setting *s = &settings[i];
+			void *at = place(c, k, s);
+
+			if ((s->in & IN(POLICY)) == 0 || (k > 0 && p->own[k][i]))
+				continue;
+			if (k == 0 && is_presets(s) && *(unsigned *)at == 0)
+				*(unsigned *)at = presets_number(s, c->stream[0].preset);
+			else if (k > 0 && is_presets(s) && p->own[k][setting_named(SPAN("preset")) - settings])
+				*(unsigned *)at = presets_number(s, c->stream[k].preset);
+			else if (k > 0)
+				memcpy(at, place(c, 0, s), size_of(s));
+		}
+	for (size_t k = 0; k < c->nstreams; k++) {
+		c->stream[k].policy.on[CAUSE_NONE] = ACTION_SEND;
+		c->stream[k].policy.settle = (unsigned)((c->settle + 999) / 1000);
+	}
 }
 
 static bool
@@ -1710,12 +1873,29 @@ check_parameters(struct parser *p, const struct stream *stream)
 		}
 }
 
+/* The same of a stream that has numbers of its own. */
+static void
+check_stream_policy(struct parser *p, size_t k)
+{
+	const struct stream *stream = &p->conf->stream[k];
+	const struct policy *q = &stream->policy, *general = &p->conf->stream[0].policy;
+
+	if (q->semi_days <= q->engaged_days && general->semi_days > general->engaged_days && !is_bad(p, "semi_days") &&
+	    !is_bad(p, "engaged_days"))
+		fault(p, p->stream_line[k], "stream %s: semi_days (%u) must be more than engaged_days (%u)", stream->name,
+		    q->semi_days, q->engaged_days);
+	if (q->new_max_days < q->new_days && general->new_max_days >= general->new_days && !is_bad(p, "new_max_days") &&
+	    !is_bad(p, "new_days"))
+		fault(p, p->stream_line[k], "stream %s: new_max_days (%u) must be at least new_days (%u)", stream->name,
+		    q->new_max_days, q->new_days);
+}
+
 /* What two settings say together. */
 static void
 check_together(struct parser *p)
 {
 	const struct conf *c = p->conf;
-	const struct policy *q = &c->policy;
+	const struct policy *q = &c->stream[0].policy;
 	const struct {
 		const char *name, *value;
 	} headers[] = {
@@ -1731,6 +1911,8 @@ check_together(struct parser *p)
 	if (q->new_max_days < q->new_days && !is_bad(p, "new_max_days") && !is_bad(p, "new_days"))
 		fault(p, later_line(p, POLICY, "new_max_days", "new_days"),
 		    "new_max_days (%u) must be at least new_days (%u)", q->new_max_days, q->new_days);
+	for (size_t k = 1; k < c->nstreams; k++)
+		check_stream_policy(p, k);
 	for (size_t i = 0; i < sizeof headers / sizeof *headers; i++)
 		for (size_t j = i + 1; j < sizeof headers / sizeof *headers; j++)
 			check_apart(p, headers[i].name, headers[i].value, headers[j].name, headers[j].value);
@@ -1792,7 +1974,7 @@ conf_parse_anyway(struct span text, const char *name, struct buf *errors, bool *
 		fault(p, ++p->line, "there is a NUL byte; this is not a text file in UTF-8");
 	} else {
 		read_lines(p, text);
-		apply_preset(c);
+		apply_policy(p);
 		check_together(p);
 		check_required(p);
 	}
@@ -1804,6 +1986,7 @@ conf_parse_anyway(struct span text, const char *name, struct buf *errors, bool *
 	buf_free(&p->text);
 	free(p->piece);
 	free(p->stream_line);
+	free(p->own);
 	free(p);
 	return c;
 }

@@ -40,6 +40,9 @@ struct stream {
 	struct list match_daemon;        /* Postfix's milter_macro_daemon_name */
 	bool match_list_unsubscribe;     /* the message has a List-Unsubscribe header */
 	bool transactional; /* exempt from policy; nothing is ever stopped */
+	bool series;        /* its messages are the re-engagement series */
+	enum preset preset; /* gave the numbers of the policy that are not set */
+	struct policy policy;
 	bool enforce;       /* false = observe: verdicts are computed, logged and counted, none carried out */
 	enum mode opens, links;          /* ceilings of this stream's campaigns */
 	enum unsubscribe_headers list_unsubscribe;
@@ -92,14 +95,12 @@ struct conf {
 	int64_t keep_facts;      /* ms */
 	char *agents_file, *networks_file; /* "" is what we ship */
 	struct rules rules;      /* what hits mean together */
-	int64_t settle;          /* ms; policy.settle is the same in seconds */
+	int64_t settle;          /* ms; policy.settle of all streams is the same in seconds */
 	bool head_counts;        /* HEAD is recorded, as a machine's */
 	uint64_t facts_size, state_size; /* map sizes: the most that each file may grow to */
 	uint64_t journal_size;           /* bytes, of each daemon's */
 	bool log_syslog;
 	enum log_level log_level;
-	enum preset preset;      /* gave the numbers of the policy that are not set */
-	struct policy policy;
 	struct stream *stream;
 	size_t nstreams;       /* at least 1 */
 	bool enforce_any;      /* some stream enforces */

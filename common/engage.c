@@ -2,6 +2,7 @@
 
 #include "common/text.h"
 
+#define HOUR 3600
 #define DAY 86400
 #define LOYAL_WINDOW 90 /* days */
 #define LOYAL_DAYS 3
@@ -34,6 +35,13 @@ static const char *const cause_names[CAUSES] = {
 	[CAUSE_UNSUBSCRIBED] = "unsubscribed",
 	[CAUSE_HELD] = "held",
 	[CAUSE_INACTIVE] = "inactive",
+	[CAUSE_SOFT_BOUNCED] = "soft-bounced",
+	[CAUSE_CAPPED] = "capped",
+	[CAUSE_RESTING] = "resting",
+	[CAUSE_SUNSET] = "sunset",
+	[CAUSE_NOT_DUE] = "not-due",
+	[CAUSE_THROTTLED] = "throttled",
+	[CAUSE_BRAKED] = "braked",
 };
 
 static const char *const action_names[] = {
@@ -42,6 +50,7 @@ static const char *const action_names[] = {
 	[ACTION_DEFER] = "defer",
 	[ACTION_HOLD] = "hold",
 	[ACTION_DISCARD] = "discard",
+	[ACTION_ROUTE] = "route",
 };
 
 const char *
@@ -124,7 +133,28 @@ policy_preset(enum preset preset)
 			[CAUSE_UNSUBSCRIBED] = ACTION_REJECT,
 			[CAUSE_HELD] = ACTION_REJECT,
 			[CAUSE_INACTIVE] = ACTION_REJECT,
+			[CAUSE_SOFT_BOUNCED] = ACTION_REJECT,
+			[CAUSE_CAPPED] = ACTION_REJECT,
+			[CAUSE_RESTING] = ACTION_REJECT,
+			[CAUSE_SUNSET] = ACTION_REJECT,
+			[CAUSE_NOT_DUE] = ACTION_REJECT,
+			[CAUSE_THROTTLED] = ACTION_DEFER,
+			[CAUSE_BRAKED] = ACTION_DEFER,
 		},
+		.caps = {
+			[CAPS_NEW] = { 1, { { 3, 7 * DAY } } },
+			[CAPS_ENGAGED] = { 2, { { 1, 16 * HOUR }, { 7, 7 * DAY } } },
+			[CAPS_SEMI] = { 2, { { 1, 72 * HOUR }, { 2, 7 * DAY } } },
+			[CAPS_LESS] = { 1, { { 1, 30 * DAY } } },
+		},
+		.soft_bounces = 3,
+		.soft_bounce_days = 30,
+		.series = true,
+		.rest_days = 30,
+		.series_steps = 3,
+		.series_gap_days = 7,
+		.series_wait_days = 14,
+		.holdout = 50,
 	};
 }
 
@@ -303,7 +333,8 @@ engage_find(const struct profile *p, const struct policy *policy, int64_t now_ms
 	f.score = score_of(p, click, now);
 	f.loyal = is_loyal(p, click, now > engaged ? now : engaged);
 	/* Who subscribes again is given all the sends anew. */
-	count_sends(p, engaged > p->affirmed ? engaged : p->affirmed, &f.silent_sends, &untracked);
+	f.silent_since = engaged > p->affirmed ? (uint32_t)engaged : p->affirmed;
+	count_sends(p, f.silent_since, &f.silent_sends, &untracked);
 
 	unsigned factor = f.opaque ? 2 : 1;
 	unsigned floor = engaged ? policy->inactive_min_sends_engaged : policy->inactive_min_sends;
@@ -346,10 +377,24 @@ left_stream(const struct subscription *s)
 	return s != NULL && stands(s->left, s->joined);
 }
 
+/* Stopped by hand, and until when?  until 0: for ever. */
+static bool
+is_held(uint32_t held, uint32_t released, uint32_t until, int64_t now)
+{
+	return stands(held, released) && (until == 0 || now < (int64_t)until);
+}
+
+static bool
+held_in_stream(const struct subscription *s, int64_t now)
+{
+	return s != NULL && is_held(s->held, s->released, s->held_until, now);
+}
+
 enum cause
-engage_cause(const struct profile *p, const struct subscription *s, const struct finding *f)
+engage_cause(const struct profile *p, const struct subscription *s, const struct finding *f, int64_t now_ms)
 {
 	static const struct profile nothing;
+	int64_t now = now_ms > 0 ? now_ms / 1000 : 0;
 
 	if (p == NULL)
 		p = &nothing;
@@ -362,7 +407,7 @@ engage_cause(const struct profile *p, const struct subscription *s, const struct
 		return CAUSE_BOUNCED;
 	if (stands(p->left, lifted) || left_stream(s))
 		return CAUSE_UNSUBSCRIBED;
-	if (stands(p->held, p->released))
+	if (is_held(p->held, p->released, p->held_until, now) || held_in_stream(s, now))
 		return CAUSE_HELD;
 	return f->class == ENGAGE_INACTIVE ? CAUSE_INACTIVE : CAUSE_NONE;
 }
@@ -498,6 +543,20 @@ engage_explain(
 		buf_adds(b, "; at risk: was loyal");
 }
 
+static void
+add_held(struct buf *b, const struct profile *p, const struct subscription *s, int64_t now)
+{
+	bool stream = held_in_stream(s, now);
+	uint32_t until = stream ? s->held_until : p->held_until;
+
+	buf_adds(b, "recipient held back by hand on ");
+	add_day(b, stream ? s->held : p->held);
+	if (until != 0) {
+		buf_adds(b, ", until ");
+		add_day(b, until);
+	}
+}
+
 void
 cause_explain(struct buf *b, enum cause cause, const struct profile *p, const struct subscription *s,
     const struct finding *f, int64_t now_ms)
@@ -521,8 +580,7 @@ cause_explain(struct buf *b, enum cause cause, const struct profile *p, const st
 		add_day(b, left_stream(s) ? s->left : p->left);
 		break;
 	case CAUSE_HELD:
-		buf_adds(b, "recipient held back by hand on ");
-		add_day(b, p->held);
+		add_held(b, p, s, now);
 		break;
 	case CAUSE_INACTIVE:
 		buf_adds(b, "recipient inactive, no human engagement ");
@@ -530,8 +588,7 @@ cause_explain(struct buf *b, enum cause cause, const struct profile *p, const st
 		buf_adds(b, ", over ");
 		add_silent_sends(b, f, "message");
 		break;
-	case CAUSE_NONE:
-	case CAUSES:
+	default: /* verdict.c knows more of the others */
 		buf_adds(b, "nothing stands in the way");
 		break;
 	}

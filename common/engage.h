@@ -26,10 +26,36 @@ enum cause {
 	CAUSE_UNSUBSCRIBED, /* from this stream or from everything */
 	CAUSE_HELD,         /* by hand */
 	CAUSE_INACTIVE,     /* by class */
+	CAUSE_SOFT_BOUNCED, /* the last messages did not get there */
+	CAUSE_CAPPED,       /* enough messages for now */
+	CAUSE_RESTING,      /* a series message too early */
+	CAUSE_SUNSET,       /* the series is over, without an answer */
+	CAUSE_NOT_DUE,      /* a series message for somebody who is in no series */
+	CAUSE_THROTTLED,    /* not now: shares and volumes */
+	CAUSE_BRAKED,       /* the whole campaign was stopped */
 	CAUSES
 };
 
-enum action { ACTION_SEND, ACTION_REJECT, ACTION_DEFER, ACTION_HOLD, ACTION_DISCARD };
+enum action { ACTION_SEND, ACTION_REJECT, ACTION_DEFER, ACTION_HOLD, ACTION_DISCARD, ACTION_ROUTE };
+
+/* "3/7d": at most so many messages in any so many seconds. */
+#define CAP_WINDOWS 4
+#define CAP_COUNT_MAX PROFILE_SENDS
+struct cap {
+	unsigned count; /* 1 .. CAP_COUNT_MAX */
+	uint32_t seconds;
+};
+/* All of them hold; none: off. */
+struct caps {
+	unsigned n;
+	struct cap cap[CAP_WINDOWS];
+};
+enum cap_kind {
+	CAPS_NEW, CAPS_ENGAGED, CAPS_SEMI, CAPS_INACTIVE, /* by enum engage */
+	CAPS_LOYAL, /* instead of the class's */
+	CAPS_LESS,  /* of this stream's messages, for who asked for less; besides the class's */
+	CAPS_KINDS
+};
 
 #define SETTLE_MAX 360 /* seconds: PROFILE_CLICKS minutes reach further back, always */
 
@@ -40,6 +66,15 @@ struct policy {
 	unsigned inactive_min_sends_engaged; /* engaged once */
 	unsigned new_days, new_min_sends, new_max_days;
 	unsigned settle;                     /* seconds before a click counts, at most SETTLE_MAX: a burst may take it back */
+	struct caps caps[CAPS_KINDS];        /* of messages of all streams */
+	struct caps stream_caps[ENGAGE_CLASSES]; /* of this stream's alone */
+	unsigned soft_bounces, soft_bounce_days; /* so many in a row stop mail for so long; 0 bounces: off */
+	bool series;                         /* is there a re-engagement series? */
+	unsigned rest_days;                  /* without mail before it */
+	unsigned series_steps;               /* 1 .. 3 */
+	unsigned series_gap_days, series_wait_days; /* between the steps, after the last */
+	unsigned winback_days;               /* after the sunset one more try; 0: none */
+	unsigned holdout;                    /* of 1000 recipients, whose inactivity changes nothing: a control group */
 	enum action on[CAUSES];              /* by cause; [CAUSE_NONE] is ACTION_SEND */
 };
 
@@ -55,6 +90,7 @@ struct finding {
 	bool clicked; /* what last_engaged was: a click; else an open */
 	bool unsettled; /* there is a click that is too young to count */
 	uint32_t last_engaged;  /* seconds, 0 never; midnight when only the day is kept */
+	uint32_t silent_since;  /* seconds: silence counts from here, the last engagement or the last time they subscribed; 0 always */
 	unsigned silent_sends;  /* tracked sends since then, at most PROFILE_SENDS */
 	unsigned score;         /* ranks only: a day with a click 5, with only an open 1, half-life 30 days, times 100 */
 };
@@ -67,10 +103,11 @@ struct finding {
 struct finding engage_find(const struct profile *p, const struct policy *, int64_t now);
 
 /*
- * p may be NULL; s is this stream's subscription or NULL.  A stop at the same
- * second as what lifts it wins.
+ * What the recipient's own record says: complained, bounced, unsubscribed,
+ * held, or inactive.  p may be NULL; s is this stream's subscription or NULL.
+ * A stop at the same second as what lifts it wins.  now in milliseconds.
  */
-enum cause engage_cause(const struct profile *p, const struct subscription *s, const struct finding *);
+enum cause engage_cause(const struct profile *p, const struct subscription *s, const struct finding *, int64_t now);
 
 /* One line for people: "inactive: no human engagement for 214 days, over 26 sends (limit 90 days, 11 sends)". */
 void engage_explain(struct buf *, const struct profile *, const struct policy *, const struct finding *, int64_t now);

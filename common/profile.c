@@ -3,7 +3,7 @@
 #include "common/codec.h"
 #include "common/text.h"
 
-#define PROFILE_VERSION 2
+#define PROFILE_VERSION 3
 #define DAY 86400u
 
 /*
@@ -96,16 +96,60 @@ marked(uint32_t s, bool mark)
 	return (s & ~1u) | mark;
 }
 
+uint16_t
+profile_tag(uint64_t stream)
+{
+	uint16_t tag = (uint16_t)((stream ^ stream >> 16 ^ stream >> 32 ^ stream >> 48) & 0xfffe);
+
+	return tag != 0 ? tag : 2;
+}
+
+/* The newest sends with their tags; of those at the same time the larger tag first. */
+static void
+keep_send(struct profile *p, uint32_t v, uint16_t tag)
+{
+	for (size_t i = 0; i < PROFILE_SENDS; i++) {
+		uint32_t older = p->sent[i];
+		uint16_t older_tag = p->sent_tag[i];
+
+		if (v > older || (v == older && tag > older_tag)) {
+			p->sent[i] = v;
+			p->sent_tag[i] = tag;
+			v = older;
+			tag = older_tag;
+		}
+	}
+}
+
 static void
 add_sent(struct profile *p, const struct touch *t, uint32_t s)
 {
-	bool tracked = t->flags & TOUCH_TRACKED;
+	bool tracked = t->flags & TOUCH_TRACKED, exempt = t->flags & TOUCH_EXEMPT, series = t->flags & TOUCH_SERIES;
 
 	count(&p->sends);
 	if (tracked)
 		count(&p->tracked_sends);
+	if (s > p->last_sent)
+		p->receiver = t->sent;
+	else if (s == p->last_sent)
+		at_most(&p->receiver, t->sent);
 	at_most(&p->last_sent, s);
-	keep_newest(p->sent, PROFILE_SENDS, marked(s, tracked));
+	if (!exempt && !series)
+		at_most(&p->last_regular, s);
+	if (series)
+		keep_newest(p->series, PROFILE_SERIES, s);
+	keep_send(p, marked(s, tracked), (uint16_t)((exempt ? 0 : profile_tag(t->stream)) | (s & 1)));
+}
+
+/* Held until then, of the last time; at the same second the longer one wins. */
+static void
+add_held(uint32_t *held, uint32_t *until, const struct touch *t, uint32_t s)
+{
+	if (s > *held)
+		*until = t->sent;
+	else if (s == *held && *until != 0 && (t->sent == 0 || t->sent > *until))
+		*until = t->sent;
+	at_most(held, s);
 }
 
 /* The day on which somebody read something, and nothing else; what machines do is not even dated. */
@@ -259,9 +303,9 @@ profile_consent(const struct profile *p, enum axis axis)
 }
 
 static void
-add_standing(struct profile *p, enum touch_kind kind, uint32_t s)
+add_standing(struct profile *p, const struct touch *t, uint32_t s)
 {
-	switch (kind) {
+	switch (t->kind) {
 	case TOUCH_LEFT:
 		at_most(&p->left, s);
 		break;
@@ -275,7 +319,14 @@ add_standing(struct profile *p, enum touch_kind kind, uint32_t s)
 		at_most(&p->complained, s);
 		break;
 	case TOUCH_HELD:
-		at_most(&p->held, s);
+		add_held(&p->held, &p->held_until, t, s);
+		break;
+	case TOUCH_DELIVERED:
+		at_most(&p->delivered, s);
+		break;
+	case TOUCH_SOFT_BOUNCED:
+		if (t->detail == BOUNCE_SOFT)
+			keep_newest(p->soft_bounced, PROFILE_SOFT, s);
 		break;
 	case TOUCH_RELEASED:
 		at_most(&p->released, s);
@@ -311,7 +362,7 @@ profile_add(struct profile *p, const struct touch *t)
 	else if (t->kind == TOUCH_CONSENT)
 		add_consent(p, t, s);
 	else if (!touch_is_subscription(t))
-		add_standing(p, t->kind, s);
+		add_standing(p, t, s);
 }
 
 /* ---- on disk ---- */
@@ -326,6 +377,15 @@ profile_add(struct profile *p, const struct touch *t)
 	}
 #define NSUMS 20
 
+/* Those of version 3. */
+#define LATER(p)                                                                                                        \
+	{                                                                                                               \
+		&(p)->held_until, &(p)->delivered, &(p)->last_regular, &(p)->receiver, &(p)->series[0], &(p)->series[1], \
+		    &(p)->series[2], &(p)->series[3], &(p)->soft_bounced[0], &(p)->soft_bounced[1],                     \
+		    &(p)->soft_bounced[2],                                                                              \
+	}
+#define NLATER 11
+
 #define AT_SUMS 4
 #define AT_CONSENT (AT_SUMS + 4 * NSUMS)
 #define AT_SENT (AT_CONSENT + 2 * 8)
@@ -334,7 +394,10 @@ profile_add(struct profile *p, const struct touch *t)
 #define AT_BEFORE (AT_CLICKED + 4 * PROFILE_CLICKS)
 #define AT_OPEN_DAYS (AT_BEFORE + PROFILE_CLICKS)
 #define AT_CLICK_DAYS (AT_OPEN_DAYS + 20)
-#define AT_END (AT_CLICK_DAYS + 20)
+#define AT_LATER (AT_CLICK_DAYS + 20) /* version 2 ends here */
+#define AT_TAGS (AT_LATER + 4 * NLATER)
+#define AT_END (AT_TAGS + 2 * PROFILE_SENDS)
+#define PROFILE_BYTES_2 296
 
 _Static_assert(AT_END <= PROFILE_BYTES, "a profile fits its record");
 
@@ -355,7 +418,7 @@ get_days(const unsigned char *in)
 void
 profile_pack(const struct profile *p, unsigned char out[PROFILE_BYTES])
 {
-	const uint32_t *const sums[NSUMS] = SUMS(p);
+	const uint32_t *const sums[NSUMS] = SUMS(p), *const later[NLATER] = LATER(p);
 
 	memset(out, 0, PROFILE_BYTES);
 	out[0] = PROFILE_VERSION;
@@ -373,15 +436,20 @@ profile_pack(const struct profile *p, unsigned char out[PROFILE_BYTES])
 		out[AT_BEFORE + i] = p->clicked[i].before;
 	put_days(out + AT_OPEN_DAYS, &p->open_days);
 	put_days(out + AT_CLICK_DAYS, &p->click_days);
+	for (size_t i = 0; i < NLATER; i++)
+		put_u32(out + AT_LATER + 4 * i, *later[i]);
+	for (size_t i = 0; i < PROFILE_SENDS; i++)
+		put_u16(out + AT_TAGS + 2 * i, p->sent_tag[i]);
 }
 
 bool
 profile_unpack(struct profile *p, struct span s)
 {
 	const unsigned char *in = (const unsigned char *)s.p;
-	uint32_t *const sums[NSUMS] = SUMS(p);
+	uint32_t *const sums[NSUMS] = SUMS(p), *const later[NLATER] = LATER(p);
+	bool now = s.n == PROFILE_BYTES && in[0] == PROFILE_VERSION;
 
-	if (s.n != PROFILE_BYTES || in[0] != PROFILE_VERSION)
+	if (!now && (s.n != PROFILE_BYTES_2 || in[0] != 2))
 		return false;
 	memset(p, 0, sizeof *p);
 	for (size_t i = 0; i < NSUMS; i++)
@@ -396,12 +464,21 @@ profile_unpack(struct profile *p, struct span s)
 		p->clicked[i] = (struct clicked){ get_u32(in + AT_CLICKED + 4 * i), in[AT_BEFORE + i] };
 	p->open_days = get_days(in + AT_OPEN_DAYS);
 	p->click_days = get_days(in + AT_CLICK_DAYS);
+	if (!now) {
+		p->last_regular = p->last_sent;
+		return true;
+	}
+	for (size_t i = 0; i < NLATER; i++)
+		*later[i] = get_u32(in + AT_LATER + 4 * i);
+	for (size_t i = 0; i < PROFILE_SENDS; i++)
+		p->sent_tag[i] = get_u16(in + AT_TAGS + 2 * i);
 	return true;
 }
 
 /* ---- subscriptions ---- */
 
-#define SUBSCRIPTION_BYTES_OLD 8
+#define SUBSCRIPTION_BYTES_1 8
+#define SUBSCRIPTION_BYTES_2 16
 
 void
 subscription_pack(const struct subscription *s, unsigned char out[SUBSCRIPTION_BYTES])
@@ -410,6 +487,9 @@ subscription_pack(const struct subscription *s, unsigned char out[SUBSCRIPTION_B
 	put_u32(out + 4, s->joined);
 	put_u32(out + 8, s->less);
 	put_u32(out + 12, s->kept);
+	put_u32(out + 16, s->held);
+	put_u32(out + 20, s->released);
+	put_u32(out + 24, s->held_until);
 }
 
 bool
@@ -417,12 +497,17 @@ subscription_unpack(struct subscription *s, struct span in)
 {
 	const unsigned char *p = (const unsigned char *)in.p;
 
-	if (in.n != SUBSCRIPTION_BYTES && in.n != SUBSCRIPTION_BYTES_OLD)
+	if (in.n != SUBSCRIPTION_BYTES && in.n != SUBSCRIPTION_BYTES_1 && in.n != SUBSCRIPTION_BYTES_2)
 		return false;
 	*s = (struct subscription){ .left = get_u32(p), .joined = get_u32(p + 4) };
-	if (in.n == SUBSCRIPTION_BYTES) {
+	if (in.n >= SUBSCRIPTION_BYTES_2) {
 		s->less = get_u32(p + 8);
 		s->kept = get_u32(p + 12);
+	}
+	if (in.n == SUBSCRIPTION_BYTES) {
+		s->held = get_u32(p + 16);
+		s->released = get_u32(p + 20);
+		s->held_until = get_u32(p + 24);
 	}
 	return true;
 }
@@ -430,11 +515,19 @@ subscription_unpack(struct subscription *s, struct span in)
 void
 subscription_add(struct subscription *s, const struct touch *t)
 {
+	uint32_t when = touch_seconds(t);
+
 	if (!touch_is_subscription(t))
 		return;
-	at_most(t->kind == TOUCH_LEFT ? &s->left : &s->joined, touch_seconds(t));
+	if (t->kind == TOUCH_HELD) {
+		add_held(&s->held, &s->held_until, t, when);
+		return;
+	}
+	at_most(t->kind == TOUCH_LEFT ? &s->left : &s->joined, when);
+	if (t->kind == TOUCH_RELEASED)
+		at_most(&s->released, when);
 	if (is_choice(t))
-		at_most(t->kind == TOUCH_LESS ? &s->less : &s->kept, touch_seconds(t));
+		at_most(t->kind == TOUCH_LESS ? &s->less : &s->kept, when);
 }
 
 bool
@@ -447,5 +540,5 @@ bool
 touch_is_subscription(const struct touch *t)
 {
 	return t->stream != 0 &&
-	    (t->kind == TOUCH_LEFT || t->kind == TOUCH_JOINED || t->kind == TOUCH_RELEASED || is_choice(t));
+	    (t->kind == TOUCH_LEFT || t->kind == TOUCH_JOINED || t->kind == TOUCH_HELD || t->kind == TOUCH_RELEASED || is_choice(t));
 }

@@ -8,6 +8,8 @@
 #define PROFILE_OPENS 5  /* newest opens kept, to tell "privacy opens only" */
 #define PROFILE_CLICKS 8 /* newest minutes with a click kept: a click must settle before it counts (engage.h) */
 #define PROFILE_DAYS 128
+#define PROFILE_SERIES 4 /* newest messages of a re-engagement series kept: three steps and a win-back */
+#define PROFILE_SOFT 3   /* newest soft bounces kept */
 
 /*
  * Which of the 128 days up to and including `last` had something.  Bit i of
@@ -36,6 +38,12 @@ struct profile {
 	uint32_t left, joined, bounced, complained, held, released; /* of all streams */
 	uint32_t chosen;   /* the last KEPT or LESS: nothing shows better that somebody reads, and no machine presses buttons */
 	uint32_t affirmed; /* the last JOINED, KEPT or LESS, of whatever scope: silence before it proves nothing */
+	uint32_t held_until;    /* of the last HELD; 0 for ever */
+	uint32_t delivered;     /* last taken by the next host */
+	uint32_t last_regular;  /* last send that is neither exempt nor of a series */
+	uint32_t receiver;      /* group of the last send (touch.sent), 0 none */
+	uint32_t series[PROFILE_SERIES];     /* sends of a series, newest first */
+	uint32_t soft_bounced[PROFILE_SOFT]; /* newest first; BOUNCE_POLICY is not in here */
 	/*
 	 * By enum axis: seconds << 2 | rank, 0 = never asked, so that the newest
 	 * wins and at the same second the stricter one (see profile_consent).
@@ -46,6 +54,7 @@ struct profile {
 	 * privacy open, other machines are not in here); the rest: seconds, even.
 	 */
 	uint32_t sent[PROFILE_SENDS];
+	uint16_t sent_tag[PROFILE_SENDS]; /* profile_tag of its stream, or 0: exempt, and before version 3; lowest bit: that of the second */
 	uint32_t opened[PROFILE_OPENS];
 	struct clicked {
 		uint32_t last;  /* seconds */
@@ -54,11 +63,20 @@ struct profile {
 	struct days open_days, click_days;      /* human, identified or full */
 };
 
-/* On disk: version 2, little-endian, zero-filled. */
-#define PROFILE_BYTES 296
+/* On disk: version 3, little-endian, zero-filled. */
+#define PROFILE_BYTES 392
 void profile_pack(const struct profile *, unsigned char out[PROFILE_BYTES]);
-/* False for another version or length. */
+/* Version 2 is read too: what it does not have is 0.  False for another version or length. */
 bool profile_unpack(struct profile *, struct span);
+
+/* What stands for a stream among one recipient's sends: 15 bits, never 0, and an empty lowest one. */
+uint16_t profile_tag(uint64_t stream);
+/* The i-th newest send, to the second; 0: there are not so many. */
+static inline uint32_t
+profile_sent(const struct profile *p, size_t i)
+{
+	return (p->sent[i] & ~1u) | (p->sent_tag[i] & 1u);
+}
 
 /*
  * Adds one touch of this recipient; any kind.  Of a touch of a single stream
@@ -91,10 +109,12 @@ unsigned days_count(const struct days *, uint32_t from, uint32_t to);
 struct subscription {
 	uint32_t left, joined; /* seconds; left when left > joined, or at the same second */
 	uint32_t less, kept;   /* the same: fewer messages are wanted when less > kept, or at the same second */
+	uint32_t held, released; /* stopped by hand when held > released, or at the same second ... */
+	uint32_t held_until;   /* ... and until then; 0 for ever */
 };
-#define SUBSCRIPTION_BYTES 16
+#define SUBSCRIPTION_BYTES 28
 void subscription_pack(const struct subscription *, unsigned char out[SUBSCRIPTION_BYTES]);
-/* False for another length; 8 bytes are good as well: from before anybody could ask for less. */
+/* False for another length; 8 and 16 bytes are good as well: from before anybody could ask for less, and hold. */
 bool subscription_unpack(struct subscription *, struct span);
 void subscription_add(struct subscription *, const struct touch *);
 /* Does the recipient want fewer messages?  Says nothing about having left. */

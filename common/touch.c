@@ -32,6 +32,7 @@ static const char *const names[TOUCH_KINDS] = {
 	[TOUCH_DELIVERED] = "delivered",
 	[TOUCH_KEPT] = "kept",
 	[TOUCH_LESS] = "less",
+	[TOUCH_SOFT_BOUNCED] = "soft-bounced",
 };
 
 void

@@ -24,12 +24,22 @@ enum touch_kind {
 	TOUCH_DELIVERED = 12, /* taken by the next host, as the log tells; detail = DELIVERED_GATEWAY or 0 */
 	TOUCH_KEPT = 13,      /* "keep me", by the recipient's own hand: engagement; with a stream, subscribes to it and lifts LESS */
 	TOUCH_LESS = 14,      /* "less often": the same, but asks for fewer messages of `stream` from now on */
+	TOUCH_SOFT_BOUNCED = 15, /* this message did not get there, the address may be good; detail = enum bounce */
 	TOUCH_KINDS
 };
 
 #define TOUCH_IMPORTED 0x01    /* flags: came from `rekindle import`, not from us */
 #define TOUCH_TRACKED 0x02     /* SENT: the recipient would have been seen reacting */
 #define TOUCH_OBSERVED 0x04    /* SENT although policy would have stopped it (enforce = observe) */
+#define TOUCH_SERIES 0x08      /* SENT: of the re-engagement series */
+#define TOUCH_EXEMPT 0x10      /* SENT: of a transactional stream, which no cap counts */
+#define TOUCH_HOLDOUT 0x20     /* SENT: policy would have stopped it, but for the control group */
+#define TOUCH_ON_HOLD 0x08     /* SKIPPED: in Postfix's hold queue; record.source is its queue id */
+
+enum bounce {
+	BOUNCE_SOFT,   /* for now: mailbox full, no answer, try later */
+	BOUNCE_POLICY, /* for what the mail or the sender is: says nothing about the address */
+};
 
 #define DELIVERED_GATEWAY 0x01 /* that host is a gateway that scans links */
 
@@ -50,7 +60,7 @@ struct touch {
 	struct who who;
 	uint64_t campaign; /* campaign_id or 0 */
 	uint64_t stream;   /* stream_id or 0 */
-	uint32_t sent;     /* hits: when the message was tagged, seconds; 0 unknown */
+	uint32_t sent;     /* hits: when the message was tagged, seconds; 0 unknown.  HELD: until when, 0 for ever.  SENT: receiver group */
 	uint8_t net[8];    /* mode full: net[0] = prefix length 24 or 48, then its bytes; else zero */
 };
 

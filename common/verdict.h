@@ -2,28 +2,50 @@
 #ifndef REKINDLE_VERDICT_H
 #define REKINDLE_VERDICT_H
 
+#include "common/caps.h"
 #include "common/conf.h"
 #include "common/engage.h"
+#include "common/series.h"
+
+/* Everything is borrowed.  What is not set is not known, or not the case. */
+struct question {
+	const struct conf *conf;
+	const struct stream *stream;
+	uint64_t stream_id;
+	const struct who *who;                /* NULL, or nobody */
+	const struct profile *profile;        /* NULL: nobody knows this recipient */
+	const struct subscription *subscription; /* NULL: nor in this stream */
+	int64_t now;                          /* ms */
+	const struct recent *recent;          /* sends that the profile may not have yet */
+	size_t nrecent;
+	bool outage;         /* reactions of this recipient's receiver are not seen: silence proves nothing */
+	enum cause imposed;  /* CAUSE_THROTTLED or CAUSE_BRAKED: found elsewhere; CAUSE_NONE */
+	uint32_t imposed_until; /* seconds, 0 unknown */
+};
 
 struct verdict {
 	struct finding finding;
+	struct series series;
 	enum cause cause;         /* CAUSE_NONE in a transactional stream */
 	enum action wanted;       /* what the policy says */
 	enum action action;       /* what is carried out: that, or ACTION_SEND where the stream only observes */
 	enum mode opens, links;   /* how much may be kept of this recipient */
+	uint32_t next;            /* seconds: when the cause may be gone; 0 unknown, or never */
+	bool holdout;             /* would have been stopped, but for the control group */
+	bool spared;              /* would have been stopped as inactive, but for the outage */
 };
 
 /*
- * p and s may be NULL: nobody knows this recipient, or not in this stream.
- *
  * Observing, nothing is carried out but what the recipient asked for: our own
  * List-Unsubscribe header promised that no more mail comes (RFC 8058), and a
  * complaint says the same.
+ *
+ * The first that applies: what the recipient's own record says, a campaign
+ * that was stopped, series and sunset, soft bounces, frequency, shares.
  */
-struct verdict verdict_find(const struct conf *, const struct stream *, const struct profile *p,
-    const struct subscription *s, int64_t now);
+struct verdict verdict_find(const struct question *);
 
-/* The line that cause_explain gives for it, for SMTP replies, logs and people. */
-void verdict_explain(struct buf *, const struct verdict *, const struct profile *p, const struct subscription *s, int64_t now);
+/* One line for SMTP replies, logs and people: why, and until when.  No address, ASCII, no line break. */
+void verdict_explain(struct buf *out, const struct question *, const struct verdict *);
 
 #endif

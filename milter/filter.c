@@ -392,8 +392,7 @@ judge(struct recipient *r, const struct mail *m, const struct stream *stream, ui
 	struct profile profile = { 0 };
 	struct subscription subscription = { 0 };
 	bool known = false, subscribed = false, unreadable = false;
-	const struct profile *p;
-	const struct subscription *sub;
+	struct question q;
 	struct verdict v;
 
 	if (!addr_who(&setup->keys, span_of(r->address), &r->who))
@@ -403,9 +402,16 @@ judge(struct recipient *r, const struct mail *m, const struct stream *stream, ui
 		known = subscribed = false;
 		unreadable = true;
 	}
-	p = known ? &profile : NULL;
-	sub = subscribed ? &subscription : NULL;
-	v = verdict_find(setup->conf, stream, p, sub, now);
+	q = (struct question){
+		.conf = setup->conf,
+		.stream = stream,
+		.stream_id = stream_id,
+		.who = &r->who,
+		.profile = known ? &profile : NULL,
+		.subscription = subscribed ? &subscription : NULL,
+		.now = now,
+	};
+	v = verdict_find(&q);
 
 	r->class = v.finding.class;
 	r->cause = v.cause;
@@ -421,7 +427,7 @@ judge(struct recipient *r, const struct mail *m, const struct stream *stream, ui
 	if (r->would != ACTION_SEND) {
 		struct buf why = BUF(REPLY_MAX);
 
-		verdict_explain(&why, &v, p, sub, now);
+		verdict_explain(&why, &q, &v);
 		r->why = buf_steal(&why);
 	}
 }
@@ -829,6 +835,8 @@ on_body(SMFICTX *ctx, unsigned char *chunk, size_t n)
 static enum action
 possible(const struct session *s, const struct mail *m, enum action a)
 {
+	if (a == ACTION_ROUTE)
+		return ACTION_SEND;
 	/* Behind the split a refusal would be a bounce. */
 	if ((m->local || m->pass == PASS_BACK) && a == ACTION_REJECT)
 		return ACTION_DISCARD;

@@ -153,7 +153,7 @@ stop(struct wish *w, bool all)
 static enum cause
 cause_of(const struct wish *w)
 {
-	return engage_cause(&w->profile, NULL, &(struct finding){ .class = ENGAGE_NEW });
+	return engage_cause(&w->profile, NULL, &(struct finding){ .class = ENGAGE_NEW }, w->scene->now);
 }
 
 /*

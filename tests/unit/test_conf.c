@@ -91,7 +91,17 @@ each_fault_has_its_line_and_says_what_would_be_right(void **state)
 		{ "a stream's setting in the general section", REQUIRED "match_login = a\n",
 		    "t:3: `match_login' is in the wrong section; it belongs in a [stream NAME] section" },
 		{ "a policy's setting in a stream", REQUIRED "[stream a]\nsemi_days = 9\n",
-		    "t:4: `semi_days' is in the wrong section; it belongs in the [policy] section" },
+		    "t:3: stream a: semi_days (9) must be more than engaged_days (30)" },
+		{ "a policy's setting before it", REQUIRED "semi_days = 9\n",
+		    "t:3: `semi_days' is in the wrong section; it belongs in the [policy] section, or in a [stream NAME] section" },
+		{ "a cap without a time", REQUIRED "[policy]\ncap_new = 3\n",
+		    "t:4: cap_new: `3' is no cap; write COUNT/TIME, as in 1/16h or 7/7d, or off" },
+		{ "a cap of nothing", REQUIRED "[policy]\ncap_new = 0/7d\n", "t:4: cap_new: `0/7d' counts too far; use 1 to 24 messages" },
+		{ "a cap of more than is known", REQUIRED "[policy]\ncap_new = 1/1d, 25/7d\n", "`25/7d' counts too far" },
+		{ "a cap in no time", REQUIRED "[policy]\ncap_new = 1/0\n", "`1/0' is no time for a cap; use whole seconds, up to 3650d" },
+		{ "a cap in half a second", REQUIRED "[policy]\ncap_new = 1/1500ms\n", "`1/1500ms' is no time for a cap" },
+		{ "five caps", REQUIRED "[policy]\ncap_new = 1/1d, 1/2d, 1/3d, 1/4d, 1/5d\n", "cap_new: there are too many; at most 4" },
+		{ "an empty cap", REQUIRED "[policy]\ncap_new =\n", "cap_new: is empty; use COUNT/TIME, as in 1/16h, or off" },
 		{ "a general setting in a stream", REQUIRED "[stream a]\ndata_dir = /x\n",
 		    "t:4: `data_dir' is in the wrong section; it belongs in the general settings" },
 		{ "an overridable setting in the policy", REQUIRED "[policy]\nopens = off\n",
@@ -140,7 +150,7 @@ each_fault_has_its_line_and_says_what_would_be_right(void **state)
 		{ "new for longer than new", REQUIRED "[policy]\nnew_days = 20\nnew_max_days = 19\n",
 		    "t:5: new_max_days (19) must be at least new_days (20)" },
 		{ "an unknown action", REQUIRED "[policy]\non_held = bounce\n",
-		    "use send, reject, defer, hold or discard" },
+		    "use send, reject, defer, hold, discard or route" },
 		{ "TLS without a certificate", REQUIRED "https_listen = *:443\n",
 		    "t:3: https_listen needs a certificate; name its files in tls_cert and tls_key" },
 		{ "a certificate without a key", REQUIRED "tls_cert = /a /b\ntls_key = /c\n",
@@ -472,12 +482,12 @@ defaults(void **state)
 	assert_true(c->facts_size == (uint64_t)64 << 30 && c->state_size == (uint64_t)64 << 30);
 	assert_false(c->log_syslog);
 	assert_int_equal(c->log_level, LOG_LEVEL_INFO);
-	assert_int_equal(c->preset, PRESET_WEEKLY);
-	assert_int_equal(c->policy.engaged_days, weekly.engaged_days);
-	assert_int_equal(c->policy.new_max_days, weekly.new_max_days);
-	assert_int_equal(c->policy.on[CAUSE_NONE], ACTION_SEND);
-	for (int i = CAUSE_NONE + 1; i < CAUSES; i++)
-		assert_int_equal(c->policy.on[i], ACTION_REJECT);
+	assert_int_equal(c->stream[0].preset, PRESET_WEEKLY);
+	assert_int_equal(c->stream[0].policy.engaged_days, weekly.engaged_days);
+	assert_int_equal(c->stream[0].policy.new_max_days, weekly.new_max_days);
+	assert_int_equal(c->stream[0].policy.on[CAUSE_NONE], ACTION_SEND);
+	/* The table of settings and the preset say the same, whoever is asked. */
+	assert_memory_equal(&c->stream[0].policy, &weekly, sizeof weekly);
 	assert_int_equal(c->nstreams, 1);
 	assert_false(c->enforce_any);
 	assert_string_equal(s->name, "default");
@@ -566,8 +576,47 @@ streams_override_the_general_settings(void **state)
 	assert_true(y->match_list_unsubscribe && !x->match_list_unsubscribe);
 	assert_true(y->several_leave && !x->several_leave);
 	assert_int_equal(y->list_unsubscribe, UNSUBSCRIBE_OFF);
-	assert_int_equal(c->policy.on[CAUSE_INACTIVE], ACTION_HOLD);
+	assert_int_equal(c->stream[0].policy.on[CAUSE_INACTIVE], ACTION_HOLD);
 	conf_free(c);
+}
+
+/* [policy] is for all streams, wherever it stands; a stream's own numbers and preset are its own. */
+static void
+streams_have_policies_of_their_own(void **state)
+{
+	static const char text[] = REQUIRED "[stream a]\nengaged_days = 20\n[stream b]\npreset = daily\non_held = defer\n"
+		"[policy]\nengaged_days = 40\ncap_engaged = 2/1d\non_inactive = hold\n[stream c]\ncap_engaged = off\n[stream d]\n"
+		"preset = daily\nsemi_days = 70\n";
+	struct buf out = BUF(1 << 20);
+	struct conf *c = parse("policies", text);
+	const struct policy *a, *b, *d;
+
+	(void)state;
+	for (int round = 0; round < 2; round++) {
+		a = &conf_stream(c, SPAN("a"))->policy;
+		b = &conf_stream(c, SPAN("b"))->policy;
+		d = &conf_stream(c, SPAN("d"))->policy;
+		assert_int_equal(c->stream[0].policy.engaged_days, 40);
+		assert_int_equal(a->engaged_days, 20);
+		assert_int_equal(a->semi_days, 90);
+		assert_int_equal(b->engaged_days, 15);
+		assert_int_equal(b->on[CAUSE_HELD], ACTION_DEFER);
+		assert_int_equal(a->on[CAUSE_HELD], ACTION_REJECT);
+		assert_int_equal(b->on[CAUSE_INACTIVE], ACTION_HOLD);
+		assert_int_equal(b->caps[CAPS_ENGAGED].n, 1);
+		assert_int_equal(b->caps[CAPS_ENGAGED].cap[0].count, 2);
+		assert_int_equal(b->caps[CAPS_ENGAGED].cap[0].seconds, 86400);
+		assert_int_equal(conf_stream(c, SPAN("c"))->policy.caps[CAPS_ENGAGED].n, 0);
+		assert_int_equal(d->semi_days, 70);
+		assert_int_equal(d->engaged_days, 15);
+		/* What is printed reads back to the same. */
+		buf_clear(&out);
+		conf_print(c, &out);
+		conf_free(c);
+		c = parse("printed", buf_cstr(&out));
+	}
+	conf_free(c);
+	buf_free(&out);
 }
 
 static void
@@ -610,14 +659,14 @@ presets_give_what_is_not_set(void **state)
 		snprintf(text, sizeof text,
 		    REQUIRED "[policy]\ninactive_min_sends = 3\npreset = %s\nnew_max_days = 3650\n", rows[i].word);
 		c = parse(rows[i].word, text);
-		assert_int_equal(c->preset, rows[i].preset);
-		assert_int_equal(c->policy.inactive_min_sends, 3);
-		assert_int_equal(c->policy.new_max_days, 3650);
-		assert_int_equal(c->policy.engaged_days, want.engaged_days);
-		assert_int_equal(c->policy.semi_days, want.semi_days);
-		assert_int_equal(c->policy.inactive_min_sends_engaged, want.inactive_min_sends_engaged);
-		assert_int_equal(c->policy.new_days, want.new_days);
-		assert_int_equal(c->policy.new_min_sends, want.new_min_sends);
+		assert_int_equal(c->stream[0].preset, rows[i].preset);
+		assert_int_equal(c->stream[0].policy.inactive_min_sends, 3);
+		assert_int_equal(c->stream[0].policy.new_max_days, 3650);
+		assert_int_equal(c->stream[0].policy.engaged_days, want.engaged_days);
+		assert_int_equal(c->stream[0].policy.semi_days, want.semi_days);
+		assert_int_equal(c->stream[0].policy.inactive_min_sends_engaged, want.inactive_min_sends_engaged);
+		assert_int_equal(c->stream[0].policy.new_days, want.new_days);
+		assert_int_equal(c->stream[0].policy.new_min_sends, want.new_min_sends);
 		conf_free(c);
 	}
 }
@@ -630,10 +679,10 @@ words_mean_what_they_say(void **state)
 	struct conf *c;
 
 	(void)state;
-	for (int a = ACTION_SEND; a <= ACTION_DISCARD; a++) {
+	for (int a = ACTION_SEND; a <= ACTION_ROUTE; a++) {
 		snprintf(text, sizeof text, REQUIRED "[policy]\non_held = %s\n", action_name(a));
 		c = parse(text, text);
-		assert_int_equal(c->policy.on[CAUSE_HELD], a);
+		assert_int_equal(c->stream[0].policy.on[CAUSE_HELD], a);
 		conf_free(c);
 	}
 	for (int m = MODE_OFF; m <= MODE_FULL; m++) {
@@ -1273,6 +1322,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(streams_have_policies_of_their_own),
 		cmocka_unit_test(each_fault_has_its_line_and_says_what_would_be_right),
 		cmocka_unit_test(urls_that_cannot_be_links),
 		cmocka_unit_test(urls_that_can),

@@ -192,7 +192,7 @@ test_nobody_knows(void **state)
 	(void)state;
 	assert_int_equal(f.class, ENGAGE_NEW);
 	assert_int_equal(f.reason, REASON_GRACE);
-	assert_int_equal(engage_cause(NULL, NULL, &f), CAUSE_NONE);
+	assert_int_equal(engage_cause(NULL, NULL, &f, NOW * 1000), CAUSE_NONE);
 }
 
 /* Known through mail that was never tracked. */
@@ -332,7 +332,7 @@ test_presets(void **state)
 		assert_true(p.inactive_min_sends_engaged <= PROFILE_SENDS);
 		assert_int_equal(p.on[CAUSE_NONE], ACTION_SEND);
 		for (int c = CAUSE_NONE + 1; c < CAUSES; c++)
-			assert_int_equal(p.on[c], ACTION_REJECT);
+			assert_int_equal(p.on[c], c < CAUSE_THROTTLED ? ACTION_REJECT : ACTION_DEFER);
 	}
 }
 
@@ -421,8 +421,8 @@ test_causes(void **state)
 		struct finding f = { .class = causes[i].inactive ? ENGAGE_INACTIVE : ENGAGE_ENGAGED };
 		struct buf b = BUF(300);
 
-		if (engage_cause(&causes[i].p, &causes[i].s, &f) != causes[i].cause)
-			fail_msg("%s: %s", causes[i].what, cause_name(engage_cause(&causes[i].p, &causes[i].s, &f)));
+		if (engage_cause(&causes[i].p, &causes[i].s, &f, NOW * 1000) != causes[i].cause)
+			fail_msg("%s: %s", causes[i].what, cause_name(engage_cause(&causes[i].p, &causes[i].s, &f, NOW * 1000)));
 		cause_explain(&b, causes[i].cause, &causes[i].p, &causes[i].s, &f, NOW * 1000);
 		if (causes[i].words != NULL)
 			assert_span(causes[i].what, buf_span(&b), span_of(causes[i].words));
@@ -440,7 +440,7 @@ test_no_record_but_a_subscription(void **state)
 	struct buf b = BUF(300);
 
 	(void)state;
-	assert_int_equal(engage_cause(NULL, &s, &f), CAUSE_UNSUBSCRIBED);
+	assert_int_equal(engage_cause(NULL, &s, &f, NOW * 1000), CAUSE_UNSUBSCRIBED);
 	cause_explain(&b, CAUSE_UNSUBSCRIBED, NULL, &s, &f, NOW * 1000);
 	assert_string_equal(buf_cstr(&b), "recipient unsubscribed on 2026-01-01");
 	buf_free(&b);
@@ -520,7 +520,7 @@ test_inactive_in_a_reply(void **state)
 	struct buf b = BUF(1000);
 
 	(void)state;
-	cause_explain(&b, engage_cause(&p, NULL, &f), &p, NULL, &f, NOW * 1000);
+	cause_explain(&b, engage_cause(&p, NULL, &f, NOW * 1000), &p, NULL, &f, NOW * 1000);
 	assert_string_equal(buf_cstr(&b), "recipient inactive, no human engagement for 214 days, over 20 messages");
 	buf_free(&b);
 }

@@ -206,7 +206,7 @@ test_choices(void **state)
 			assert_int_equal(store_append(b.store, b.hit.record, n, NULL), STORE_OK);
 			fold_all(b.store);
 			store_person(b.store, &somebody, stream_id(&b.setup.keys, span_of(rows[i].stream)), &p, &known, &sub, &subscribed);
-			stopped = engage_cause(&p, &sub, &(struct finding){ .class = ENGAGE_NEW }) != CAUSE_NONE;
+			stopped = engage_cause(&p, &sub, &(struct finding){ .class = ENGAGE_NEW }, INT64_MAX) != CAUSE_NONE;
 			assert_row(rows[i].what, stopped == (strstr(rows[i].title, "unsubscribed") != NULL));
 		}
 		bench_stop(&b);

@@ -196,7 +196,7 @@ test_standing(void **state)
 		{ TOUCH_RELEASED, offsetof(struct profile, released), true },
 		{ TOUCH_BOUNCED, offsetof(struct profile, bounced), false },
 		{ TOUCH_COMPLAINED, offsetof(struct profile, complained), false },
-		{ TOUCH_HELD, offsetof(struct profile, held), false },
+		{ TOUCH_HELD, offsetof(struct profile, held), true },
 	};
 
 	(void)state;
@@ -424,17 +424,26 @@ test_forgetting_hits(void **state)
 static void
 test_pack(void **state)
 {
-	unsigned char in[PROFILE_BYTES], out[PROFILE_BYTES], more[PROFILE_BYTES + 1] = { 2 };
+	unsigned char in[PROFILE_BYTES], out[PROFILE_BYTES], more[PROFILE_BYTES + 1] = { 3 };
 	struct profile p;
 
 	(void)state;
 	/* Every field comes back from where it went. */
 	for (size_t i = 0; i < sizeof in; i++)
 		in[i] = (unsigned char)(i * 7 + 1);
-	in[0] = 2;
+	in[0] = 3;
 	assert_true(profile_unpack(&p, span_make(in, sizeof in)));
 	profile_pack(&p, out);
-	assert_memory_equal(out + 4, in + 4, 292);
+	assert_memory_equal(out + 4, in + 4, 380);
+	/* Version 2 had no more than this. */
+	in[0] = 2;
+	assert_false(profile_unpack(&p, span_make(in, sizeof in)));
+	assert_true(profile_unpack(&p, span_make(in, 296)));
+	profile_pack(&p, out);
+	assert_int_equal(out[0], 3);
+	assert_memory_equal(out + 4, in + 4, 288);
+	assert_int_equal(p.last_regular, p.last_sent);
+	assert_int_equal(p.sent_tag[0], 0);
 	for (size_t i = 1; i < PROFILE_BYTES; i++) {
 		if (i < 4)
 			assert_int_equal(out[i], 0);
@@ -445,6 +454,98 @@ test_pack(void **state)
 	assert_false(profile_unpack(&p, span_make(in, sizeof in)));
 	in[0] = 0;
 	assert_false(profile_unpack(&p, span_make(in, sizeof in)));
+}
+
+/* ---- sends that are told apart ---- */
+
+static void
+test_kinds_of_sends(void **state)
+{
+	struct touch t[] = { touch_at(TOUCH_SENT, NOON), touch_at(TOUCH_SENT, NOON + 10), touch_at(TOUCH_SENT, NOON + 20) };
+	struct profile p;
+
+	(void)state;
+	t[0].stream = 7;
+	t[0].sent = 70;
+	t[1].flags = TOUCH_SERIES;
+	t[1].stream = 8;
+	t[1].sent = 80;
+	t[2].flags = TOUCH_EXEMPT;
+	t[2].stream = 9;
+	p = sum(t, 3);
+	assert_int_equal(p.last_sent, NOON + 20);
+	assert_int_equal(p.last_regular, NOON);
+	assert_int_equal(p.series[0], NOON + 10);
+	assert_int_equal(p.series[1], 0);
+	assert_int_equal(p.sent_tag[0], 0);
+	assert_int_equal(p.sent_tag[1], profile_tag(8));
+	assert_int_equal(p.sent_tag[2], profile_tag(7));
+	t[2].when += 1000;
+	p = sum(t, 3);
+	assert_int_equal(profile_sent(&p, 0), NOON + 21);
+	assert_int_equal(profile_sent(&p, 1), NOON + 10);
+	assert_int_equal(p.sent_tag[0], 1);
+	assert_int_equal(p.receiver, 0); /* the last send's */
+	assert_int_equal(sum(t, 2).receiver, 80);
+	assert_int_not_equal(profile_tag(0), 0);
+}
+
+static void
+test_soft_bounces(void **state)
+{
+	struct touch t = touch_at(TOUCH_SOFT_BOUNCED, NOON);
+	struct profile p = { 0 };
+
+	(void)state;
+	t.detail = BOUNCE_POLICY;
+	profile_add(&p, &t);
+	assert_int_equal(p.soft_bounced[0], 0);
+	t.detail = BOUNCE_SOFT;
+	for (int i = 0; i < 5; i++, t.when += 1000)
+		profile_add(&p, &t);
+	assert_int_equal(p.soft_bounced[0], NOON + 4);
+	assert_int_equal(p.soft_bounced[PROFILE_SOFT - 1], NOON + 2);
+	assert_int_equal(p.bounced, 0);
+}
+
+/* Rows: when held and until when, in any order; what stands. */
+static void
+test_held_until(void **state)
+{
+	static const struct {
+		const char *row;
+		struct {
+			int at;
+			uint32_t until;
+		} held[2];
+		int want_at;
+		uint32_t want;
+	} rows[] = {
+		{ "the later one says until when", { { 0, 0 }, { 5, 1000 } }, 5, 1000 },
+		{ "for ever, later", { { 0, 1000 }, { 5, 0 } }, 5, 0 },
+		{ "at the same second the longer one", { { 5, 1000 }, { 5, 2000 } }, 5, 2000 },
+		{ "and nothing is longer than for ever", { { 5, 1000 }, { 5, 0 } }, 5, 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++)
+		for (int swap = 0; swap < 2; swap++)
+			for (uint64_t stream = 0; stream < 2; stream++) {
+				struct profile p = { 0 };
+				struct subscription s = { 0 };
+
+				for (int k = 0; k < 2; k++) {
+					struct touch t = touch_at(TOUCH_HELD, NOON + rows[i].held[k ^ swap].at);
+
+					t.sent = rows[i].held[k ^ swap].until;
+					t.stream = stream;
+					profile_add(&p, &t);
+					subscription_add(&s, &t);
+				}
+				assert_row(rows[i].row, (stream ? s.held : p.held) == NOON + (uint32_t)rows[i].want_at);
+				assert_row(rows[i].row, (stream ? s.held_until : p.held_until) == rows[i].want);
+				assert_row(rows[i].row, (stream ? p.held : s.held) == 0);
+			}
 }
 
 /* ---- the promise: sums commute ---- */
@@ -472,7 +573,10 @@ random_touch(void)
 	t.verdict = (uint8_t)random_below(ROBOT_SUSPECT + 1);
 	t.detail = (uint8_t)(random_below(3) << 4 | random_below(4));
 	t.flags = random_below(2) ? TOUCH_TRACKED : 0;
-	t.stream = random_below(2);
+	if (t.kind == TOUCH_SENT && random_below(2))
+		t.flags |= random_below(2) ? TOUCH_SERIES : TOUCH_EXEMPT;
+	t.sent = random_below(3);
+	t.stream = random_below(3);
 	return t;
 }
 
@@ -569,7 +673,7 @@ test_subscription(void **state)
 	subscription_add(&s, &released);
 	assert_int_equal(s.joined, NOON + 2);
 	for (size_t n = 0; n <= sizeof b; n++)
-		assert_int_equal(subscription_unpack(&s, span_make(b, n)), n == SUBSCRIPTION_BYTES || n == 8);
+		assert_int_equal(subscription_unpack(&s, span_make(b, n)), n == SUBSCRIPTION_BYTES || n == 8 || n == 16);
 }
 
 /* Each row: touches in one stream, and what stands afterwards. */
@@ -656,6 +760,9 @@ main(void)
 		cmocka_unit_test(test_clicked),
 		cmocka_unit_test(test_repetitions_and_what_is_folded_back),
 		cmocka_unit_test(test_forgetting_hits),
+		cmocka_unit_test(test_kinds_of_sends),
+		cmocka_unit_test(test_soft_bounces),
+		cmocka_unit_test(test_held_until),
 		cmocka_unit_test(test_pack),
 		cmocka_unit_test(test_sums_commute),
 		cmocka_unit_test(test_dayonly_is_overwritten),
