@@ -2,10 +2,13 @@
 
 #include "common/text.h"
 
+#define AHEAD 300 /* seconds: what is later than that was sent by a clock that was wrong */
+
 /* Sends of a recipient, newest first; as many as any cap can count. */
 struct sends {
 	uint32_t when[CAP_COUNT_MAX];
 	size_t n;
+	uint32_t now;
 };
 
 static void
@@ -13,6 +16,8 @@ add(struct sends *s, uint32_t when)
 {
 	size_t i = s->n;
 
+	if (when > s->now && when - s->now > AHEAD)
+		return;
 	if (s->n < CAP_COUNT_MAX)
 		s->n++;
 	else if (when <= s->when[--i])
@@ -58,7 +63,7 @@ collect(struct sends *s, uint16_t tag, const struct profile *p, const struct rec
 uint32_t
 caps_free(const struct caps *caps, uint16_t tag, const struct profile *p, const struct recent *recent, size_t n, uint32_t now)
 {
-	struct sends sends = { .n = 0 };
+	struct sends sends = { .now = now };
 	uint64_t latest = 0;
 
 	if (caps->n == 0)

@@ -14,8 +14,9 @@ struct recent {
  * The moment, in seconds, from which one more message keeps these caps; 0:
  * at once.  A window of N seconds is open at its far end: what was sent
  * exactly N seconds ago is out of it.  With a tag only that stream's sends
- * count, with 0 those of all streams; exempt ones never do.  recent may
- * repeat what the profile has; p may be NULL.
+ * count, with 0 those of all streams; exempt ones never do, nor what is far
+ * in the future, where a clock was wrong.  recent may repeat what the profile
+ * has; p may be NULL.
  */
 uint32_t caps_free(const struct caps *, uint16_t tag, const struct profile *p, const struct recent *, size_t n, uint32_t now);
 

@@ -79,6 +79,7 @@ windows_end_exactly(void **state)
 		{ "both windows, the other way", { 2, { { 1, DAY }, { 2, HOUR } } }, { 50, 60 }, DAY - 50 },
 		{ "the next second", { 1, { { 1, 1 } } }, { 1 }, 0 },
 		{ "of the future", { 1, { { 1, 10 } } }, { -5 }, 15 },
+		{ "of a clock that was wrong", { 1, { { 1, 10 } } }, { -301 }, 0 },
 	};
 
 	(void)state;
