@@ -8,12 +8,14 @@ answers must be the ones to h11's requests.  A row is sent whole, in two pieces
 and one byte at a time.
 """
 
+import ctypes
 import os
 import random
 import re
 import resource
 import socket
 import struct
+import subprocess
 import sys
 import unittest
 
@@ -468,6 +470,64 @@ class Patience(Case):
 			with Client(self.port) as c:
 				c.send(data[:at])
 				c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+		self.wait(lambda: self.metric("rekindle_connections") == 1)
+		self.assertEqual(self.get("/healthz").status, 200)
+
+
+class Vanished(Case):
+	"""Peers behind a link that is cut: nothing comes any more, not even the end of the connection."""
+
+	settings = {"threads": "1", "request_within": "2s", "idle_timeout": "3s", "http_listen": "0.0.0.0:0"}
+	HERE, THERE = "198.18.77.1", "198.18.77.2"  # RFC 2544: of no real network
+
+	def setUp(self):
+		name = "rk%d" % os.getpid()
+		self.link = name + "a"
+		try:
+			self.ip("netns", "add", name)
+		except subprocess.CalledProcessError:
+			print("skipped: no networks of our own here", flush=True)
+			self.skipTest("no network namespaces")
+		self.addCleanup(self.ip, "netns", "del", name)
+		self.ip("link", "add", self.link, "type", "veth", "peer", "name", name + "b", "netns", name)
+		self.addCleanup(self.ip, "link", "del", self.link)
+		self.ip("addr", "add", self.HERE + "/30", "dev", self.link)
+		self.ip("link", "set", self.link, "up")
+		self.ip("-n", name, "addr", "add", self.THERE + "/30", "dev", name + "b")
+		self.ip("-n", name, "link", "set", name + "b", "up")
+		self.there = "/run/netns/" + name
+		super().setUp()
+
+	def ip(self, *words):
+		subprocess.run(["ip", *words], check=True)
+
+	def connect(self):
+		"""A connection whose end is in the other network, where a socket stays that was made there."""
+		enter = ctypes.CDLL(None, use_errno=True).setns
+		with open("/proc/thread-self/ns/net") as home, open(self.there) as there:
+			self.assertEqual(enter(there.fileno(), 0), 0)
+			try:
+				s = socket.socket()
+			finally:
+				self.assertEqual(enter(home.fileno(), 0), 0)
+		self.addCleanup(s.close)
+		s.settimeout(20)
+		s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+		s.connect((self.HERE, self.port))
+		return s
+
+	def test_they_are_not_waited_for(self):
+		"""In the middle of a request, between two, and with answers under way: each has its deadline."""
+		half, idle, deaf = self.connect(), self.connect(), self.connect()
+		half.sendall(b"GET /healthz HTTP/1.1\r\nHost")
+		idle.sendall(request("/healthz"))
+		self.assertIn(b"200", idle.recv(100))
+		deaf.setblocking(False)
+		with self.assertRaises(BlockingIOError):  # nobody reads the answers, so nobody takes requests any more
+			while True:
+				deaf.send(request("/nothing") * 20)
+		self.wait(lambda: self.metric("rekindle_connections") == 4)  # one asks
+		self.ip("link", "set", self.link, "down")
 		self.wait(lambda: self.metric("rekindle_connections") == 1)
 		self.assertEqual(self.get("/healthz").status, 200)
 
