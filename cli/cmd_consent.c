@@ -216,15 +216,17 @@ struct history {
 };
 
 static bool
-add_line(void *arg, int64_t when, enum axis axis, enum consent consent, struct span source)
+add_line(void *arg, const struct touch *t, struct span source)
 {
 	struct history *h = arg;
 
+	if (t->kind != TOUCH_CONSENT)
+		return true;
 	if (h->n == h->cap) {
 		h->cap = h->cap ? 2 * h->cap : 16;
 		h->line = xreallocarray(h->line, h->cap, sizeof *h->line);
 	}
-	h->line[h->n++] = (struct line){ when, axis, consent, xstrndup(source.n ? source.p : "", source.n), source.n };
+	h->line[h->n++] = (struct line){ t->when, (enum axis)(t->detail >> 4), (enum consent)(t->detail & 15), xstrndup(source.n ? source.p : "", source.n), source.n };
 	return true;
 }
 
@@ -352,7 +354,7 @@ show(struct cli *c)
 	if (!cli_store(c))
 		return EXIT_CANNOT;
 	if (store_profile(c->store, &who, &p) > STORE_NONE ||
-	    store_each_consent_of(c->store, &who, add_line, &h) > STORE_NONE) {
+	    store_each_history_of(c->store, &who, add_line, &h) > STORE_NONE) {
 		cli_error("cannot read the store in %s", c->setup->conf->data_dir);
 		goto out;
 	}

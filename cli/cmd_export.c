@@ -147,7 +147,7 @@ emit_touch(struct export *x, const struct touch *t)
 		emit_string(&e, "axis", axis_name((enum axis)(t->detail >> 4)));
 		emit_string(&e, "value", consent_name((enum consent)(t->detail & 15)));
 		buf_clear(&x->scratch);
-		if (store_consent_source(x->c->store, t, &x->scratch) == STORE_OK && x->scratch.n > 0)
+		if (store_source(x->c->store, t, &x->scratch) == STORE_OK && x->scratch.n > 0)
 			emit_text(&e, "source", buf_span(&x->scratch));
 		break;
 	}

@@ -487,6 +487,19 @@ add_kept(void *arg, const struct touch *t)
 	return !failed(b, fold_put_person(b->txn, &t->who, &p));
 }
 
+/* What campaigns owe to people who were forgotten since.  Once, for these are no maxima. */
+static bool
+add_carried(void *arg, const struct carried *c)
+{
+	struct batch *b = arg;
+
+	if (c->of_link)
+		*change_link(b, c->campaign, c->link) = c->link_sums;
+	else
+		add_sums(change_of(b, c->campaign), &c->sums);
+	return true;
+}
+
 /* ---- one batch ---- */
 
 static enum store_result
@@ -504,6 +517,8 @@ fold_batch(struct store *s, struct batch *b, uint64_t before, uint64_t after)
 	/* An empty state is a new one or a lost one: then what stayed comes back first. */
 	if (before == 0)
 		failed(b, store_each_kept(s, add_kept, b));
+	if (before == 0)
+		failed(b, store_each_carried(s, add_carried, b));
 	if (b->result == STORE_OK)
 		add_people(b);
 	if (b->result == STORE_OK)
@@ -709,6 +724,293 @@ fold_all(struct store *s)
 	if (r != STORE_OK && r != STORE_MOVED && r != STORE_NONE)
 		return r;
 	return judged == STORE_NONE ? STORE_OK : judged;
+}
+
+/* ---- people who are forgotten ---- */
+
+#define SEARCH 4096  /* touches looked at in one go */
+#define FORGET_TRIES 1000 /* others write on: each time there is less to look at */
+
+struct search {
+	struct store *store;
+	struct forgetting *how;
+	struct numbered *touch; /* of those who are to be forgotten */
+	size_t n, cap;
+	uint64_t upto;
+	struct link_of *link;
+	size_t nlinks;
+	struct touch *keep;
+	size_t nkeep, capkeep;
+};
+
+int
+who_order(const void *a, const void *b)
+{
+	return memcmp(a, b, sizeof(struct who));
+}
+
+static bool
+is_sought(const struct search *x, const struct who *who)
+{
+	return !who_is_nobody(who) && bsearch(who, x->how->who, x->how->n, sizeof *who, who_order) != NULL;
+}
+
+/* Their touches from x->upto on, to the end. */
+static enum store_result
+search(struct search *x)
+{
+	struct numbered *some = xcalloc(SEARCH, sizeof *some);
+	enum store_result r;
+	size_t n;
+
+	while ((r = store_touches(x->store, x->upto, some, SEARCH, &n)) == STORE_OK && n > 0) {
+		for (size_t i = 0; i < n; i++) {
+			if (!is_sought(x, &some[i].touch.who))
+				continue;
+			if (x->n == x->cap) {
+				x->cap = x->cap ? 2 * x->cap : 64;
+				x->touch = xreallocarray(x->touch, x->cap, sizeof *x->touch);
+			}
+			x->touch[x->n++] = some[i];
+		}
+		x->upto = some[n - 1].seq;
+	}
+	free(some);
+	return r;
+}
+
+/* What folding these touches of one trail into an empty state would add to its campaign. */
+static void
+carry_trail(struct batch *b, size_t from, size_t to)
+{
+	struct trail trail = { 0 };
+
+	for (size_t i = from; i < to; i++) {
+		add_to_campaign(b, &b->touch[i]);
+		if (trail_wants(&b->touch[i]))
+			add_to_trail(b, &trail, &b->touch[i]);
+	}
+	trail_judge(&trail, &b->rules);
+	count_trail(b, b->touch[from].campaign, &trail, 1);
+	trail_free(&trail);
+}
+
+static void
+carry(struct batch *b, const struct search *x)
+{
+	b->touch = xcalloc(x->n + 1, sizeof *b->touch);
+	b->n = x->n;
+	for (size_t i = 0; i < x->n; i++)
+		b->touch[i] = x->touch[i].touch;
+	qsort(b->touch, b->n, sizeof *b->touch, by_trail);
+	for (size_t from = 0, to; from < b->n; from = to) {
+		for (to = from; to < b->n && by_trail(&b->touch[from], &b->touch[to]) == 0; to++)
+			;
+		carry_trail(b, from, to);
+	}
+	if (b->nlinks > 0)
+		qsort(b->link, b->nlinks, sizeof *b->link, by_link);
+}
+
+/* Together with what is carried of others.  Nobody else changes that while the state's lock is ours. */
+static struct carried *
+carried_sums(struct batch *b, struct store *s, size_t *n)
+{
+	struct carried *all = xcalloc(b->ncampaigns + b->nlinks + 1, sizeof *all), *c = all;
+
+	for (size_t i = 0; i < b->ncampaigns; i++, c++) {
+		c->campaign = b->campaign[i].id;
+		failed(b, store_carried(s, c));
+		add_sums(&c->sums, &b->campaign[i].sums);
+	}
+	for (size_t i = 0; i < b->nlinks; i++) {
+		const struct link_count *add = &b->link[i].sums;
+
+		if (i == 0 || by_link(&b->link[i - 1], &b->link[i]) != 0) {
+			*c = (struct carried){ .campaign = b->link[i].campaign, .link = b->link[i].link, .of_link = true };
+			failed(b, store_carried(s, c++));
+		}
+		c[-1].link_sums.clicks_all += add->clicks_all;
+		c[-1].link_sums.clicks_human += add->clicks_human;
+		c[-1].link_sums.clickers_all += add->clickers_all;
+		c[-1].link_sums.clickers_human += add->clickers_human;
+	}
+	*n = (size_t)(c - all);
+	return all;
+}
+
+static bool
+holds(struct span in, struct span what)
+{
+	for (size_t i = 0; what.n > 0 && i + what.n <= in.n; i++)
+		if (span_ieq(span_cut(in, i, i + what.n), what))
+			return true;
+	return false;
+}
+
+/* Does a destination name whom it was first seen of?  The address may stand there as it is, or with %40. */
+static bool
+names_person(struct span url, struct span address)
+{
+	struct buf escaped = BUF(4096);
+	size_t at = span_find(address, '@');
+	bool found;
+
+	buf_add(&escaped, span_cut(address, 0, at));
+	buf_adds(&escaped, "%40");
+	buf_add(&escaped, span_from(address, at + 1));
+	found = address.n > 0 && at < address.n && (holds(url, address) || holds(url, buf_span(&escaped)));
+	buf_free(&escaped);
+	return found;
+}
+
+static void
+search_links(struct search *x)
+{
+	struct buf address = BUF(4096), url = BUF(8192);
+
+	x->link = xcalloc(x->n + 1, sizeof *x->link);
+	for (size_t i = 0; i < x->n; i++) {
+		const struct touch *t = &x->touch[i].touch;
+
+		buf_clear(&address);
+		buf_clear(&url);
+		if (t->kind == TOUCH_CLICK && t->link != 0 && store_name(x->store, &t->who, &address) == STORE_OK &&
+		    store_destination(x->store, t->campaign, t->link, &url) == STORE_OK &&
+		    names_person(buf_span(&url), buf_span(&address)))
+			x->link[x->nlinks++] = (struct link_of){ t->campaign, t->link };
+	}
+	buf_free(&address);
+	buf_free(&url);
+}
+
+static void
+keep_touch(struct search *x, const struct touch *t)
+{
+	if (x->nkeep == x->capkeep) {
+		x->capkeep = x->capkeep ? 2 * x->capkeep : 64;
+		x->keep = xreallocarray(x->keep, x->capkeep, sizeof *x->keep);
+	}
+	x->keep[x->nkeep++] = *t;
+}
+
+static void
+keep_stop(struct search *x, const struct who *who, uint64_t stream, enum touch_kind kind, uint32_t stop, uint32_t lifted)
+{
+	if (stop != 0 && stop >= lifted)
+		keep_touch(x, &(struct touch){ .kind = (uint8_t)kind, .mode = MODE_IDENTIFIED, .who = *who, .stream = stream,
+			.when = (int64_t)stop * 1000 });
+}
+
+static bool
+keep_subscription(void *arg, const struct who *who, uint64_t stream, const struct subscription *sub)
+{
+	keep_stop(arg, who, stream, TOUCH_LEFT, sub->left, sub->joined);
+	return true;
+}
+
+/* What stays of one who is forgotten. */
+static void
+keep_of(struct batch *b, struct search *x, const struct who *who)
+{
+	static const enum axis axes[] = { AXIS_OPENS, AXIS_LINKS };
+	size_t before = x->nkeep;
+	struct profile p;
+	uint32_t lifted;
+
+	if (failed(b, fold_get_person(b->txn, who, &p)))
+		return;
+	lifted = p.joined > p.released ? p.joined : p.released;
+	keep_stop(x, who, 0, TOUCH_COMPLAINED, p.complained, lifted);
+	keep_stop(x, who, 0, TOUCH_BOUNCED, p.bounced, lifted);
+	keep_stop(x, who, 0, TOUCH_LEFT, p.left, lifted);
+	keep_stop(x, who, 0, TOUCH_HELD, p.held, p.released);
+	failed(b, store_each_subscription_of(x->store, who, keep_subscription, x));
+	x->how->stops += x->nkeep > before;
+	for (size_t i = 0; i < 2; i++)
+		keep_touch(x, &(struct touch){ .kind = TOUCH_CONSENT, .mode = MODE_IDENTIFIED, .who = *who, .when = x->how->now,
+			.detail = (uint8_t)(axes[i] << 4 | CONSENT_DENIED) });
+}
+
+static void
+erase_state(struct batch *b, const struct search *x)
+{
+	for (size_t i = 0; i < x->how->n && b->result == STORE_OK; i++)
+		failed(b, fold_erase_person(b->txn, &x->how->who[i]));
+	for (size_t i = 0; i < x->nkeep && b->result == STORE_OK; i++)
+		add_kept(b, &x->keep[i]);
+}
+
+static void
+erase_facts(struct batch *b, struct search *x)
+{
+	uint64_t *seq = xcalloc(x->n + 1, sizeof *seq);
+	struct erasure e = { .who = x->how->who, .n = x->how->n, .seq = seq, .nseq = x->n, .upto = x->upto, .link = x->link,
+		.nlinks = x->nlinks, .keep = x->keep, .nkeep = x->nkeep, .source = x->how->source };
+	struct carried *carried = carried_sums(b, x->store, &e.ncarried);
+
+	for (size_t i = 0; i < x->n; i++)
+		seq[i] = x->touch[i].seq;
+	e.carried = carried;
+	if (b->result == STORE_OK)
+		failed(b, store_erase(x->store, &e));
+	free(carried);
+	free(seq);
+}
+
+/* With the state's lock.  STORE_MOVED: others were faster, and there is more to look at or to sum up first. */
+static enum store_result
+forget(struct search *x)
+{
+	struct batch b = { .result = STORE_OK };
+	enum store_result r;
+	uint64_t folded;
+
+	if ((b.txn = fold_begin(x->store, &folded)) == NULL)
+		return STORE_ERROR;
+	x->nlinks = x->nkeep = 0;
+	x->how->stops = 0;
+	free(x->link);
+	x->link = NULL;
+	if ((r = search(x)) == STORE_OK && x->n > 0 && x->touch[x->n - 1].seq > folded)
+		r = STORE_MOVED;
+	failed(&b, r);
+	failed(&b, get_rules(b.txn, &b.rules));
+	for (size_t i = 0; i < x->how->n && !x->how->entirely && b.result == STORE_OK; i++)
+		keep_of(&b, x, &x->how->who[i]);
+	if (b.result == STORE_OK) {
+		carry(&b, x);
+		search_links(x);
+		erase_state(&b, x);
+	}
+	/* Facts first: what they do not have no state can bring back. */
+	if (b.result == STORE_OK)
+		erase_facts(&b, x);
+	if (b.result == STORE_OK)
+		b.result = fold_commit_rest(b.txn);
+	else
+		fold_abort(b.txn);
+	batch_free(&b);
+	return b.result;
+}
+
+enum store_result
+fold_forget(struct store *s, struct forgetting *how)
+{
+	struct search x = { .store = s, .how = how, .upto = how->after };
+	enum store_result r = search(&x);
+
+	for (int i = 0; i < FORGET_TRIES && r == STORE_OK; i++) {
+		if ((r = fold_all(s)) != STORE_OK || (r = forget(&x)) != STORE_MOVED)
+			break;
+		r = STORE_OK;
+	}
+	how->touches = x.n;
+	how->after = x.upto;
+	free(x.touch);
+	free(x.link);
+	free(x.keep);
+	return r;
 }
 
 /* ---- what time is it? ---- */

@@ -29,6 +29,33 @@ enum store_result fold_adopt(struct store *, const struct rules *, bool first_on
 enum store_result fold_rejudge(struct store *, size_t max);
 
 /*
+ * Forgets people.  Facts keep no touch, name, destination, history or other
+ * record of theirs; state neither profile nor subscription nor trail.  What
+ * campaigns counted of them stays, also when the state is built anew.
+ *
+ * With `entirely` that is all.  Else it stays known, under a keyed hash, that
+ * nothing may be kept of them (consent denied on both axes, with source), and
+ * which unsubscribe, complaint, bounce or hold still stands: so that no old
+ * link brings them back, and no old list.
+ *
+ * Facts and state are two files: when the machine dies in between, nothing is
+ * wrong, and doing it again does the rest.  after: touches up to there were
+ * searched before, 0 none; touches that come while this runs are not missed.
+ */
+struct forgetting {
+	const struct who *who; /* sorted (who_order), none twice */
+	size_t n;
+	int64_t now;           /* ms */
+	bool entirely;
+	struct span source;
+	uint64_t after;        /* in, and out: searched up to here */
+	/* Out. */
+	uint64_t touches, stops; /* taken out; and how many people stay stopped */
+};
+enum store_result fold_forget(struct store *, struct forgetting *);
+int who_order(const void *, const void *); /* for qsort */
+
+/*
  * The time to prune by, in ms: the clock's, but no further ahead of what was
  * believed `elapsed` ms ago than a day for each hour of them.
  */

@@ -88,7 +88,7 @@ struct store {
 	struct alarm disk_low;
 	pthread_mutex_t health_lock;
 	struct store_health health;
-	MDB_dbi touches, links, names, campaigns, streams, kept, consents, stopped, facts_meta;
+	MDB_dbi touches, links, names, campaigns, streams, kept, history, stopped, carried, facts_meta;
 	MDB_dbi people, subscriptions, counters, link_counters, trails, state_meta;
 	_Atomic uint64_t none_stopped; /* as of this transaction no campaign is */
 	_Atomic uint64_t scanned; /* touches up to here hold nothing to tidy, as far as this process knows */
@@ -471,8 +471,8 @@ static const struct table facts_tables[] = {
 	{ "touches", offsetof(struct store, touches) }, { "links", offsetof(struct store, links) },
 	{ "names", offsetof(struct store, names) }, { "campaigns", offsetof(struct store, campaigns) },
 	{ "streams", offsetof(struct store, streams) }, { "kept", offsetof(struct store, kept) },
-	{ "consents", offsetof(struct store, consents) }, { "stopped", offsetof(struct store, stopped) },
-	{ "meta", offsetof(struct store, facts_meta) }, { NULL, 0 }
+	{ "consents", offsetof(struct store, history) }, { "stopped", offsetof(struct store, stopped) },
+	{ "carried", offsetof(struct store, carried) }, { "meta", offsetof(struct store, facts_meta) }, { NULL, 0 }
 };
 static const struct table state_tables[] = {
 	{ "people", offsetof(struct store, people) }, { "subscriptions", offsetof(struct store, subscriptions) },
@@ -1115,24 +1115,103 @@ put_names(struct store *s, MDB_txn *txn, const struct record *r)
 	return rc;
 }
 
-/* who, when in milliseconds, axis -> consent, source. */
+/*
+ * What recipients said, and what others said of them, line by line.  The
+ * table began with consents alone, and has their name and their keys still,
+ * so that no store had to be changed when the rest came:
+ * who, when in milliseconds, axis -> consent, source;
+ * who, when in milliseconds, kind, stream -> until when it holds (seconds), campaign, flags, source.
+ */
 #define CONSENT_KEY 25
+#define HISTORY_KEY 33
+#define HISTORY_HEAD 13
 
-static void
-consent_key(unsigned char key[CONSENT_KEY], const struct touch *t)
+/* Of these the newest of each kind, detail and stream outlives its touch, and all leave a line of history. */
+static bool
+is_said(const struct touch *t)
+{
+	switch (t->kind) {
+	case TOUCH_LEFT:
+	case TOUCH_JOINED:
+	case TOUCH_BOUNCED:
+	case TOUCH_COMPLAINED:
+	case TOUCH_CONSENT:
+	case TOUCH_HELD:
+	case TOUCH_RELEASED:
+	case TOUCH_KEPT:
+	case TOUCH_LESS:
+		return !who_is_nobody(&t->who);
+	default:
+		return false;
+	}
+}
+
+/* 0 is for ever, which is later than anything. */
+static bool
+holds_longer(uint32_t until, uint32_t than)
+{
+	return until - 1 > than - 1;
+}
+
+/* Returns its length. */
+static size_t
+history_key(unsigned char key[HISTORY_KEY], const struct touch *t)
 {
 	memcpy(key, t->who.b, 16);
 	put_be(key + 16, t->when > 0 ? (uint64_t)t->when : 0, 8);
-	key[24] = t->detail >> 4;
+	if (t->kind == TOUCH_CONSENT) {
+		key[24] = t->detail >> 4;
+		return CONSENT_KEY;
+	}
+	key[24] = t->kind;
+	put_be(key + 25, t->stream, 8);
+	return HISTORY_KEY;
+}
+
+/* Head and source; returns how much of value that is. */
+static size_t
+history_pack(unsigned char *value, const struct touch *t, struct span source)
+{
+	size_t n = 1;
+
+	if (t->kind == TOUCH_CONSENT) {
+		value[0] = t->detail & 15;
+	} else {
+		put_u32(value, t->kind == TOUCH_HELD ? t->sent : 0);
+		put_u64(value + 4, t->campaign);
+		value[12] = t->flags;
+		n = HISTORY_HEAD;
+	}
+	if (source.n)
+		memcpy(value + n, source.p, source.n);
+	return n + source.n;
 }
 
 static bool
-consent_unpack(struct span value, enum consent *consent, struct span *source)
+history_unpack(struct touch *t, struct span *source, struct span key, struct span value)
 {
-	if (value.n == 0 || (unsigned char)value.p[0] > CONSENT_GRANTED)
+	const unsigned char *k = (const unsigned char *)key.p, *v = (const unsigned char *)value.p;
+
+	if (key.n != CONSENT_KEY && key.n != HISTORY_KEY)
 		return false;
-	*consent = (enum consent)value.p[0];
-	*source = span_from(value, 1);
+	*t = (struct touch){ .mode = MODE_IDENTIFIED, .when = (int64_t)get_be(k + 16, 8) };
+	memcpy(t->who.b, k, 16);
+	if (key.n == CONSENT_KEY) {
+		if (k[24] > AXIS_LINKS || value.n == 0 || v[0] > CONSENT_GRANTED)
+			return false;
+		t->kind = TOUCH_CONSENT;
+		t->detail = (uint8_t)(k[24] << 4 | v[0]);
+		*source = span_from(value, 1);
+		return true;
+	}
+	if (value.n < HISTORY_HEAD)
+		return false;
+	t->kind = k[24];
+	t->stream = get_be(k + 25, 8);
+	t->sent = get_u32(v);
+	t->campaign = get_u64(v + 4);
+	t->flags = v[12];
+	*source = span_from(value, HISTORY_HEAD);
 	return true;
 }
 
@@ -1148,28 +1227,38 @@ cut_source(struct span s)
 	return span_cut(s, 0, n);
 }
 
-/* What was said first stays, unless the same millisecond has something stricter, which wins in the sums too (profile.c). */
-static int
-put_consent(struct store *s, MDB_txn *txn, const struct record *r)
+/*
+ * What was said first stays, unless the same millisecond has something
+ * stricter, which wins in the sums too (profile.c).
+ */
+static bool
+is_stricter(const struct touch *t, const struct touch *before)
 {
-	unsigned char key[CONSENT_KEY], value[1 + SOURCE_MAX];
-	enum consent consent = (enum consent)(r->touch.detail & 15), before;
-	struct span source = cut_source(r->source), unused;
-	MDB_val k = val(key, sizeof key), v;
+	enum consent ours = (enum consent)(t->detail & 15), theirs = (enum consent)(before->detail & 15);
+
+	if (t->kind == TOUCH_CONSENT)
+		return consent_min(theirs, ours) != theirs;
+	return t->kind == TOUCH_HELD && holds_longer(t->sent, before->sent);
+}
+
+static int
+put_history(struct store *s, MDB_txn *txn, const struct touch *t, struct span source)
+{
+	unsigned char key[HISTORY_KEY], value[HISTORY_HEAD + SOURCE_MAX];
+	MDB_val k, v;
+	struct touch before;
+	struct span unused;
 	int rc;
 
-	if (r->touch.kind != TOUCH_CONSENT || who_is_nobody(&r->touch.who) || consent > CONSENT_GRANTED)
+	if (!is_said(t) || (t->kind == TOUCH_CONSENT && (t->detail >> 4 > AXIS_LINKS || (t->detail & 15) > CONSENT_GRANTED)))
 		return 0;
-	consent_key(key, &r->touch);
-	if ((rc = mdb_get(txn, s->consents, &k, &v)) != 0 && rc != MDB_NOTFOUND)
+	k = val(key, history_key(key, t));
+	if ((rc = mdb_get(txn, s->history, &k, &v)) != 0 && rc != MDB_NOTFOUND)
 		return rc;
-	if (rc == 0 && consent_unpack(val_span(v), &before, &unused) && consent_min(before, consent) == before)
+	if (rc == 0 && history_unpack(&before, &unused, val_span(k), val_span(v)) && !is_stricter(t, &before))
 		return 0;
-	value[0] = (unsigned char)consent;
-	if (source.n)
-		memcpy(value + 1, source.p, source.n);
-	v = val(value, 1 + source.n);
-	return mdb_put(txn, s->consents, &k, &v, 0);
+	v = val(value, history_pack(value, t, cut_source(source)));
+	return mdb_put(txn, s->history, &k, &v, 0);
 }
 
 static int
@@ -1233,7 +1322,7 @@ append(struct store *s, const struct record *r, size_t n, uint64_t *seq, uint64_
 		rc = MDB_NOTFOUND;
 	for (size_t i = 0; i < n && rc == 0; i++) {
 		if ((rc = put_names(s, txn, &r[i])) == 0 && r[i].touch.kind != 0 &&
-		    (rc = put_consent(s, txn, &r[i])) == 0)
+		    (rc = put_history(s, txn, &r[i].touch, r[i].source)) == 0)
 			rc = put_touch(s, txn, ++*seq, &r[i].touch);
 	}
 	if (rc == 0 && upto > 0)
@@ -1492,8 +1581,9 @@ store_campaign_names(struct store *s, uint64_t campaign, struct buf *stream, str
 	return lookup(&s->facts, s->campaigns, key, sizeof key, take_names, &out);
 }
 
-struct wanted_consent {
-	enum consent consent;
+struct wanted_source {
+	const struct touch *touch;
+	struct span key;
 	struct buf *out;
 	bool found;
 };
@@ -1501,26 +1591,25 @@ struct wanted_consent {
 static bool
 take_source(void *arg, struct span v)
 {
-	struct wanted_consent *w = arg;
-	enum consent consent;
+	struct wanted_source *w = arg;
 	struct span source;
+	struct touch t;
 
-	if (!consent_unpack(v, &consent, &source))
+	if (!history_unpack(&t, &source, w->key, v))
 		return false;
-	if ((w->found = consent == w->consent))
+	/* Of one moment the stricter one is there, and the other's source is gone. */
+	if ((w->found = t.kind != TOUCH_CONSENT || t.detail == w->touch->detail))
 		buf_add(w->out, source);
 	return true;
 }
 
 enum store_result
-store_consent_source(struct store *s, const struct touch *t, struct buf *out)
+store_source(struct store *s, const struct touch *t, struct buf *out)
 {
-	struct wanted_consent w = { (enum consent)(t->detail & 15), out, false };
-	unsigned char key[CONSENT_KEY];
-	enum store_result r;
+	unsigned char key[HISTORY_KEY];
+	struct wanted_source w = { t, span_make(key, history_key(key, t)), out, false };
+	enum store_result r = lookup(&s->facts, s->history, key, w.key.n, take_source, &w);
 
-	consent_key(key, t);
-	r = lookup(&s->facts, s->consents, key, sizeof key, take_source, &w);
 	return r == STORE_OK && !w.found ? STORE_NONE : r;
 }
 
@@ -1597,8 +1686,9 @@ subscription_key(unsigned char key[SUBSCRIPTION_KEY], const struct who *w, uint6
 	put_be(key + 16, stream, 8);
 }
 
-/* who, kind, detail, stream -> when, in milliseconds. */
+/* who, kind, detail, stream -> when, in milliseconds; of HELD also until when, in seconds, if not for ever. */
 #define KEPT_KEY 26
+#define KEPT_BYTES 12
 
 static void
 kept_key(unsigned char key[KEPT_KEY], const struct touch *t)
@@ -1612,12 +1702,12 @@ kept_key(unsigned char key[KEPT_KEY], const struct touch *t)
 static bool
 kept_unpack(struct touch *t, struct span key, struct span value)
 {
-	const unsigned char *k = (const unsigned char *)key.p;
+	const unsigned char *k = (const unsigned char *)key.p, *v = (const unsigned char *)value.p;
 
-	if (key.n != KEPT_KEY || value.n != 8)
+	if (key.n != KEPT_KEY || (value.n != KEPT_BYTES && value.n != KEPT_BYTES - 4))
 		return false;
-	*t = (struct touch){ .kind = k[16], .detail = k[17], .stream = get_be(k + 18, 8),
-		.when = (int64_t)get_u64((const unsigned char *)value.p),
+	*t = (struct touch){ .kind = k[16], .detail = k[17], .stream = get_be(k + 18, 8), .when = (int64_t)get_u64(v),
+		.sent = value.n == KEPT_BYTES ? get_u32(v + 8) : 0,
 		.mode = k[16] == TOUCH_OPEN ? MODE_DAYONLY : MODE_IDENTIFIED };
 	memcpy(t->who.b, k, 16);
 	return true;
@@ -1728,7 +1818,7 @@ store_folded(struct store *s)
 
 /* ---- walks ---- */
 
-#define WALK_KEY_MAX 32
+#define WALK_KEY_MAX 40
 
 struct walk {
 	bool (*each)(struct walk *, struct span key, struct span value, bool *go_on); /* false: not a record of ours */
@@ -1740,7 +1830,8 @@ struct walk {
 		store_link_fn *link;
 		store_subscription_fn *subscription;
 		store_kept_fn *kept;
-		store_consent_fn *consent;
+		store_history_fn *history;
+		store_carried_fn *carried;
 		store_trail_fn *trail;
 	} fn;
 };
@@ -1935,27 +2026,75 @@ store_each_kept(struct store *s, store_kept_fn *fn, void *arg)
 	return walk(&s->facts, s->kept, &w);
 }
 
-static bool
-each_consent(struct walk *w, struct span key, struct span value, bool *go_on)
+enum store_result
+store_each_kept_of(struct store *s, const struct who *who, store_kept_fn *fn, void *arg)
 {
-	const unsigned char *k = (const unsigned char *)key.p;
-	enum consent consent;
-	struct span source;
+	struct walk w = { .each = each_kept, .prefix = span_make(who, sizeof *who), .fn_arg = arg, .fn.kept = fn };
 
-	if (key.n != CONSENT_KEY || k[24] > AXIS_LINKS || !consent_unpack(value, &consent, &source))
+	return walk(&s->facts, s->kept, &w);
+}
+
+static bool
+each_history(struct walk *w, struct span key, struct span value, bool *go_on)
+{
+	struct span source;
+	struct touch t;
+
+	if (!history_unpack(&t, &source, key, value))
 		return false;
-	*go_on = w->fn.consent(w->fn_arg, (int64_t)get_be(k + 16, 8), (enum axis)k[24], consent, source);
+	*go_on = w->fn.history(w->fn_arg, &t, source);
 	return true;
 }
 
 enum store_result
-store_each_consent_of(struct store *s, const struct who *who, store_consent_fn *fn, void *arg)
+store_each_history_of(struct store *s, const struct who *who, store_history_fn *fn, void *arg)
 {
-	struct walk w = {
-		.each = each_consent, .prefix = span_make(who, sizeof *who), .fn_arg = arg, .fn.consent = fn
-	};
+	struct walk w = { .each = each_history, .prefix = span_make(who, sizeof *who), .fn_arg = arg, .fn.history = fn };
 
-	return walk(&s->facts, s->consents, &w);
+	return walk(&s->facts, s->history, &w);
+}
+
+/* ---- what is carried of those who were forgotten: campaign, or campaign and link -> counters ---- */
+
+static bool
+each_carried(struct walk *w, struct span key, struct span value, bool *go_on)
+{
+	const unsigned char *k = (const unsigned char *)key.p;
+	struct carried c = { .campaign = get_be(k, key.n < 8 ? key.n : 8) };
+
+	if (key.n == 8 ? !take_campaign(&c.sums, value) : key.n != 10 || !take_link(&c.link_sums, value))
+		return false;
+	c.of_link = key.n == 10;
+	c.link = (uint16_t)get_be(k + 8, key.n - 8);
+	*go_on = w->fn.carried(w->fn_arg, &c);
+	return true;
+}
+
+enum store_result
+store_each_carried(struct store *s, store_carried_fn *fn, void *arg)
+{
+	struct walk w = { .each = each_carried, .fn_arg = arg, .fn.carried = fn };
+
+	return walk(&s->facts, s->carried, &w);
+}
+
+static size_t
+carried_key(unsigned char key[10], const struct carried *c)
+{
+	link_key(key, c->campaign, c->link);
+	return c->of_link ? 10 : 8;
+}
+
+enum store_result
+store_carried(struct store *s, struct carried *c)
+{
+	unsigned char key[10];
+	size_t n = carried_key(key, c);
+
+	c->sums = (struct campaign){ 0 };
+	c->link_sums = (struct link_count){ 0 };
+	return c->of_link ? lookup(&s->facts, s->carried, key, n, take_link, &c->link_sums)
+			  : lookup(&s->facts, s->carried, key, n, take_campaign, &c->sums);
 }
 
 /* ---- folding ---- */
@@ -2079,6 +2218,39 @@ fold_put_person(struct fold_txn *t, const struct who *w, const struct profile *p
 
 	profile_pack(p, bytes);
 	return fold_put(t, t->store->people, w, sizeof *w, bytes, sizeof bytes);
+}
+
+/* Every record of a table whose key starts with who. */
+static int
+delete_all_of(MDB_txn *txn, MDB_dbi dbi, const struct who *w)
+{
+	MDB_cursor *cursor;
+	MDB_val k, v;
+	int rc;
+
+	if ((rc = mdb_cursor_open(txn, dbi, &cursor)) != 0)
+		return rc;
+	do {
+		k = val(w, sizeof *w);
+		rc = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
+		if (rc == 0 && !span_starts(val_span(k), span_make(w, sizeof *w)))
+			rc = MDB_NOTFOUND;
+	} while (rc == 0 && (rc = mdb_cursor_del(cursor, 0)) == 0);
+	mdb_cursor_close(cursor);
+	return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+enum store_result
+fold_erase_person(struct fold_txn *t, const struct who *w)
+{
+	const MDB_dbi tables[] = { t->store->people, t->store->subscriptions, t->store->trails };
+	int rc = 0;
+
+	if ((t->records += STEP / 16) >= STEP)
+		rc = next_step(t);
+	for (size_t i = 0; i < sizeof tables / sizeof *tables && rc == 0; i++)
+		rc = delete_all_of(t->txn, tables[i], w);
+	return result(&t->store->state, rc, "write");
 }
 
 enum store_result
@@ -2287,37 +2459,36 @@ is_day_only(const struct touch *t)
 static bool
 is_kept(const struct touch *t)
 {
-	switch (t->kind) {
-	case TOUCH_LEFT:
-	case TOUCH_JOINED:
-	case TOUCH_BOUNCED:
-	case TOUCH_COMPLAINED:
-	case TOUCH_CONSENT:
-	case TOUCH_HELD:
-	case TOUCH_RELEASED:
-	case TOUCH_KEPT:
-	case TOUCH_LESS:
-		return !who_is_nobody(&t->who);
-	default:
-		return is_day_only(t);
-	}
+	return is_said(t) || is_day_only(t);
+}
+
+/* Within one second the longer hold wins, as in the sums (profile.c). */
+static bool
+is_newer(const struct touch *t, const struct touch *than)
+{
+	uint32_t ours = touch_seconds(t), theirs = touch_seconds(than);
+
+	if (t->kind == TOUCH_HELD && t->sent != than->sent)
+		return ours > theirs || (ours == theirs && holds_longer(t->sent, than->sent));
+	return t->when > than->when;
 }
 
 static int
 keep(struct store *s, MDB_txn *txn, const struct touch *t)
 {
-	unsigned char key[KEPT_KEY], bytes[8];
+	unsigned char key[KEPT_KEY], bytes[KEPT_BYTES];
 	MDB_val k = val(key, sizeof key), v;
-	uint64_t when = t->when > 0 ? (uint64_t)t->when : 0;
+	struct touch before;
 	int rc;
 
 	kept_key(key, t);
 	if ((rc = mdb_get(txn, s->kept, &k, &v)) != 0 && rc != MDB_NOTFOUND)
 		return rc;
-	if (rc == 0 && v.mv_size == 8 && get_u64(v.mv_data) >= when)
+	if (rc == 0 && kept_unpack(&before, val_span(k), val_span(v)) && !is_newer(t, &before))
 		return 0;
-	put_u64(bytes, when);
-	v = val(bytes, sizeof bytes);
+	put_u64(bytes, t->when > 0 ? (uint64_t)t->when : 0);
+	put_u32(bytes + 8, t->sent);
+	v = val(bytes, t->kind == TOUCH_HELD && t->sent != 0 ? KEPT_BYTES : KEPT_BYTES - 4);
 	return mdb_put(txn, s->kept, &k, &v, 0);
 }
 
@@ -2524,6 +2695,94 @@ store_tidy(struct store *s, const struct tidy *how, size_t max, bool *more)
 		*more = true;
 	}
 	return result(&s->facts, rc, "tidy");
+}
+
+/* ---- people who are forgotten ---- */
+
+static int
+erase_touches(struct store *s, MDB_txn *txn, const struct erasure *e)
+{
+	unsigned char key[8];
+	int rc = 0;
+
+	for (size_t i = 0; i < e->nseq && rc == 0; i++) {
+		MDB_val k = val(key, sizeof key);
+
+		put_be(key, e->seq[i], 8);
+		if ((rc = mdb_del(txn, s->touches, &k, NULL)) == MDB_NOTFOUND)
+			rc = 0; /* old ones are pruned meanwhile */
+	}
+	return rc;
+}
+
+static int
+erase_people(struct store *s, MDB_txn *txn, const struct erasure *e)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < e->n && rc == 0; i++)
+		if ((rc = delete_all_of(txn, s->names, &e->who[i])) == 0 &&
+		    (rc = delete_all_of(txn, s->kept, &e->who[i])) == 0)
+			rc = delete_all_of(txn, s->history, &e->who[i]);
+	for (size_t i = 0; i < e->nlinks && rc == 0; i++) {
+		unsigned char key[10];
+		MDB_val k = val(key, sizeof key);
+
+		link_key(key, e->link[i].campaign, e->link[i].link);
+		if ((rc = mdb_del(txn, s->links, &k, NULL)) == MDB_NOTFOUND)
+			rc = 0;
+	}
+	return rc;
+}
+
+static int
+put_carried(struct store *s, MDB_txn *txn, const struct carried *c)
+{
+	unsigned char key[10], bytes[CAMPAIGN_BYTES];
+	MDB_val k = val(key, carried_key(key, c)), v = val(bytes, c->of_link ? LINK_BYTES : CAMPAIGN_BYTES);
+
+	if (c->of_link)
+		pack_counters(bytes, &c->link_sums, LINK_BYTES);
+	else
+		pack_counters(bytes, &c->sums, CAMPAIGN_BYTES);
+	return mdb_put(txn, s->carried, &k, &v, 0);
+}
+
+static int
+erase(struct store *s, MDB_txn *txn, const struct erasure *e)
+{
+	uint64_t last;
+	int rc;
+
+	if ((rc = last_seq(s, txn, &last)) != 0)
+		return rc;
+	if (last > e->upto)
+		return MDB_BAD_TXN;
+	/* The last number may be among those that go, and must not be given out again. */
+	if ((rc = put_meta(txn, s->facts_meta, "given", last)) != 0 || (rc = erase_touches(s, txn, e)) != 0 ||
+	    (rc = erase_people(s, txn, e)) != 0)
+		return rc;
+	for (size_t i = 0; i < e->ncarried && rc == 0; i++)
+		rc = put_carried(s, txn, &e->carried[i]);
+	for (size_t i = 0; i < e->nkeep && rc == 0; i++)
+		if ((rc = keep(s, txn, &e->keep[i])) == 0 && e->keep[i].kind == TOUCH_CONSENT)
+			rc = put_history(s, txn, &e->keep[i], e->source);
+	return rc;
+}
+
+enum store_result
+store_erase(struct store *s, const struct erasure *e)
+{
+	MDB_txn *txn;
+	int rc;
+
+	if ((rc = env_begin(&s->facts, 0, &txn)) != 0)
+		return result(&s->facts, rc, "write");
+	if ((rc = erase(s, txn, e)) == 0)
+		rc = env_commit(&s->facts, txn);
+	else
+		env_end(&s->facts, txn);
+	return rc == MDB_BAD_TXN ? STORE_MOVED : result(&s->facts, rc, "erase");
 }
 
 /* ---- the time that is believed ---- */

@@ -102,14 +102,17 @@ enum store_result store_campaign_names(struct store *, uint64_t campaign, struct
 enum store_result store_stream_name(struct store *, uint64_t stream, struct buf *out);
 
 /*
- * How and when consent was given: every CONSENT touch leaves a line here,
- * which outlives the touch.  In order of time, then axis; source is good
- * until the callback returns, which says false to stop.
+ * What a recipient said, and what others said of them: every LEFT, JOINED,
+ * BOUNCED, COMPLAINED, CONSENT, HELD, RELEASED, KEPT and LESS leaves a line
+ * with its source (touch.h), which outlives the touch.  In order of time, then
+ * of consents' axis or the kind.  Of the touch kind, detail, when, who, stream
+ * and campaign are there, flags too, and of HELD sent.  source is good until
+ * the callback returns, which says false to stop.
  */
-typedef bool store_consent_fn(void *arg, int64_t when, enum axis, enum consent, struct span source);
-enum store_result store_each_consent_of(struct store *, const struct who *, store_consent_fn *, void *arg);
-/* How the consent in this CONSENT touch was given. */
-enum store_result store_consent_source(struct store *, const struct touch *, struct buf *out);
+typedef bool store_history_fn(void *arg, const struct touch *, struct span source);
+enum store_result store_each_history_of(struct store *, const struct who *, store_history_fn *, void *arg);
+/* The source of such a touch. */
+enum store_result store_source(struct store *, const struct touch *, struct buf *out);
 
 /* ---- state, reading ---- */
 
@@ -175,6 +178,8 @@ enum store_result fold_commit(struct fold_txn *, uint64_t folded);
 /* get: STORE_NONE zeroes the record.  After any other failure than STORE_NONE only fold_abort is allowed. */
 enum store_result fold_get_person(struct fold_txn *, const struct who *, struct profile *);
 enum store_result fold_put_person(struct fold_txn *, const struct who *, const struct profile *);
+/* Takes one recipient out of people, subscriptions and trails; campaigns keep what they have. */
+enum store_result fold_erase_person(struct fold_txn *, const struct who *);
 enum store_result fold_get_subscription(struct fold_txn *, const struct who *, uint64_t stream, struct subscription *);
 enum store_result fold_put_subscription(struct fold_txn *, const struct who *, uint64_t stream, const struct subscription *);
 enum store_result fold_get_campaign(struct fold_txn *, uint64_t, struct campaign *);
@@ -224,6 +229,50 @@ enum store_result store_tidy(struct store *, const struct tidy *, size_t max, bo
 /* What stayed: touches without campaign, link and flags, the newest of each kind, detail and stream. */
 typedef bool store_kept_fn(void *arg, const struct touch *);
 enum store_result store_each_kept(struct store *, store_kept_fn *, void *arg);
+enum store_result store_each_kept_of(struct store *, const struct who *, store_kept_fn *, void *arg);
+
+/*
+ * What campaigns owe to people who were forgotten (fold_forget), as it was
+ * judged then: their touches are gone, and a state that is built anew counts
+ * them from here.
+ */
+struct carried {
+	uint64_t campaign;
+	bool of_link; /* about one link of the campaign */
+	uint16_t link;
+	struct campaign sums;
+	struct link_count link_sums; /* of_link */
+};
+typedef bool store_carried_fn(void *arg, const struct carried *);
+enum store_result store_each_carried(struct store *, store_carried_fn *, void *arg);
+/* Fills in what is there for campaign and link; STORE_NONE, and zeroes, when nothing is. */
+enum store_result store_carried(struct store *, struct carried *);
+
+/*
+ * Takes people out of facts: their touches, names, history and what was kept
+ * of them.  All of it in one transaction, into the reserve of a full file if
+ * need be.  STORE_MOVED: there are touches later than upto, which may be
+ * theirs; nothing was changed.  The caller holds a fold_txn, so that nobody
+ * sums up or erases meanwhile.
+ */
+struct erasure {
+	const struct who *who;
+	size_t n;
+	const uint64_t *seq; /* their touches */
+	size_t nseq;
+	uint64_t upto;
+	const struct link_of {
+		uint64_t campaign;
+		uint16_t link;
+	} *link;             /* links whose destinations name them */
+	size_t nlinks;
+	const struct carried *carried; /* whole sums from now on */
+	size_t ncarried;
+	const struct touch *keep; /* what stays of them, as store_each_kept gives it; consents leave a line of history with source */
+	size_t nkeep;
+	struct span source;
+};
+enum store_result store_erase(struct store *, const struct erasure *);
 
 /* The time that tidying last believed in (fold.c), in ms; false when there is none or it cannot be read. */
 bool store_clock(struct store *, int64_t *ms);

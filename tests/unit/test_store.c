@@ -776,27 +776,33 @@ consent(unsigned n, enum axis axis, enum consent what, int64_t when, const char 
 
 /* "1000 opens granted cli: root\n" */
 static bool
-write_consent(void *arg, int64_t when, enum axis axis, enum consent what, struct span source)
+write_line(void *arg, const struct touch *t, struct span source)
 {
-	buf_addf(arg, "%lld %s %s %.*s\n", (long long)when, axis_name(axis), consent_name(what), SPAN_ARG(source));
+	buf_addf(arg, "%lld ", (long long)t->when);
+	if (t->kind == TOUCH_CONSENT)
+		buf_addf(arg, "%s %s", axis_name((enum axis)(t->detail >> 4)), consent_name((enum consent)(t->detail & 15)));
+	else
+		buf_addf(arg, "%s of %llu by %llu until %u", touch_name((enum touch_kind)t->kind), (unsigned long long)t->stream,
+		    (unsigned long long)t->campaign, t->sent);
+	buf_addf(arg, " %.*s\n", SPAN_ARG(source));
 	return true;
 }
 
 static void
-check_consents(struct store *s, unsigned n, const char *want)
+check_history(struct store *s, unsigned n, const char *want)
 {
 	struct buf got = BUF(10000);
 	struct who w = person(n);
 
-	assert_int_equal(store_each_consent_of(s, &w, write_consent, &got), STORE_OK);
-	assert_span("consents", buf_span(&got), span_of(want));
+	assert_int_equal(store_each_history_of(s, &w, write_line, &got), STORE_OK);
+	assert_span("history", buf_span(&got), span_of(want));
 	buf_free(&got);
 }
 
 static bool
-stop_at_once(void *arg, int64_t when, enum axis axis, enum consent what, struct span source)
+stop_at_once(void *arg, const struct touch *t, struct span source)
 {
-	(void)when, (void)axis, (void)what, (void)source;
+	(void)t, (void)source;
 	++*(unsigned *)arg;
 	return false;
 }
@@ -824,10 +830,10 @@ how_consent_was_given_outlives_its_touch(void **state)
 	(void)state;
 	r[4].source = SPAN("no consent, nothing to keep");
 	assert_int_equal(store_append(s, r, COUNT(r), NULL), STORE_OK);
-	check_consents(s, 1, all);
-	check_consents(s, 2, "1000 opens denied another's\n");
-	check_consents(s, 3, "");
-	assert_int_equal(store_each_consent_of(s, &w, stop_at_once, &seen), STORE_OK);
+	check_history(s, 1, all);
+	check_history(s, 2, "1000 opens denied another's\n");
+	check_history(s, 3, "");
+	assert_int_equal(store_each_history_of(s, &w, stop_at_once, &seen), STORE_OK);
 	assert_int_equal(seen, 1);
 
 	set_folded(s, 5);
@@ -836,14 +842,14 @@ how_consent_was_given_outlives_its_touch(void **state)
 	assert_int_equal(n, 0);
 	store_close(s);
 	s = open_store(dir, 64 * MB);
-	check_consents(s, 1, all);
+	check_history(s, 1, all);
 
-	assert_int_equal(store_consent_source(s, &r[0].touch, &source), STORE_OK);
+	assert_int_equal(store_source(s, &r[0].touch, &source), STORE_OK);
 	assert_span("source", buf_span(&source), SPAN("cli: root: double opt-in"));
 	r[0].touch.detail = AXIS_OPENS << 4 | CONSENT_DENIED; /* at that time, but not this */
-	assert_int_equal(store_consent_source(s, &r[0].touch, &source), STORE_NONE);
+	assert_int_equal(store_source(s, &r[0].touch, &source), STORE_NONE);
 	r[0].touch.when++;
-	assert_int_equal(store_consent_source(s, &r[0].touch, &source), STORE_NONE);
+	assert_int_equal(store_source(s, &r[0].touch, &source), STORE_NONE);
 	buf_free(&source);
 	store_close(s);
 	temp_remove(dir);
@@ -866,7 +872,7 @@ of_one_moment_the_stricter_consent_is_kept_and_the_first_word(void **state)
 	(void)state;
 	for (size_t i = 0; i < COUNT(r); i++)
 		assert_int_equal(store_append(s, &r[i], 1, NULL), STORE_OK);
-	check_consents(s, 1, "0 links denied before all time\n5000 opens granted first\n5000 links denied denied\n");
+	check_history(s, 1, "0 links denied before all time\n5000 opens granted first\n5000 links denied denied\n");
 	store_close(s);
 	temp_remove(dir);
 }
@@ -884,15 +890,116 @@ a_source_is_cut_between_characters(void **state)
 	r = consent(1, AXIS_OPENS, CONSENT_GRANTED, 1, text);
 	assert_int_equal(store_append(s, &r, 1, NULL), STORE_OK);
 	snprintf(want, sizeof want, "1 opens granted %s\n", text);
-	check_consents(s, 1, want); /* just fits */
+	check_history(s, 1, want); /* just fits */
 	memcpy(text + SOURCE_MAX - 1, "\xc3\xbc", 2);
 	text[SOURCE_MAX + 1] = '\0';
 	r = consent(2, AXIS_OPENS, CONSENT_GRANTED, 1, text);
 	assert_int_equal(store_append(s, &r, 1, NULL), STORE_OK);
 	snprintf(want, sizeof want, "1 opens granted %.*s\n", SOURCE_MAX - 1, text);
-	check_consents(s, 2, want); /* one too many, in the middle of a character */
+	check_history(s, 2, want); /* one too many, in the middle of a character */
 	store_close(s);
 	temp_remove(dir);
+}
+
+static struct record
+said(unsigned n, enum touch_kind kind, uint64_t stream, int64_t when, uint32_t until, const char *source)
+{
+	return (struct record){ .touch = { .kind = (uint8_t)kind, .mode = MODE_IDENTIFIED, .when = when, .who = person(n),
+		.stream = stream, .sent = until, .campaign = 7 }, .source = span_of(source) };
+}
+
+static void
+every_word_leaves_a_line_of_history(void **state)
+{
+	char *dir = temp_make();
+	struct store *s = open_store(dir, 64 * MB);
+	struct record r[] = {
+		said(1, TOUCH_LEFT, 3, 5000, 99, "one-click"),
+		said(1, TOUCH_HELD, 0, 6000, 900, "cli: root: on holiday"),
+		said(1, TOUCH_HELD, 0, 6000, 800, "shorter"),
+		said(1, TOUCH_HELD, 4, 6000, 700, "another stream"),
+		said(1, TOUCH_RELEASED, 0, 7000, 0, "cli: root"),
+		consent(1, AXIS_LINKS, CONSENT_GRANTED, 5000, "a form"),
+		said(2, TOUCH_HELD, 0, 1000, 5, "until then"),
+		said(2, TOUCH_HELD, 0, 1000, 0, "for ever"),
+		said(2, TOUCH_HELD, 0, 1000, 6, "not so long"),
+		said(2, TOUCH_BOUNCED, 0, 1000, 5, "mail log: 550 5.1.1"),
+		said(3, TOUCH_SENT, 0, 1000, 0, "no word"),
+		said(3, TOUCH_DELIVERED, 0, 1000, 0, "none either"),
+		said(4, TOUCH_JOINED, 1, 1000, 0, ""),
+		said(4, TOUCH_COMPLAINED, 0, 2000, 0, "report"),
+		said(4, TOUCH_KEPT, 1, 3000, 0, "button"),
+		said(4, TOUCH_LESS, 1, 4000, 0, "button"),
+	};
+	struct buf source = BUF(1000);
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(r); i++)
+		assert_int_equal(store_append(s, &r[i], 1, NULL), STORE_OK);
+	/* Of a touch that is no hold `sent' means something else. */
+	check_history(s, 1, "5000 links granted a form\n5000 left of 3 by 7 until 0 one-click\n"
+			    "6000 held of 0 by 7 until 900 cli: root: on holiday\n6000 held of 4 by 7 until 700 another stream\n"
+			    "7000 released of 0 by 7 until 0 cli: root\n");
+	check_history(s, 2, "1000 bounced of 0 by 7 until 0 mail log: 550 5.1.1\n1000 held of 0 by 7 until 0 for ever\n");
+	check_history(s, 3, "");
+	check_history(s, 4, "1000 joined of 1 by 7 until 0 \n2000 complained of 0 by 7 until 0 report\n"
+			    "3000 kept of 1 by 7 until 0 button\n4000 less of 1 by 7 until 0 button\n");
+	assert_int_equal(store_source(s, &r[0].touch, &source), STORE_OK);
+	assert_span("source", buf_span(&source), SPAN("one-click"));
+	assert_int_equal(store_source(s, &r[10].touch, &source), STORE_NONE);
+	buf_free(&source);
+	store_close(s);
+	temp_remove(dir);
+}
+
+/* "held 6000 until 900\n" */
+static bool
+write_kept(void *arg, const struct touch *t)
+{
+	buf_addf(arg, "%s %lld until %u\n", touch_name((enum touch_kind)t->kind), (long long)t->when, t->sent);
+	return true;
+}
+
+static void
+a_hold_keeps_its_end_when_its_touch_goes(void **state)
+{
+	static const struct {
+		const char *what;
+		uint32_t first, second;
+		int64_t after; /* so much later is the second, ms */
+		const char *want;
+	} rows[] = {
+		{ "a later one counts", 900, 800, 1000, "held 2000 until 800\n" },
+		{ "also when it is for ever", 900, 0, 1000, "held 2000 until 0\n" },
+		{ "of one second the longer one", 900, 800, 1, "held 1000 until 900\n" },
+		{ "whichever comes first", 800, 900, -1, "held 999 until 900\n" },
+		{ "and for ever is longest", 0, 900, 1, "held 1000 until 0\n" },
+		{ "whichever comes first", 900, 0, 1, "held 1001 until 0\n" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		char *dir = temp_make();
+		struct store *s = open_store(dir, 64 * MB);
+		struct record r[] = {
+			said(1, TOUCH_HELD, 0, 1000, rows[i].first, ""), said(1, TOUCH_HELD, 0, 1000 + rows[i].after, rows[i].second, "")
+		};
+		struct buf got = BUF(1000);
+		struct who w = person(1);
+		bool more;
+
+		assert_int_equal(store_append(s, r, 2, NULL), STORE_OK);
+		set_folded(s, 2);
+		assert_int_equal(store_tidy(s, &(struct tidy){ DAY_MS, INT64_MAX }, 1000, &more), STORE_OK);
+		assert_int_equal(store_each_kept_of(s, &w, write_kept, &got), STORE_OK);
+		assert_span(rows[i].what, buf_span(&got), span_of(rows[i].want));
+		w = person(2);
+		assert_int_equal(store_each_kept_of(s, &w, write_kept, &got), STORE_OK);
+		assert_span("another has none", buf_span(&got), span_of(rows[i].want));
+		buf_free(&got);
+		store_close(s);
+		temp_remove(dir);
+	}
 }
 
 /* ---- limits, other processes, and what a disk may do ---- */
@@ -1342,6 +1449,8 @@ main(int argc, char **argv)
 		cmocka_unit_test(how_consent_was_given_outlives_its_touch),
 		cmocka_unit_test(of_one_moment_the_stricter_consent_is_kept_and_the_first_word),
 		cmocka_unit_test(a_source_is_cut_between_characters),
+		cmocka_unit_test(every_word_leaves_a_line_of_history),
+		cmocka_unit_test(a_hold_keeps_its_end_when_its_touch_goes),
 		cmocka_unit_test(a_limit_that_another_process_raised_is_ours_when_we_need_it),
 		cmocka_unit_test(a_limit_is_changed_while_everybody_goes_on),
 		cmocka_unit_test(a_failing_disk_that_recovers),
