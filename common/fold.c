@@ -760,6 +760,7 @@ static enum store_result
 search(struct search *x)
 {
 	struct numbered *some = xcalloc(SEARCH, sizeof *some);
+	uint64_t last = store_last(x->store); /* the row may end before it */
 	enum store_result r;
 	size_t n;
 
@@ -775,6 +776,8 @@ search(struct search *x)
 		}
 		x->upto = some[n - 1].seq;
 	}
+	if (r == STORE_OK && x->upto < last)
+		x->upto = last;
 	free(some);
 	return r;
 }
@@ -999,12 +1002,12 @@ fold_forget(struct store *s, struct forgetting *how)
 {
 	struct search x = { .store = s, .how = how, .upto = how->after };
 	enum store_result r = search(&x);
+	int tries = 0;
 
-	for (int i = 0; i < FORGET_TRIES && r == STORE_OK; i++) {
-		if ((r = fold_all(s)) != STORE_OK || (r = forget(&x)) != STORE_MOVED)
-			break;
-		r = STORE_OK;
-	}
+	if (r == STORE_OK)
+		do
+			r = (r = fold_all(s)) == STORE_OK ? forget(&x) : r;
+		while (r == STORE_MOVED && ++tries < FORGET_TRIES);
 	how->touches = x.n;
 	how->after = x.upto;
 	free(x.touch);

@@ -942,10 +942,278 @@ who_writes_on_is_not_waited_for(void **state)
 	temp_remove(dir);
 }
 
+/* ---- forgetting ---- */
+
+static void
+dump_campaigns(struct store *s, struct buf *out)
+{
+	struct dump d = { s, out };
+
+	buf_init(out, 32 * MB);
+	assert_int_equal(store_each_campaign(s, dump_campaign, &d), STORE_OK);
+	assert_true(out->n > 100);
+}
+
+static struct store *
+rebuilt(struct store *s, const char *dir)
+{
+	char path[600];
+
+	store_close(s);
+	snprintf(path, sizeof path, "%s/state.mdb", dir);
+	assert_int_equal(unlink(path), 0);
+	s = open_store(dir);
+	assert_int_equal(fold_all(s), STORE_OK);
+	return s;
+}
+
+static enum store_result
+forget(struct store *s, const struct who *w, size_t n, bool entirely)
+{
+	struct forgetting f = { .who = w, .n = n, .now = T0 + 1000 * DAY_MS, .entirely = entirely, .source = SPAN("forgotten: me") };
+
+	return fold_forget(s, &f);
+}
+
+static bool
+add_line(void *arg, const struct touch *t, struct span source)
+{
+	buf_addf(arg, "%s %d %.*s\n", touch_name((enum touch_kind)t->kind), t->detail, SPAN_ARG(source));
+	return true;
+}
+
+static bool
+add_kept_line(void *arg, const struct touch *t)
+{
+	buf_addf(arg, "%s %llu\n", touch_name((enum touch_kind)t->kind), (unsigned long long)t->stream);
+	return true;
+}
+
+static void
+assert_gone(struct store *s, const struct who *w, const char *kept, const char *history)
+{
+	static struct numbered all[5000];
+	struct buf text = BUF(10000);
+	size_t n;
+
+	assert_int_equal(store_touches(s, 0, all, COUNT(all), &n), STORE_OK);
+	for (size_t i = 0; i < n; i++)
+		assert_false(who_eq(&all[i].touch.who, w));
+	assert_int_equal(store_name(s, w, &text), STORE_NONE);
+	assert_int_equal(store_each_trail_of(s, w, dump_trail, &text), STORE_OK);
+	assert_int_equal(text.n, 0);
+	assert_int_equal(store_each_kept_of(s, w, add_kept_line, &text), STORE_OK);
+	assert_span("kept", buf_span(&text), span_of(kept));
+	buf_clear(&text);
+	assert_int_equal(store_each_history_of(s, w, add_line, &text), STORE_OK);
+	assert_span("history", buf_span(&text), span_of(history));
+	buf_free(&text);
+}
+
+/* Campaigns count as before, now and when all is summed up anew; of the people nothing is left. */
+static void
+campaigns_keep_what_the_forgotten_did(void **state)
+{
+	enum { N = 3000 };
+	struct touch *t = calloc(N, sizeof *t), late = hit(TOUCH_CLICK, 5, 2, ROBOT_HUMAN, T0 + DAY_MS);
+	char *dir = temp_make();
+	struct store *s = open_store(dir);
+	struct buf before, after, full, anew;
+	struct who w[] = { person(3), person(4), person(5), person(20), person(39) };
+	struct profile p;
+	uint64_t last;
+	bool more;
+
+	(void)state;
+	jumble(t, N, 3);
+	append(s, t, N);
+	assert_int_equal(fold_all(s), STORE_OK);
+	assert_int_equal(store_tidy(s, &(struct tidy){ 0, INT64_MAX }, N, &more), STORE_OK);
+	dump_campaigns(s, &before);
+	last = store_last(s);
+	assert_int_equal(forget(s, w, 2, true), STORE_OK);
+	assert_int_equal(forget(s, w + 2, 3, true), STORE_OK); /* again, to campaigns that carry something already */
+	assert_int_equal(store_last(s), last);
+	dump_campaigns(s, &after);
+	assert_true(span_eq(buf_span(&before), buf_span(&after)));
+	dump(s, &full);
+	s = rebuilt(s, dir);
+	dump(s, &anew);
+	assert_true(span_eq(buf_span(&full), buf_span(&anew)));
+	for (size_t i = 0; i < COUNT(w); i++) {
+		assert_gone(s, &w[i], "", "");
+		assert_int_equal(store_profile(s, &w[i], &p), STORE_NONE);
+	}
+	assert_int_equal(store_profile(s, &(struct who[]){ person(6) }[0], &p), STORE_OK);
+
+	/* What comes later counts as anybody's. */
+	append(s, &late, 1);
+	assert_int_equal(fold_all(s), STORE_OK);
+	buf_free(&full);
+	buf_free(&anew);
+	dump(s, &full);
+	s = rebuilt(s, dir);
+	dump(s, &anew);
+	assert_true(span_eq(buf_span(&full), buf_span(&anew)));
+	buf_free(&full);
+	buf_free(&anew);
+	buf_free(&before);
+	buf_free(&after);
+	store_close(s);
+	temp_remove(dir);
+	free(t);
+}
+
+/* The number of the last touch is not given out again when that one goes. */
+static void
+forgotten_touches_leave_their_numbers(void **state)
+{
+	struct touch t[] = { hit(TOUCH_CLICK, 1, 1, ROBOT_HUMAN, T0), hit(TOUCH_CLICK, 2, 1, ROBOT_HUMAN, T0) };
+	struct who w[] = { person(1), person(2) };
+	char *dir = temp_make();
+	struct store *s = open_store(dir);
+
+	(void)state;
+	append(s, t, 2);
+	assert_int_equal(forget(s, w, 2, false), STORE_OK);
+	assert_int_equal(store_last(s), 2);
+	append(s, t, 1);
+	assert_int_equal(store_last(s), 3);
+	s = rebuilt(s, dir);
+	assert_int_equal(store_folded(s), 3);
+	store_close(s);
+	temp_remove(dir);
+}
+
+static const char denied[] = "consented 1 forgotten: me\nconsented 17 forgotten: me\n";
+
+static void
+who_said_no_stays_stopped_when_forgotten(void **state)
+{
+	struct touch t[] = {
+		{ .kind = TOUCH_LEFT, .who = person(1), .stream = 3, .campaign = 5, .when = T0 },
+		{ .kind = TOUCH_LEFT, .who = person(2), .when = T0 },
+		{ .kind = TOUCH_COMPLAINED, .who = person(2), .when = T0 },
+		{ .kind = TOUCH_BOUNCED, .who = person(3), .when = T0 },
+		{ .kind = TOUCH_RELEASED, .who = person(3), .when = T0 + 5000 },
+		{ .kind = TOUCH_LEFT, .who = person(4), .stream = 3, .when = T0 },
+		{ .kind = TOUCH_JOINED, .who = person(4), .stream = 3, .when = T0 + 5000 },
+		{ .kind = TOUCH_LESS, .who = person(4), .stream = 4, .when = T0 },
+		{ .kind = TOUCH_HELD, .who = person(5), .when = T0 },
+		{ .kind = TOUCH_CONSENT, .who = person(5), .detail = AXIS_OPENS << 4 | CONSENT_GRANTED, .when = T0 },
+	};
+	static const struct {
+		unsigned who;
+		const char *kept;
+	} rows[] = {
+		{ 1, "left 3\nconsented 0\nconsented 0\n" },
+		{ 2, "left 0\ncomplained 0\nconsented 0\nconsented 0\n" },
+		{ 3, "consented 0\nconsented 0\n" },
+		{ 4, "consented 0\nconsented 0\n" },
+		{ 5, "consented 0\nconsented 0\nheld 0\n" },
+	};
+	struct who w[] = { person(1), person(2), person(3), person(4), person(5) };
+	struct forgetting f = { .who = w, .n = COUNT(w), .now = T0 + DAY_MS, .source = SPAN("forgotten: me") };
+	const struct finding fresh = { .class = ENGAGE_NEW };
+	char *dir = temp_make();
+	struct store *s = open_store(dir);
+
+	(void)state;
+	append(s, t, COUNT(t));
+	assert_int_equal(fold_forget(s, &f), STORE_OK);
+	assert_int_equal(f.touches, COUNT(t));
+	assert_int_equal(f.stops, 3);
+	assert_int_equal(f.after, COUNT(t));
+	for (int round = 0; round < 2; round++) {
+		struct subscription sub;
+		struct profile p;
+
+		for (size_t i = 0; i < COUNT(rows); i++)
+			assert_gone(s, &w[i], rows[i].kept, denied);
+		assert_int_equal(store_subscription(s, &w[0], 3, &sub), STORE_OK);
+		assert_int_equal(sub.left, T0 / 1000);
+		assert_int_equal(store_subscription(s, &w[3], 3, &sub), STORE_NONE);
+		for (size_t i = 0; i < COUNT(w); i++) {
+			static const enum cause causes[] = { CAUSE_NONE, CAUSE_COMPLAINED, CAUSE_NONE, CAUSE_NONE, CAUSE_HELD };
+
+			assert_int_equal(store_profile(s, &w[i], &p), STORE_OK);
+			assert_int_equal(profile_consent(&p, AXIS_OPENS), CONSENT_DENIED);
+			assert_int_equal(profile_consent(&p, AXIS_LINKS), CONSENT_DENIED);
+			assert_int_equal(engage_cause(&p, NULL, &fresh), causes[i]);
+		}
+		s = rebuilt(s, dir);
+	}
+	/* And entirely, in the end. */
+	f.entirely = true;
+	f.after = 0;
+	assert_int_equal(fold_forget(s, &f), STORE_OK);
+	for (size_t i = 0; i < COUNT(w); i++)
+		assert_gone(s, &w[i], "", "");
+	store_close(s);
+	temp_remove(dir);
+}
+
+static void
+whoever_clicks_meanwhile_is_forgotten_too(void **state)
+{
+	struct touch t[] = { hit(TOUCH_CLICK, 1, 1, ROBOT_HUMAN, T0), hit(TOUCH_CLICK, 2, 1, ROBOT_HUMAN, T0) };
+	struct who w = person(1);
+	char *dir = temp_make();
+	struct store *s = open_store(dir);
+
+	(void)state;
+	append(s, t, 2);
+	writer = s;
+	writes_left = 3; /* an open of person(1) behind each commit of sums */
+	assert_int_equal(forget(s, &w, 1, false), STORE_OK);
+	assert_int_equal(writes_left, 0);
+	assert_gone(s, &w, "consented 0\nconsented 0\n", denied);
+	store_close(s);
+	temp_remove(dir);
+}
+
+static void
+destinations_that_name_the_forgotten_go(void **state)
+{
+	static const struct {
+		const char *what, *url;
+		bool stays;
+	} rows[] = {
+		{ "as it is", "https://example.org/?to=Ann@Example.org&x", false },
+		{ "escaped", "https://example.org/ann%40example.org", false },
+		{ "of nobody", "https://example.org/sale", true },
+		{ "of somebody else", "https://example.org/?to=joann@example.com", true },
+	};
+	struct who w = person(1);
+	char *dir = temp_make();
+	struct store *s = open_store(dir);
+	struct buf url = BUF(1000);
+
+	(void)state;
+	for (uint16_t i = 0; i < COUNT(rows); i++) {
+		struct record r = { .touch = hit(TOUCH_CLICK, 1, 1, ROBOT_HUMAN, T0), .address = SPAN("ann@example.org"),
+			.destination = span_of(rows[i].url) };
+
+		r.touch.link = i + 1;
+		assert_int_equal(store_append(s, &r, 1, NULL), STORE_OK);
+	}
+	assert_int_equal(forget(s, &w, 1, false), STORE_OK);
+	for (uint16_t i = 0; i < COUNT(rows); i++)
+		assert_row(rows[i].what, (store_destination(s, 5, i + 1, &url) == STORE_OK) == rows[i].stays);
+	buf_free(&url);
+	store_close(s);
+	temp_remove(dir);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(campaigns_keep_what_the_forgotten_did),
+		cmocka_unit_test(forgotten_touches_leave_their_numbers),
+		cmocka_unit_test(who_said_no_stays_stopped_when_forgotten),
+		cmocka_unit_test(whoever_clicks_meanwhile_is_forgotten_too),
+		cmocka_unit_test(destinations_that_name_the_forgotten_go),
 		cmocka_unit_test(any_order_and_any_batches_give_the_same_bytes),
 		cmocka_unit_test(too_much_at_once),
 		cmocka_unit_test(judging_again_with_little_room),
