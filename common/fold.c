@@ -905,10 +905,21 @@ keep_stop(struct search *x, const struct who *who, uint64_t stream, enum touch_k
 			.when = (int64_t)stop * 1000 });
 }
 
+static void
+keep_hold(struct search *x, const struct who *who, uint64_t stream, uint32_t held, uint32_t released, uint32_t until)
+{
+	if (until != 0 && x->how->now / 1000 >= until)
+		return;
+	keep_stop(x, who, stream, TOUCH_HELD, held, released);
+	if (held != 0 && held >= released)
+		x->keep[x->nkeep - 1].sent = until;
+}
+
 static bool
 keep_subscription(void *arg, const struct who *who, uint64_t stream, const struct subscription *sub)
 {
 	keep_stop(arg, who, stream, TOUCH_LEFT, sub->left, sub->joined);
+	keep_hold(arg, who, stream, sub->held, sub->released, sub->held_until);
 	return true;
 }
 
@@ -927,7 +938,7 @@ keep_of(struct batch *b, struct search *x, const struct who *who)
 	keep_stop(x, who, 0, TOUCH_COMPLAINED, p.complained, lifted);
 	keep_stop(x, who, 0, TOUCH_BOUNCED, p.bounced, lifted);
 	keep_stop(x, who, 0, TOUCH_LEFT, p.left, lifted);
-	keep_stop(x, who, 0, TOUCH_HELD, p.held, p.released);
+	keep_hold(x, who, 0, p.held, p.released, p.held_until);
 	failed(b, store_each_subscription_of(x->store, who, keep_subscription, x));
 	x->how->stops += x->nkeep > before;
 	for (size_t i = 0; i < 2; i++)

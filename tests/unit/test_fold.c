@@ -1099,7 +1099,11 @@ who_said_no_stays_stopped_when_forgotten(void **state)
 		{ .kind = TOUCH_LEFT, .who = person(4), .stream = 3, .when = T0 },
 		{ .kind = TOUCH_JOINED, .who = person(4), .stream = 3, .when = T0 + 5000 },
 		{ .kind = TOUCH_LESS, .who = person(4), .stream = 4, .when = T0 },
-		{ .kind = TOUCH_HELD, .who = person(5), .when = T0 },
+		{ .kind = TOUCH_HELD, .who = person(5), .when = T0, .sent = (T0 + DAY_MS) / 1000 + 1 },
+		{ .kind = TOUCH_HELD, .who = person(4), .when = T0, .sent = (T0 + DAY_MS) / 1000 },
+		{ .kind = TOUCH_HELD, .who = person(3), .stream = 7, .when = T0 },
+		{ .kind = TOUCH_HELD, .who = person(3), .stream = 8, .when = T0 },
+		{ .kind = TOUCH_RELEASED, .who = person(3), .stream = 8, .when = T0 + 5000 },
 		{ .kind = TOUCH_CONSENT, .who = person(5), .detail = AXIS_OPENS << 4 | CONSENT_GRANTED, .when = T0 },
 	};
 	static const struct {
@@ -1108,7 +1112,7 @@ who_said_no_stays_stopped_when_forgotten(void **state)
 	} rows[] = {
 		{ 1, "left 3\nconsented 0\nconsented 0\n" },
 		{ 2, "left 0\ncomplained 0\nconsented 0\nconsented 0\n" },
-		{ 3, "consented 0\nconsented 0\n" },
+		{ 3, "consented 0\nconsented 0\nheld 7\n" },
 		{ 4, "consented 0\nconsented 0\n" },
 		{ 5, "consented 0\nconsented 0\nheld 0\n" },
 	};
@@ -1122,7 +1126,7 @@ who_said_no_stays_stopped_when_forgotten(void **state)
 	append(s, t, COUNT(t));
 	assert_int_equal(fold_forget(s, &f), STORE_OK);
 	assert_int_equal(f.touches, COUNT(t));
-	assert_int_equal(f.stops, 3);
+	assert_int_equal(f.stops, 4);
 	assert_int_equal(f.after, COUNT(t));
 	for (int round = 0; round < 2; round++) {
 		struct subscription sub;
@@ -1139,7 +1143,8 @@ who_said_no_stays_stopped_when_forgotten(void **state)
 			assert_int_equal(store_profile(s, &w[i], &p), STORE_OK);
 			assert_int_equal(profile_consent(&p, AXIS_OPENS), CONSENT_DENIED);
 			assert_int_equal(profile_consent(&p, AXIS_LINKS), CONSENT_DENIED);
-			assert_int_equal(engage_cause(&p, NULL, &fresh), causes[i]);
+			assert_int_equal(engage_cause(&p, NULL, &fresh, f.now), causes[i]);
+			assert_int_equal(engage_cause(&p, NULL, &fresh, f.now + 1000), causes[i] == CAUSE_HELD ? CAUSE_NONE : causes[i]);
 		}
 		s = rebuilt(s, dir);
 	}
