@@ -41,13 +41,36 @@ int cmd_campaign(struct cli *);
 int cmd_conf(struct cli *);
 int cmd_consent(struct cli *);
 int cmd_export(struct cli *);
+int cmd_forget(struct cli *);
 int cmd_import(struct cli *);
 /* Reads touches from a file, NULL is standard input; with `consents' no others than those, which then need no type. */
 int import_file(struct cli *, const char *file, bool consents);
+/* Names and values of every row in a JSON file; false from the callback stops.  False: it did, or told why. */
+typedef bool import_row_fn(void *arg, const struct span *name, const struct span *value, size_t n, uint64_t row);
+bool import_json_rows(FILE *, const char *file, import_row_fn *, void *arg);
+bool import_is_stream_name(struct span);
 int cmd_intake(struct cli *);
 int cmd_key(struct cli *);
 int cmd_segment(struct cli *);
 int cmd_suppress(struct cli *);
+/* rekindle suppress import */
+struct suppress_import {
+	const char *file, *format, *stream, *as, *at; /* NULL: not given */
+	bool dry_run, strict;
+};
+int suppress_import(struct cli *, const struct suppress_import *);
+/* "held", "unsubscribed" ...: which stop is it?  False: none. */
+bool suppress_kind(const char *word, enum touch_kind *);
+const char *suppress_word(enum touch_kind);
+/* One reason for which somebody is stopped, of everything (stream NULL) or of a stream.  Times in seconds. */
+struct standing {
+	enum touch_kind kind;
+	uint32_t since, until; /* until 0: for ever */
+};
+#define STANDING_MAX 4
+size_t suppress_standing(const struct profile *, const struct subscription *, int64_t now, struct standing out[STANDING_MAX]);
+/* The source of what stands, from the history; nothing when nobody knows. */
+void suppress_source(struct cli *, const struct who *, const uint64_t *stream, const struct standing *, struct buf *out);
 int cmd_tag(struct cli *);
 int cmd_token(struct cli *);
 int cmd_why(struct cli *);
@@ -116,6 +139,13 @@ bool cli_addresses(struct cli *, size_t first, cli_address_fn *, void *arg);
 /* The same address as a recipient.  False: told where and why. */
 bool cli_who_at(struct cli *, struct span address, const char *where, struct who *);
 
+/*
+ * Who does it and why, as history has it: "cli: root: double opt-in".  Before
+ * root is given up.  False: the note is no line of UTF-8, or too long.
+ */
+#define CLI_SOURCE_MAX (SOURCE_MAX - 8) /* "import: " comes before it when it is exported and read back */
+bool cli_source(struct buf *, struct span note);
+
 /* ---- writing touches ---- */
 
 #define BATCH_MAX 1000
@@ -131,6 +161,8 @@ void batch_add(struct batch *, const struct record *); /* n < BATCH_MAX */
 bool batch_write(struct cli *, struct batch *);
 /* Sums up what was written: whoever does it first, so that nothing is lost when it fails. */
 void cli_fold(struct cli *);
+/* Waits until the store has what the daemons have acknowledged so far. */
+void cli_settle(struct cli *, bool create);
 
 /* ---- input ---- */
 

@@ -1,10 +1,8 @@
 /* rekindle consent -- what recipients agreed to, said for them by hand, and how it is known. */
 #include <inttypes.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/print.h"
@@ -12,8 +10,7 @@
 #include "common/mem.h"
 #include "common/text.h"
 
-#define SOURCE_LENGTH_MAX (SOURCE_MAX - 8) /* "import: " comes before it when it is exported and read back */
-#define CLOCK_SLACK 60000                  /* ms: two machines' clocks */
+#define CLOCK_SLACK 60000 /* ms: two machines' clocks */
 
 static const enum axis axes[] = { AXIS_OPENS, AXIS_LINKS };
 
@@ -125,29 +122,6 @@ one(void *arg, struct span address, const char *where)
 	return true;
 }
 
-/* "cli: root: double opt-in": the note is for people to read later, the rest for nobody to doubt.  Before root is given up. */
-static bool
-make_source(struct buf *source, struct span note)
-{
-	const struct passwd *pw = getpwuid(getuid());
-
-	buf_adds(source, "cli: ");
-	if (pw)
-		buf_adds(source, pw->pw_name);
-	else
-		buf_addf(source, "%lu", (unsigned long)getuid());
-	if (note.n > 0) {
-		buf_adds(source, ": ");
-		buf_add(source, note);
-	}
-	if (!text_is_utf8(note))
-		return false;
-	for (size_t i = 0; i < note.n; i++)
-		if ((unsigned char)note.p[i] < ' ' || note.p[i] == 0x7f)
-			return false;
-	return source->n <= SOURCE_LENGTH_MAX && !source->over;
-}
-
 static void
 tell(const struct saying *s)
 {
@@ -181,8 +155,8 @@ change(struct saying *s, const char *note)
 
 	if (c->nwords < 2)
 		return cli_usage(c, "consent %s: which address? (- reads them from standard input)", c->word[0]);
-	if (!make_source(&s->source, span_of(note)))
-		return cli_usage(c, "--note: one line of UTF-8, together with your name at most %d bytes", SOURCE_LENGTH_MAX);
+	if (!cli_source(&s->source, span_of(note)))
+		return cli_usage(c, "--note: one line of UTF-8, together with your name at most %d bytes", CLI_SOURCE_MAX);
 	if (!cli_store(c))
 		return EXIT_CANNOT;
 

@@ -112,51 +112,61 @@ emit_hit(struct export *x, struct emit *e, const struct touch *t)
 }
 
 static void
-emit_touch(struct export *x, const struct touch *t)
+emit_touch(struct export *x, struct emit *e, const struct touch *t)
 {
-	struct emit e = { 0 };
-
-	emit_open(&e, NULL, '{');
-	emit_string(&e, "type", touch_name((enum touch_kind)t->kind));
-	emit_time(&e, "at", t->when);
-	emit_who(x, &e, &t->who);
-	emit_campaign(x, &e, t);
+	emit_open(e, NULL, '{');
+	emit_string(e, "type", touch_name((enum touch_kind)t->kind));
+	emit_time(e, "at", t->when);
+	emit_who(x, e, &t->who);
+	emit_campaign(x, e, t);
 	switch (t->kind) {
 	case TOUCH_SENT:
 		if (t->detail < ENGAGE_CLASSES)
-			emit_string(&e, "class", engage_name((enum engage)t->detail));
-		emit_flag(&e, "tracked", t->flags & TOUCH_TRACKED);
+			emit_string(e, "class", engage_name((enum engage)t->detail));
+		emit_flag(e, "tracked", t->flags & TOUCH_TRACKED);
 		if (t->flags & TOUCH_OBSERVED)
-			emit_flag(&e, "observed", true);
+			emit_flag(e, "observed", true);
 		if (t->link)
-			emit_number(&e, "links", t->link);
+			emit_number(e, "links", t->link);
 		break;
 	case TOUCH_SKIPPED:
 		if (t->detail < CAUSES)
-			emit_string(&e, "cause", cause_name((enum cause)t->detail));
+			emit_string(e, "cause", cause_name((enum cause)t->detail));
 		break;
 	case TOUCH_OPEN:
 	case TOUCH_CLICK:
-		emit_hit(x, &e, t);
+		emit_hit(x, e, t);
 		break;
 	case TOUCH_DELIVERED:
 		if (t->detail & DELIVERED_GATEWAY)
-			emit_flag(&e, "gateway", true);
+			emit_flag(e, "gateway", true);
 		break;
 	case TOUCH_CONSENT:
-		emit_string(&e, "axis", axis_name((enum axis)(t->detail >> 4)));
-		emit_string(&e, "value", consent_name((enum consent)(t->detail & 15)));
-		buf_clear(&x->scratch);
-		if (store_source(x->c->store, t, &x->scratch) == STORE_OK && x->scratch.n > 0)
-			emit_text(&e, "source", buf_span(&x->scratch));
+		emit_string(e, "axis", axis_name((enum axis)(t->detail >> 4)));
+		emit_string(e, "value", consent_name((enum consent)(t->detail & 15)));
+		break;
+	case TOUCH_HELD:
+		if (t->sent)
+			emit_time(e, "until", (int64_t)t->sent * 1000);
 		break;
 	}
-	emit_string(&e, "mode", mode_name((enum mode)t->mode));
+	buf_clear(&x->scratch);
+	if (touch_is_said(t) && store_source(x->c->store, t, &x->scratch) == STORE_OK && x->scratch.n > 0)
+		emit_text(e, "source", buf_span(&x->scratch));
+	emit_string(e, "mode", mode_name((enum mode)t->mode));
 	if (t->flags & TOUCH_IMPORTED)
-		emit_flag(&e, "imported", true);
-	emit_close(&e, '}');
-	emit_end(&e);
+		emit_flag(e, "imported", true);
+	emit_close(e, '}');
 	x->n++;
+}
+
+static void
+write_line(struct export *x, const struct touch *t)
+{
+	struct emit e = { 0 };
+
+	emit_touch(x, &e, t);
+	emit_end(&e);
 }
 
 static bool
@@ -175,7 +185,7 @@ export_kept(void *arg, const struct touch *t)
 	struct export *x = arg;
 
 	if (wanted(x, t))
-		emit_touch(x, t);
+		write_line(x, t);
 	return !ferror(stdout);
 }
 
@@ -190,24 +200,279 @@ export_all(struct export *x)
 	while ((r = store_touches(x->c->store, after, some, BATCH, &n)) == STORE_OK && n > 0 && !ferror(stdout)) {
 		for (size_t i = 0; i < n; i++)
 			if (wanted(x, &some[i].touch))
-				emit_touch(x, &some[i].touch);
+				write_line(x, &some[i].touch);
 		after = some[n - 1].seq;
 	}
 	free(some);
 	return r <= STORE_NONE && store_each_kept(x->c->store, export_kept, x) <= STORE_NONE;
 }
 
+/* ---- one person ---- */
+
+struct person {
+	struct export *x;
+	struct emit e;
+	struct who who;
+	bool any, ok;
+};
+
+static void
+emit_seconds(struct emit *e, const char *key, uint32_t s)
+{
+	emit_time(e, key, (int64_t)s * 1000);
+}
+
+static void
+emit_times(struct emit *e, const char *key, const uint32_t *s, size_t n)
+{
+	emit_open(e, key, '[');
+	for (size_t i = 0; i < n && s[i] != 0; i++)
+		emit_seconds(e, NULL, s[i]);
+	emit_close(e, ']');
+}
+
+static void
+emit_days(struct emit *e, const char *key, const struct days *d)
+{
+	struct buf day = BUF(64);
+
+	emit_open(e, key, '[');
+	for (uint32_t i = 0; i < PROFILE_DAYS && i < d->last; i++) {
+		if (!days_has(d, d->last - i))
+			continue;
+		buf_clear(&day);
+		text_add_day(&day, (int64_t)(d->last - i) * DAY_MS);
+		emit_text(e, NULL, buf_span(&day));
+	}
+	emit_close(e, ']');
+	buf_free(&day);
+}
+
+static void
+emit_profile(struct emit *e, const struct profile *p)
+{
+	const struct {
+		const char *name;
+		uint32_t seconds;
+	} times[] = {
+		{ "first_seen", p->first_seen }, { "last_sent", p->last_sent }, { "last_regular", p->last_regular },
+		{ "last_delivered", p->delivered }, { "last_open", p->last_open }, { "last_open_day", p->last_day },
+		{ "last_click", p->last_click }, { "last_machine", p->last_machine }, { "last_choice", p->chosen },
+		{ "last_affirmed", p->affirmed }, { "left", p->left }, { "joined", p->joined }, { "bounced", p->bounced },
+		{ "complained", p->complained }, { "held", p->held }, { "held_until", p->held_until }, { "released", p->released },
+	};
+	const struct {
+		const char *name;
+		uint32_t n;
+	} counts[] = {
+		{ "sends", p->sends }, { "tracked_sends", p->tracked_sends }, { "opens", p->opens }, { "clicks", p->clicks },
+		{ "machine_opens", p->machine_opens }, { "machine_clicks", p->machine_clicks },
+	};
+	uint32_t sent[PROFILE_SENDS], opened[PROFILE_OPENS], clicked[PROFILE_CLICKS];
+
+	emit_open(e, "profile", '{');
+	for (size_t i = 0; i < sizeof times / sizeof times[0]; i++)
+		emit_seconds(e, times[i].name, times[i].seconds);
+	for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
+		emit_number(e, counts[i].name, counts[i].n);
+	for (size_t i = 0; i < PROFILE_SENDS; i++)
+		sent[i] = profile_sent(p, i);
+	for (size_t i = 0; i < PROFILE_OPENS; i++)
+		opened[i] = p->opened[i] & ~1u; /* a mark (profile.h) */
+	for (size_t i = 0; i < PROFILE_CLICKS; i++)
+		clicked[i] = p->clicked[i].last;
+	emit_times(e, "newest_sends", sent, PROFILE_SENDS);
+	emit_times(e, "newest_series_sends", p->series, PROFILE_SERIES);
+	emit_times(e, "newest_soft_bounces", p->soft_bounced, PROFILE_SOFT);
+	emit_times(e, "newest_opens", opened, PROFILE_OPENS);
+	emit_times(e, "newest_clicks", clicked, PROFILE_CLICKS);
+	emit_days(e, "days_with_opens", &p->open_days);
+	emit_days(e, "days_with_clicks", &p->click_days);
+	if (p->receiver)
+		emit_number(e, "receiver_group", p->receiver);
+	emit_open(e, "consent", '{');
+	emit_string(e, "opens", consent_name(profile_consent(p, AXIS_OPENS)));
+	emit_string(e, "links", consent_name(profile_consent(p, AXIS_LINKS)));
+	emit_close(e, '}');
+	emit_close(e, '}');
+}
+
+static bool
+emit_subscription(void *arg, const struct who *who, uint64_t stream, const struct subscription *s)
+{
+	struct person *p = arg;
+
+	(void)who;
+	p->any = true;
+	buf_clear(&p->x->scratch);
+	cli_stream_name(p->x->c, stream, &p->x->scratch);
+	emit_open(&p->e, NULL, '{');
+	emit_text(&p->e, "stream", buf_span(&p->x->scratch));
+	emit_seconds(&p->e, "left", s->left);
+	emit_seconds(&p->e, "joined", s->joined);
+	emit_seconds(&p->e, "less", s->less);
+	emit_seconds(&p->e, "kept", s->kept);
+	emit_seconds(&p->e, "held", s->held);
+	emit_seconds(&p->e, "held_until", s->held_until);
+	emit_seconds(&p->e, "released", s->released);
+	emit_close(&p->e, '}');
+	return true;
+}
+
+/* Stream, campaign and source of a line are in emit_touch only for what is there still: here they are the line's own. */
+static bool
+emit_line_of_history(void *arg, const struct touch *t, struct span source)
+{
+	struct person *p = arg;
+
+	p->any = true;
+	emit_open(&p->e, NULL, '{');
+	emit_string(&p->e, "type", touch_name((enum touch_kind)t->kind));
+	emit_time(&p->e, "at", t->when);
+	if (t->kind == TOUCH_CONSENT) {
+		emit_string(&p->e, "axis", axis_name((enum axis)(t->detail >> 4)));
+		emit_string(&p->e, "value", consent_name((enum consent)(t->detail & 15)));
+	}
+	emit_campaign(p->x, &p->e, t);
+	if (t->sent)
+		emit_seconds(&p->e, "until", t->sent);
+	if (source.n)
+		emit_text(&p->e, "source", source);
+	else
+		emit_null(&p->e, "source");
+	emit_close(&p->e, '}');
+	return true;
+}
+
+static void
+emit_trail_hit(struct person *p, uint64_t campaign, const struct trail_hit *h)
+{
+	struct export *x = p->x;
+
+	emit_open(&p->e, NULL, '{');
+	emit_string(&p->e, "type", touch_name(h->click ? TOUCH_CLICK : TOUCH_OPEN));
+	emit_time(&p->e, "at", h->when);
+	if (h->click && h->link) {
+		emit_number(&p->e, "link", h->link);
+		buf_clear(&x->scratch);
+		if (store_destination(x->c->store, campaign, h->link, &x->scratch) == STORE_OK)
+			emit_text(&p->e, "url", buf_span(&x->scratch));
+	}
+	emit_string(&p->e, "verdict", robot_name(h->final.verdict));
+	emit_string(&p->e, "evidence", evidence_name(h->final.evidence));
+	emit_string(&p->e, "verdict_at_hit", robot_name(h->at_hit.verdict));
+	emit_string(&p->e, "evidence_at_hit", evidence_name(h->at_hit.evidence));
+	emit_flag(&p->e, "counts", trail_counts(&h->final));
+	emit_close(&p->e, '}');
+}
+
+static bool
+emit_trail(void *arg, uint64_t campaign, const struct trail *t)
+{
+	struct person *p = arg;
+
+	p->any = true;
+	emit_open(&p->e, NULL, '{');
+	emit_campaign(p->x, &p->e, &(struct touch){ .kind = TOUCH_OPEN, .campaign = campaign });
+	emit_number(&p->e, "opens", t->opens);
+	emit_number(&p->e, "clicks", t->clicks);
+	emit_open(&p->e, "delivered", '[');
+	for (size_t i = 0; i < TRAIL_DELIVERIES && t->delivered[i] != 0; i++)
+		emit_time(&p->e, NULL, t->delivered[i]);
+	emit_close(&p->e, ']');
+	emit_flag(&p->e, "through_a_gateway", t->gateway);
+	emit_seconds(&p->e, "left", t->left);
+	emit_open(&p->e, "hits", '[');
+	for (size_t i = 0; i < t->n; i++)
+		emit_trail_hit(p, campaign, &t->hit[i]);
+	emit_close(&p->e, ']');
+	emit_close(&p->e, '}');
+	return true;
+}
+
+static bool
+emit_kept(void *arg, const struct touch *t)
+{
+	struct person *p = arg;
+
+	p->any = true;
+	emit_touch(p->x, &p->e, t);
+	return true;
+}
+
+static bool
+emit_touches_of(struct person *p)
+{
+	struct numbered *some = xcalloc(BATCH, sizeof *some);
+	enum store_result r;
+	uint64_t after = 0;
+	size_t n;
+
+	while ((r = store_touches(p->x->c->store, after, some, BATCH, &n)) == STORE_OK && n > 0 && !ferror(stdout)) {
+		for (size_t i = 0; i < n; i++)
+			if (who_eq(&some[i].touch.who, &p->who))
+				(void)emit_kept(p, &some[i].touch);
+		after = some[n - 1].seq;
+	}
+	free(some);
+	return r <= STORE_NONE;
+}
+
+static bool
+export_person(struct export *x, const struct who *who)
+{
+	struct person p = { .x = x, .e.lines = true, .who = *who };
+	struct store *s = x->c->store;
+	struct profile profile = { 0 };
+	enum store_result r;
+	bool ok;
+
+	emit_open(&p.e, NULL, '{');
+	r = store_profile(s, &p.who, &profile);
+	p.any = r == STORE_OK;
+	buf_clear(&x->scratch);
+	if (store_name(s, &p.who, &x->scratch) == STORE_OK) {
+		p.any = true;
+		emit_text(&p.e, "address", buf_span(&x->scratch));
+	} else {
+		emit_null(&p.e, "address");
+	}
+	emit_hex(&p.e, "who", p.who.b, sizeof p.who.b);
+	emit_time(&p.e, "exported", x->c->now);
+	emit_profile(&p.e, &profile);
+	emit_open(&p.e, "subscriptions", '[');
+	ok = store_each_subscription_of(s, &p.who, emit_subscription, &p) <= STORE_NONE;
+	emit_close(&p.e, ']');
+	emit_open(&p.e, "history", '[');
+	ok = store_each_history_of(s, &p.who, emit_line_of_history, &p) <= STORE_NONE && ok;
+	emit_close(&p.e, ']');
+	emit_open(&p.e, "campaigns", '[');
+	ok = store_each_trail_of(s, &p.who, emit_trail, &p) <= STORE_NONE && ok;
+	emit_close(&p.e, ']');
+	emit_open(&p.e, "touches", '[');
+	ok = emit_touches_of(&p) && ok;
+	emit_close(&p.e, ']');
+	emit_open(&p.e, "kept", '[');
+	ok = store_each_kept_of(s, &p.who, emit_kept, &p) <= STORE_NONE && ok;
+	emit_close(&p.e, ']');
+	emit_close(&p.e, '}');
+	emit_end(&p.e);
+	x->n = p.any;
+	return ok && r <= STORE_NONE;
+}
+
 int
 cmd_export(struct cli *c)
 {
-	const char *since = NULL, *type = NULL;
-	const struct cli_option options[] = { { "since", .text = &since }, { "type", .text = &type } };
+	const char *since = NULL, *type = NULL, *person = NULL;
+	const struct cli_option options[] = { { "since", .text = &since }, { "type", .text = &type }, { "person", .text = &person } };
+	struct who who;
 	struct export x = {
 		.c = c, .since = INT64_MIN, .scratch = BUF(URL_CAP), .stream = BUF(NAME_CAP), .name = BUF(NAME_CAP),
 	};
 	int status;
 
-	if (!cli_options(c, options, 2, &status))
+	if (!cli_options(c, options, 3, &status))
 		return status;
 	if (c->nwords > 0)
 		return cli_usage(c, "export: what is \"%s\"? It writes to standard output", c->word[0]);
@@ -215,10 +480,16 @@ cmd_export(struct cli *c)
 		return cli_usage(c, "\"%s\" is not a date; write 2026-01-31 or 2026-01-31T12:00:00Z", since);
 	if (type && !touch_word(span_of(type), &x.only))
 		return cli_usage(c, "there is no type \"%s\"; one of " TOUCH_WORDS, type);
+	if (person && (since || type))
+		return cli_usage(c, "export --person: all that is stored; without --since and --type");
+	if (!cli_setup(c))
+		return EXIT_CANNOT;
+	if (person && !cli_who(c, person, &who))
+		return EXIT_USAGE;
 	if (!cli_store(c))
 		return EXIT_CANNOT;
 	status = EXIT_FOUND;
-	if (!export_all(&x)) {
+	if (!(person ? export_person(&x, &who) : export_all(&x))) {
 		cli_error("cannot read the store in %s: the export is not complete", c->setup->conf->data_dir);
 		status = EXIT_CANNOT;
 	} else if (x.n == 0) {

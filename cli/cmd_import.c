@@ -33,7 +33,7 @@
 static const char *const known_fields[] = {
 	"type", "address", "who", "at", "stream", "stream_id", "campaign", "campaign_id", "link", "url", "verdict", "evidence", "class",
 	"cause", "tracked", "observed", "axis", "value", "source", "mode", "sent", "agent", "net", "imported",
-	"links", "gateway",
+	"links", "gateway", "until",
 };
 
 struct import {
@@ -167,8 +167,8 @@ get_id(struct import *im, const json_t *o, const char *name, uint64_t *id)
 	return true;
 }
 
-static bool
-is_stream_name(struct span s)
+bool
+import_is_stream_name(struct span s)
 {
 	for (size_t i = 0; i < s.n; i++)
 		if (s.p[i] == '\0' || !strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.", s.p[i]))
@@ -197,7 +197,7 @@ read_campaign(struct import *im, const json_t *o, struct record *r)
 	if (!get_text(im, o, "stream", &r->stream) || !get_text(im, o, "campaign", &r->campaign)
 	    || !get_id(im, o, "stream_id", &t->stream) || !get_id(im, o, "campaign_id", &t->campaign))
 		return false;
-	if (!is_stream_name(r->stream))
+	if (!import_is_stream_name(r->stream))
 		return wrong(im, "stream must be letters, digits, - _ and ., at most %d", STREAM_MAX);
 	if (r->campaign.n > CAMPAIGN_MAX || has_control(r->campaign))
 		return wrong(im, "campaign must be at most %d bytes, without control characters", CAMPAIGN_MAX);
@@ -413,6 +413,23 @@ read_consent(struct import *im, const json_t *o, struct record *r)
 	return true;
 }
 
+/* A hold may end in the future. */
+static bool
+read_held(struct import *im, const json_t *o, struct record *r)
+{
+	struct span text;
+	int64_t until;
+
+	if (!get_text(im, o, "until", &text) || !read_source(im, o, &r->source))
+		return false;
+	if (text.n == 0)
+		return true;
+	if (!text_time(text, &until) || until < 1000 || until / 1000 > UINT32_MAX)
+		return wrong(im, "until is not a date; write \"2026-01-31T12:00:00Z\" or \"2026-01-31\"");
+	r->touch.sent = (uint32_t)(until / 1000);
+	return true;
+}
+
 static bool
 is_hit(const struct touch *t)
 {
@@ -460,8 +477,10 @@ read_touch(struct import *im, const json_t *o, struct record *r)
 		return read_consent(im, o, r);
 	case TOUCH_DELIVERED:
 		return read_delivered(im, o, t);
+	case TOUCH_HELD:
+		return read_held(im, o, r);
 	default:
-		return true;
+		return !touch_is_said(t) || read_source(im, o, &r->source);
 	}
 }
 
@@ -760,6 +779,107 @@ out:
 	buf_free(&im.why);
 	buf_free(&im.source);
 	return status;
+}
+
+/* ---- rows of other systems' lists ---- */
+
+#define ROW_FIELDS_MAX 256
+
+struct json_rows {
+	import_row_fn *fn;
+	void *arg;
+	const char *file;
+	uint64_t row;
+	bool found;
+};
+
+/* Numbers as text, of an object its "code" (Brevo has them so); anything else is empty. */
+static struct span
+row_value(const json_t *v, struct buf *numbers, size_t *from)
+{
+	const json_t *code = json_is_object(v) ? json_object_get(v, "code") : v;
+
+	*from = SIZE_MAX;
+	if (json_is_string(code))
+		return span_make(json_string_value(code), json_string_length(code));
+	if (!json_is_integer(code))
+		return SPAN("");
+	*from = numbers->n;
+	buf_addf(numbers, "%" JSON_INTEGER_FORMAT, json_integer_value(code));
+	return span_make("", numbers->n - *from);
+}
+
+static bool
+json_row(struct json_rows *j, json_t *o)
+{
+	struct span name[ROW_FIELDS_MAX], value[ROW_FIELDS_MAX];
+	size_t from[ROW_FIELDS_MAX], n = 0;
+	struct buf numbers = BUF(ROW_FIELDS_MAX * 32);
+	const char *key;
+	json_t *v;
+	bool good;
+
+	json_object_foreach(o, key, v) {
+		if (n == ROW_FIELDS_MAX)
+			break;
+		name[n] = span_of(key);
+		value[n] = row_value(v, &numbers, &from[n]);
+		n++;
+	}
+	for (size_t i = 0; i < n; i++)
+		if (from[i] != SIZE_MAX)
+			value[i] = span_cut(buf_span(&numbers), from[i], from[i] + value[i].n);
+	j->found = true;
+	good = j->fn(j->arg, name, value, n, ++j->row);
+	buf_free(&numbers);
+	return good;
+}
+
+/* The objects of an array; of an object its first array of objects, or itself. */
+static bool
+json_rows(struct json_rows *j, json_t *value)
+{
+	const char *key;
+	json_t *v;
+	size_t i;
+
+	if (json_is_object(value)) {
+		json_object_foreach(value, key, v)
+			if (json_is_array(v) && (json_array_size(v) == 0 || json_is_object(json_array_get(v, 0))))
+				return json_rows(j, v);
+		return json_row(j, value);
+	}
+	j->found = true;
+	json_array_foreach(value, i, v) {
+		if (!json_is_object(v))
+			cli_error("%s: row %" PRIu64 " is no object", j->file, ++j->row);
+		else if (!json_row(j, v))
+			return false;
+	}
+	return true;
+}
+
+bool
+import_json_rows(FILE *in, const char *file, import_row_fn *fn, void *arg)
+{
+	struct json_rows j = { fn, arg, file, 0, false };
+	json_error_t error;
+	bool good = true;
+	json_t *value;
+	int ch;
+
+	while (good && (ch = getc(in)) != EOF) {
+		if (ch == ' ' || ch == '\n' || ch == '\r' || ch == '\t')
+			continue;
+		ungetc(ch, in);
+		if (!(value = json_loadf(in, JSON_DISABLE_EOF_CHECK, &error))) {
+			cli_error("%s: not JSON behind row %" PRIu64 ": %s", file, j.row, error.text);
+			return false;
+		}
+		good = json_rows(&j, value);
+		json_decref(value);
+	}
+	return good;
 }
 
 int

@@ -1,6 +1,7 @@
 /* rekindle -- everything a person talks to: which command, its arguments, and what all commands share. */
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -46,10 +47,35 @@ static const struct command commands[] = {
 	  "  --stream NAME   when several streams have a campaign of this name\n"
 	  "  --machines      which rule took how many hits for a machine's or a person's\n" },
 	{ "suppress", cmd_suppress,
-	  "add|remove ADDRESS... [--stream NAME] [--reason REASON] | list [--json]", "stop and release recipients by hand",
+	  "add ADDRESS... [--as CAUSE] [--reason TEXT] [--stream NAME] [--until DATE | --for DURATION] | "
+	  "remove ADDRESS... [--reason TEXT] [--stream NAME] | list [--stream NAME] [--cause CAUSE] [--csv | --json] | "
+	  "show ADDRESS [--json] | export [--stream NAME] [--cause CAUSE] | "
+	  "import FILE [--format FORMAT] [--as CAUSE] [--stream NAME] [--at DATE] [--dry-run] [--strict] [--json]",
+	  "stop and release recipients by hand, and take over lists",
+	  "  add, remove     stop, and let go again\n"
+	  "  list, export    who is stopped; export writes CSV, which import reads back\n"
+	  "  show            why one recipient is stopped, and everything that was said before\n"
+	  "  import          the suppression list of another system, CSV or JSON\n"
+	  "\n"
 	  "  ADDRESS         or - to read them from standard input, one per line\n"
-	  "  --reason REASON held (default), unsubscribed (default with --stream), complained or bounced\n"
-	  "  --stream NAME   only this stream; else everything\n" },
+	  "  --as CAUSE      held (default), unsubscribed (default with --stream), complained or\n"
+	  "                  bounced; with import, what rows without a reason that is known mean\n"
+	  "  --reason TEXT   why; kept in the history, with your name\n"
+	  "  --stream NAME   only this stream; else everything.  With import, unsubscribed ones only\n"
+	  "  --until DATE    a hold ends by itself then, at 2026-01-31 or 2026-01-31T12:00:00Z\n"
+	  "  --for DURATION  the same, after 30d, 12h ...\n"
+	  "  --cause CAUSE   only these\n"
+	  "  --format FORMAT whose list it is, if its columns do not tell; rekindle(1) has the names\n"
+	  "  --at DATE       when the list was made, for rows without a date (the day of the file)\n"
+	  "  --dry-run       say what would be done, and do nothing\n"
+	  "  --strict        stop at the first bad row\n" },
+	{ "forget", cmd_forget, "ADDRESS... [--entirely] [--yes] [--json]", "erase people, and keep what campaigns counted",
+	  "Takes out names, touches, history, profiles: all that is stored of them.\n"
+	  "\n"
+	  "  ADDRESS         or - to read them from standard input, one per line\n"
+	  "  --entirely      forget also that they may not be written to, and may not be tracked;\n"
+	  "                  else both stays known, under a keyed hash without the address\n"
+	  "  --yes           do not ask\n" },
 	{ "consent", cmd_consent,
 	  "grant|deny|reset ADDRESS... [--opens] [--links] [--at DATE] [--note TEXT] | show ADDRESS [--json] | import [FILE]",
 	  "what recipients agreed to, since when, and how they said so",
@@ -100,7 +126,8 @@ static const struct command commands[] = {
 	  "Reads FILE or standard input.  Good lines are imported even when others are bad;\n"
 	  "bad ones are reported with their line number, and the exit status is then 3.\n"
 	  "The fields are described in rekindle(1).\n" },
-	{ "export", cmd_export, "[--since DATE] [--type TYPE]", "write touches, one JSON object per line, for import",
+	{ "export", cmd_export, "[--since DATE] [--type TYPE] | --person ADDRESS", "write touches, one JSON object per line, for import",
+	  "  --person ADDRESS all that is stored of one person, as JSON to read\n"
 	  "  --since DATE    only what happened at or after 2026-01-31 or 2026-01-31T12:00:00Z\n"
 	  "  --type TYPE     only touches of this type, as import has them (open, click ... do as well)\n" },
 	{ "conf", cmd_conf, "[--check | --sample] [--json]", "print or check the settings",
@@ -402,6 +429,16 @@ cli_setup(struct cli *c)
 	return c->setup != NULL;
 }
 
+void
+cli_settle(struct cli *c, bool create)
+{
+	const char *dir = c->setup->conf->data_dir;
+
+	journal_settle(dir, c->store, SETTLE_WITHIN_MS, create);
+	if (strcmp(store_lock_dir(c->store), dir) != 0)
+		journal_settle(store_lock_dir(c->store), c->store, SETTLE_WITHIN_MS, create);
+}
+
 static bool
 open_store(struct cli *c, bool create, struct buf *why)
 {
@@ -416,9 +453,7 @@ open_store(struct cli *c, bool create, struct buf *why)
 
 	if (!store_become_owner(conf->data_dir, why) || !(c->store = store_open(&options, why)))
 		return false;
-	journal_settle(conf->data_dir, c->store, SETTLE_WITHIN_MS, create);
-	if (strcmp(store_lock_dir(c->store), conf->data_dir) != 0)
-		journal_settle(store_lock_dir(c->store), c->store, SETTLE_WITHIN_MS, create);
+	cli_settle(c, create);
 	cli_fold(c);
 	return true;
 }
@@ -533,6 +568,36 @@ cli_addresses(struct cli *c, size_t first, cli_address_fn *fn, void *arg)
 	for (size_t i = first; ok && i < c->nwords; i++)
 		ok = strcmp(c->word[i], "-") == 0 ? addresses_of_stdin(fn, arg) : fn(arg, span_of(c->word[i]), "");
 	return ok;
+}
+
+static bool
+is_line(struct span s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if ((unsigned char)s.p[i] < ' ' || s.p[i] == 0x7f)
+			return false;
+	return text_is_utf8(s);
+}
+
+/* The note is for people to read later, the rest for nobody to doubt: sudo's word counts for who is root only. */
+bool
+cli_source(struct buf *source, struct span note)
+{
+	const struct passwd *pw = getpwuid(getuid());
+	const char *behind = getuid() == 0 ? getenv("SUDO_USER") : NULL;
+
+	buf_adds(source, "cli: ");
+	if (behind && *behind && strlen(behind) <= LOGIN_NAME_MAX && is_line(span_of(behind)))
+		buf_adds(source, behind);
+	else if (pw)
+		buf_adds(source, pw->pw_name);
+	else
+		buf_addf(source, "%lu", (unsigned long)getuid());
+	if (note.n > 0) {
+		buf_adds(source, ": ");
+		buf_add(source, note);
+	}
+	return is_line(note) && source->n <= CLI_SOURCE_MAX && !source->over;
 }
 
 /* ---- writing touches ---- */

@@ -329,12 +329,21 @@ unsubscribed(const struct subscription *s)
 /* ---- for machines ---- */
 
 static void
+emit_line(const struct emit *e)
+{
+	if (e->lines)
+		printf("\n%*s", (int)(2 * e->depth), "");
+}
+
+static void
 emit_key(struct emit *e, const char *key)
 {
 	if (e->comma)
 		putchar(',');
+	if (e->depth > 0)
+		emit_line(e);
 	if (key)
-		printf("\"%s\":", key);
+		printf(e->lines ? "\"%s\": " : "\"%s\":", key);
 	e->comma = true;
 }
 
@@ -344,11 +353,15 @@ emit_open(struct emit *e, const char *key, char bracket)
 	emit_key(e, key);
 	putchar(bracket);
 	e->comma = false;
+	e->depth++;
 }
 
 void
 emit_close(struct emit *e, char bracket)
 {
+	e->depth--;
+	if (e->comma)
+		emit_line(e);
 	putchar(bracket);
 	e->comma = true;
 }

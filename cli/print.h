@@ -68,6 +68,8 @@ uint32_t status_since(enum cause, const struct profile *, const struct subscript
 
 struct emit {
 	bool comma;
+	bool lines;     /* one value to a line, indented: for people too */
+	unsigned depth;
 };
 
 /* key is NULL inside an array and for the outermost value. */

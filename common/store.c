@@ -1126,26 +1126,6 @@ put_names(struct store *s, MDB_txn *txn, const struct record *r)
 #define HISTORY_KEY 33
 #define HISTORY_HEAD 13
 
-/* Of these the newest of each kind, detail and stream outlives its touch, and all leave a line of history. */
-static bool
-is_said(const struct touch *t)
-{
-	switch (t->kind) {
-	case TOUCH_LEFT:
-	case TOUCH_JOINED:
-	case TOUCH_BOUNCED:
-	case TOUCH_COMPLAINED:
-	case TOUCH_CONSENT:
-	case TOUCH_HELD:
-	case TOUCH_RELEASED:
-	case TOUCH_KEPT:
-	case TOUCH_LESS:
-		return !who_is_nobody(&t->who);
-	default:
-		return false;
-	}
-}
-
 /* 0 is for ever, which is later than anything. */
 static bool
 holds_longer(uint32_t until, uint32_t than)
@@ -1250,7 +1230,7 @@ put_history(struct store *s, MDB_txn *txn, const struct touch *t, struct span so
 	struct span unused;
 	int rc;
 
-	if (!is_said(t) || (t->kind == TOUCH_CONSENT && (t->detail >> 4 > AXIS_LINKS || (t->detail & 15) > CONSENT_GRANTED)))
+	if (!touch_is_said(t) || (t->kind == TOUCH_CONSENT && (t->detail >> 4 > AXIS_LINKS || (t->detail & 15) > CONSENT_GRANTED)))
 		return 0;
 	k = val(key, history_key(key, t));
 	if ((rc = mdb_get(txn, s->history, &k, &v)) != 0 && rc != MDB_NOTFOUND)
@@ -2459,7 +2439,7 @@ is_day_only(const struct touch *t)
 static bool
 is_kept(const struct touch *t)
 {
-	return is_said(t) || is_day_only(t);
+	return touch_is_said(t) || is_day_only(t);
 }
 
 /* Within one second the longer hold wins, as in the sums (profile.c). */

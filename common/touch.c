@@ -85,6 +85,25 @@ touch_unpack(struct touch *t, struct span s)
 	return true;
 }
 
+bool
+touch_is_said(const struct touch *t)
+{
+	switch (t->kind) {
+	case TOUCH_LEFT:
+	case TOUCH_JOINED:
+	case TOUCH_BOUNCED:
+	case TOUCH_COMPLAINED:
+	case TOUCH_CONSENT:
+	case TOUCH_HELD:
+	case TOUCH_RELEASED:
+	case TOUCH_KEPT:
+	case TOUCH_LESS:
+		return !who_is_nobody(&t->who);
+	default:
+		return false;
+	}
+}
+
 uint32_t
 touch_seconds(const struct touch *t)
 {

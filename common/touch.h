@@ -73,6 +73,12 @@ bool touch_unpack(struct touch *, struct span);
 /* When it happened, in seconds as sums keep them: at least 1, since 0 means never, and at most 2106. */
 uint32_t touch_seconds(const struct touch *);
 
+/*
+ * What a recipient said, or what others said of one: LEFT, JOINED, BOUNCED,
+ * COMPLAINED, CONSENT, HELD, RELEASED, KEPT, LESS.  It outlives the touch.
+ */
+bool touch_is_said(const struct touch *);
+
 const char *touch_name(enum touch_kind); /* "sent", "opened" ... as in import and export files */
 bool touch_parse(struct span, enum touch_kind *);
 

@@ -26,7 +26,7 @@ BUILD = pathlib.Path(os.environ.get("REKINDLE_BUILD", ROOT))
 REKINDLE = BUILD / "rekindle"
 
 FOUND, NOTHING, USAGE, CANNOT = 0, 1, 2, 3
-COMMANDS = ["why", "segment", "campaign", "suppress", "consent", "tag", "token", "key", "import", "export", "conf"]
+COMMANDS = ["why", "segment", "campaign", "suppress", "consent", "tag", "token", "key", "import", "export", "forget", "conf"]
 
 CONF = """
 data_dir = {dir}/data
@@ -184,12 +184,29 @@ class Manners(Case):
             (("segment", "--format", "csv"), "belong to `segment export`"),
             (("campaign", "report"), "usage"),
             (("campaign", "show"), "one name"),
-            (("suppress",), "one of add, remove, list"),
+            (("suppress",), "one of add, remove, list, show, export, import"),
             (("suppress", "add"), "which address"),
-            (("suppress", "add", "a@b.example", "--reason", "rude"), "one of held"),
-            (("suppress", "add", "a@b.example", "--reason", "held", "--stream", "news"), "only unsubscribed"),
+            (("suppress", "add", "a@b.example", "--as", "rude"), "one of held"),
+            (("suppress", "add", "a@b.example", "--as", "bounced", "--stream", "news"), "only held and unsubscribed"),
+            (("suppress", "add", "a@b.example", "--as", "bounced", "--for", "30d"), "only a hold ends"),
+            (("suppress", "add", "a@b.example", "--until", "2026-01-31"), "over already"),
+            (("suppress", "add", "a@b.example", "--until", "soon"), "not a date"),
+            (("suppress", "add", "a@b.example", "--for", "soon"), "no time to wait"),
+            (("suppress", "add", "a@b.example", "--for", "1d", "--until", "2099-01-31"), "not both"),
+            (("suppress", "add", "a@b.example", "--reason", "a\nb"), "one line"),
+            (("suppress", "add", "a@b.example", "--cause", "held"), "takes --stream, --reason"),
             (("suppress", "remove", "a@b.example", "--reason", "held"), "belongs to add"),
+            (("suppress", "remove", "a@b.example", "--for", "1d"), "belongs to add"),
             (("suppress", "list", "x"), "nothing else"),
+            (("suppress", "list", "--cause", "rude"), "one of held"),
+            (("suppress", "list", "--csv", "--json"), "not both"),
+            (("suppress", "show"), "one address"),
+            (("suppress", "import", "a", "b"), "one file"),
+            (("suppress", "import", "-", "--as", "rude"), "one of held"),
+            (("suppress", "import", "-", "--at", "soon"), "no date"),
+            (("forget",), "whom"),
+            (("forget", "a@b.example"), "nobody to ask"),
+            (("export", "--person", "a@b.example", "--type", "open"), "without --since"),
             (("consent",), "one of grant, deny, reset, show"),
             (("consent", "ask", "a@b.example"), "one of grant, deny, reset, show"),
             (("consent", "deny"), "which address"),
