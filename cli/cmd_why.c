@@ -20,6 +20,7 @@ struct person {
 	struct buf address; /* normal form */
 	struct who who;
 	bool known;
+	int64_t forgotten; /* since when, ms; 0: not.  What is known of them then is what may not be done. */
 	struct profile profile;
 	struct finding finding;
 	struct buf explained;
@@ -309,7 +310,12 @@ print_person(struct person *p, struct outlook *o, size_t n)
 
 	print_safe(&address, buf_span(&p->address));
 	printf("%s%s%s\n", print_bold(), buf_cstr(&address), print_plain());
-	if (!p->known)
+	if (p->forgotten) {
+		buf_adds(&status, "new: nobody of this address is known; forgotten on ");
+		text_add_day(&status, p->forgotten);
+		print_field("Class", &status);
+		buf_clear(&status);
+	} else if (!p->known)
 		print_fieldf("Class", "new: nobody of this address is known");
 	else
 		print_field("Class", &p->explained);
@@ -326,7 +332,7 @@ print_person(struct person *p, struct outlook *o, size_t n)
 		table_add(&t, buf_span(&o[i].text));
 	}
 	table_print(&t, "  ", false);
-	if (p->known)
+	if (p->known && !p->forgotten)
 		print_evidence(p);
 	store_each_subscription_of(p->c->store, &p->who, print_subscription, p);
 	print_hits(p);
@@ -403,7 +409,8 @@ emit_person(struct person *p, struct outlook *o, size_t n)
 	emit_open(e, NULL, '{');
 	emit_text(e, "address", buf_span(&p->address));
 	emit_hex(e, "who", p->who.b, sizeof p->who.b);
-	emit_flag(e, "known", p->known);
+	emit_flag(e, "known", p->known && !p->forgotten);
+	emit_time(e, "forgotten", p->forgotten);
 	emit_string(e, "class", engage_name(p->finding.class));
 	emit_string(e, "reason", reason_name(p->finding.reason));
 	emit_text(e, "explanation", buf_span(&p->explained));
@@ -453,11 +460,24 @@ tell(struct person *p, const char *only)
 }
 
 static bool
+see_forgotten(void *arg, const struct touch *t, struct span source)
+{
+	if (t->kind == TOUCH_CONSENT && span_ends(source, SPAN(": forgotten")))
+		*(int64_t *)arg = t->when;
+	return true;
+}
+
+static bool
 look_up(struct person *p)
 {
 	enum store_result r = store_profile(p->c->store, &p->who, &p->profile);
+	struct buf name = BUF(ADDR_MAX);
 
 	p->known = r == STORE_OK;
+	/* Who was forgotten and came back has a name again. */
+	if (p->known && store_name(p->c->store, &p->who, &name) == STORE_NONE)
+		(void)store_each_history_of(p->c->store, &p->who, see_forgotten, &p->forgotten);
+	buf_free(&name);
 	if (p->known || r == STORE_NONE)
 		return true;
 	cli_error("cannot read the store in %s", p->c->setup->conf->data_dir);
@@ -491,7 +511,7 @@ cmd_why(struct cli *c)
 	addr_normalise(&p.address, span_of(c->word[0]));
 	if (look_up(&p)) {
 		tell(&p, only);
-		status = p.known ? EXIT_FOUND : EXIT_NOTHING;
+		status = p.known && !p.forgotten ? EXIT_FOUND : EXIT_NOTHING;
 	}
 	buf_free(&p.address);
 	buf_free(&p.explained);

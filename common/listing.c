@@ -332,7 +332,7 @@ add_clock(struct span s, struct buf *out)
 	if (!take_number(&s, 2, 2, &min) || (s.n > 0 && !take_char(&s, " ")))
 		return false;
 	buf_addf(out, "%c%02u:%02u", sign, h, min);
-	return s.n == 0 || s.p[0] == '('; /* +0100 (CET) */
+	return s.n == 0 || s.p[0] == '(' || span_eq(s, SPAN("UTC")); /* +0100 (CET), +0000 UTC */
 }
 
 bool

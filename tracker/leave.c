@@ -13,6 +13,7 @@ struct wish {
 	const struct claim *claim;
 	uint64_t stream; /* 0: everything */
 	struct span title; /* of the stream, for the page */
+	struct span by;    /* how it came, for the history */
 	struct profile profile;
 	struct subscription subscription;
 	int64_t after;   /* the newest second that this has to come behind, or be as late as */
@@ -94,6 +95,7 @@ record(struct wish *w, enum touch_kind kind, uint64_t stream, int64_t when)
 	t->campaign = w->claim->campaign;
 	t->sent = w->claim->when;
 	t->stream = stream;
+	r->source = w->by;
 	if (stream != 0)
 		r->stream = w->claim->text;
 }
@@ -228,9 +230,11 @@ leave_take(struct hit *h, const struct scene *s, enum token_kind kind, struct sp
 	h->kind = HIT_PAGE;
 	look_up(&w);
 	read_after(&w);
-	if (form_says(type, s->body, SPAN("List-Unsubscribe"), SPAN("One-Click")))
+	if (form_says(type, s->body, SPAN("List-Unsubscribe"), SPAN("One-Click"))) {
+		w.by = SPAN("one-click");
 		stop(&w, false);
-	else {
+	} else {
+		w.by = SPAN("page");
 		form_value(type, s->body, SPAN("choice"), &choice);
 		choose(&w, kind, buf_span(&choice));
 	}

@@ -192,6 +192,8 @@ test_choices(void **state)
 			assert_row(rows[i].what, touch_seconds(t) == SECOND + (uint32_t)want[k].at);
 			assert_row(rows[i].what, who_eq(&t->who, &somebody) && t->campaign == CAMPAIGN && t->sent == 1795000000);
 			assert_span(rows[i].what, b.hit.record[k].stream, span_of(want[k].stream ? rows[i].stream : ""));
+			assert_span(rows[i].what, b.hit.record[k].source,
+			    span_of(strstr(rows[i].body, "One-Click") != NULL ? "one-click" : "page"));
 		}
 		/* A 200 with something to record is a promise; and no redirect, whatever it is. */
 		assert_row(rows[i].what, b.hit.must_last == (n > 0) && b.hit.location.n == 0);
