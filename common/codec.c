@@ -1,5 +1,7 @@
 #include "common/codec.h"
 
+#include "common/scan.h"
+
 static const char url_digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 static const char mime_digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
@@ -36,8 +38,12 @@ encode_group(char *out, const unsigned char *in, size_t n, const char *digits)
 {
 	unsigned v = (unsigned)in[0] << 16 | (n > 1 ? (unsigned)in[1] << 8 : 0) | (n > 2 ? in[2] : 0);
 
-	for (size_t i = 0; i <= n; i++)
-		out[i] = digits[v >> (18 - 6 * i) & 63];
+	out[0] = digits[v >> 18];
+	out[1] = digits[v >> 12 & 63];
+	if (n > 1)
+		out[2] = digits[v >> 6 & 63];
+	if (n > 2)
+		out[3] = digits[v & 63];
 }
 
 /* n characters' worth, 2 to 4 of them, as n - 1 bytes. */
@@ -203,37 +209,70 @@ is_blank(char c)
 	return c == ' ' || c == '\t';
 }
 
-bool
-qp_read_line(struct buf *b, struct span line, bool *soft)
+/* Where the line ends when white space and a line break, or nothing, stand between p and it: behind them; or NULL. */
+static const char *
+line_ends(const char *p, const char *end)
 {
-	const char *in = line.p, *end, *escape;
+	while (p < end && is_blank(*p))
+		p++;
+	if (p == end)
+		return p;
+	if (*p == '\r' && p + 1 < end)
+		p++;
+	return *p == '\n' ? p + 1 : NULL;
+}
+
+/* At the line break behind `line`, copied up to there, or at the end of the text: without the white space before it. */
+static char *
+hard_break(char *out, const char *line, const char *in, const char *end)
+{
+	const char *crlf = in < end && in > line && in[-1] == '\r' ? in - 1 : in, *text = crlf;
+
+	while (text > line && is_blank(text[-1]))
+		text--;
+	out -= in - text;
+	memcpy(out, crlf, (size_t)(in - crlf));
+	out += in - crlf;
+	if (in < end)
+		*out++ = '\n';
+	return out;
+}
+
+bool
+qp_read_line(struct buf *b, struct span *rest, bool *soft)
+{
+	const char *line = rest->p, *in = line, *end = in + rest->n;
 	char *start, *out;
 
-	while (line.n > 0 && is_blank(line.p[line.n - 1]))
-		line.n--;
-	*soft = line.n > 0 && line.p[line.n - 1] == '=';
-	if (*soft)
-		line.n--;
-	if (line.n == 0 || (start = out = buf_room(b, line.n)) == NULL)
+	*soft = false;
+	if (rest->n == 0 || (start = out = buf_room(b, rest->n)) == NULL) {
+		*rest = SPAN("");
 		return true;
-
-	end = line.p + line.n;
-	while ((escape = memchr(in, '=', (size_t)(end - in))) != NULL) {
+	}
+	for (;;) {
+		size_t n = scan_copy(out, span_make(in, (size_t)(end - in)), '=', '\n');
 		int high, low;
 
-		if (end - escape < 3)
-			return false;
-		high = value(hex_digit, escape[1]);
-		low = value(hex_digit, escape[2]);
-		if ((high | low) < 0)
-			return false;
-		memcpy(out, in, (size_t)(escape - in));
-		out += escape - in;
+		in += n;
+		out += n;
+		if (in == end || *in == '\n')
+			break;
+		high = end - in < 3 ? FOREIGN : value(hex_digit, in[1]);
+		low = high < 0 ? FOREIGN : value(hex_digit, in[2]);
+		if (low < 0) {
+			if ((in = line_ends(in + 1, end)) == NULL)
+				return false;
+			*soft = true;
+			break;
+		}
 		*out++ = (char)(high << 4 | low);
-		in = escape + 3;
+		in += 3;
 	}
-	memcpy(out, in, (size_t)(end - in));
-	out += end - in;
+	if (!*soft) {
+		out = hard_break(out, line, in, end);
+		in += in < end;
+	}
+	*rest = span_make(in, (size_t)(end - in));
 	buf_grew(b, (size_t)(out - start));
 	return true;
 }
@@ -260,24 +299,43 @@ qp_escapes(struct span s, bool first, bool last)
 	return first && (c == '.' || span_starts(s, SPAN("--")) || span_starts(s, SPAN("From ")));
 }
 
-/* A character that never needs an escape but at the start of a line. */
-static inline bool
-is_plain(char c)
-{
-	static const bool plain[256] = { ['!' ... '<'] = true, ['>' ... '~'] = true };
-
-	return plain[(unsigned char)c];
-}
-
-/* How many bytes at the start of s, at most max, can be copied as they are, not at the start of a line. */
+/*
+ * Copies what needs no escape from the start of s, which is not the start of a
+ * line, and says how much that is.  `to` has room for 16 bytes more.
+ */
 static size_t
-plain_run(struct span s, size_t max)
+copy_plain(char *to, struct span s)
 {
 	size_t n = 0;
 
-	while (n < s.n && n < max &&
-	    (is_plain(s.p[n]) || (is_blank(s.p[n]) && n + 1 < s.n && is_plain(s.p[n + 1]))))
-		n++;
+#ifdef __SSE2__
+	unsigned mask = 0;
+
+	for (; n + 16 <= s.n && mask == 0; n += 16) {
+		scan_block v = scan_load(s.p + n);
+		/* Signed bytes: what is above ASCII is below the space, too. */
+		scan_block odd = _mm_or_si128(_mm_cmplt_epi8(v, _mm_set1_epi8(' ')),
+		    _mm_or_si128(scan_equals(v, '='), scan_equals(v, 0x7f)));
+
+		_mm_storeu_si128((void *)(to + n), v);
+		mask = scan_mask(odd);
+	}
+	if (mask != 0)
+		return n - 16 + (unsigned)__builtin_ctz(mask);
+#endif
+	for (; n < s.n && s.p[n] >= ' ' && s.p[n] <= '~' && s.p[n] != '='; n++)
+		to[n] = s.p[n];
+	return n;
+}
+
+/* The same, but at most max, and no space that may be the last byte of its line. */
+static size_t
+copy_run(char *to, struct span s, size_t max)
+{
+	size_t n = copy_plain(to, span_cut(s, 0, max));
+
+	if (n > 0 && s.p[n - 1] == ' ' && (n == s.n || line_break(span_from(s, n)) > 0))
+		n--;
 	return n;
 }
 
@@ -285,6 +343,7 @@ void
 qp_add(struct buf *b, struct span bytes, struct span eol, bool soft_end)
 {
 	static const char hex[] = "0123456789ABCDEF";
+	char line[LINE + 16]; /* the one that is being made */
 	size_t column = 0;
 
 	for (size_t i = 0; i < bytes.n;) {
@@ -292,13 +351,13 @@ qp_add(struct buf *b, struct span bytes, struct span eol, bool soft_end)
 		size_t n = line_break(rest);
 
 		if (n > 0) {
+			buf_add(b, span_make(line, column));
 			buf_add(b, span_cut(rest, 0, n));
 			i += n;
 			column = 0;
 			continue;
 		}
-		if (column > 0 && column < LINE - 1 && (n = plain_run(rest, LINE - 1 - column)) > 0) {
-			buf_add(b, span_cut(rest, 0, n));
+		if (column > 0 && column < LINE - 1 && (n = copy_run(line + column, rest, LINE - 1 - column)) > 0) {
 			column += n;
 			i += n;
 			continue;
@@ -309,25 +368,26 @@ qp_add(struct buf *b, struct span bytes, struct span eol, bool soft_end)
 
 		/* All but the last piece of a line need room for the "=" of a soft break. */
 		if (column + (escape ? 3 : 1) > (last ? LINE : LINE - 1)) {
-			buf_addc(b, '=');
+			line[column++] = '=';
+			buf_add(b, span_make(line, column));
 			buf_add(b, eol);
 			column = 0;
 			continue;
 		}
 		if (escape) {
 			unsigned char c = (unsigned char)rest.p[0];
-			char text[3] = { '=', hex[c >> 4], hex[c & 15] };
 
-			buf_add(b, span_make(text, sizeof text));
-			column += 3;
+			line[column++] = '=';
+			line[column++] = hex[c >> 4];
+			line[column++] = hex[c & 15];
 		} else {
-			buf_addc(b, rest.p[0]);
-			column++;
+			line[column++] = rest.p[0];
 		}
 		i++;
 	}
-	if (soft_end && column > 0) {
-		buf_addc(b, '=');
+	if (soft_end && column > 0)
+		line[column++] = '=';
+	buf_add(b, span_make(line, column));
+	if (soft_end && column > 0)
 		buf_add(b, eol);
-	}
 }

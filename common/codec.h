@@ -24,13 +24,14 @@ bool base64_read(struct buf *, struct span text);
 void base64_add_lines(struct buf *, struct span bytes, struct span eol);
 
 /*
- * One line of quoted-printable (RFC 2045 section 6.7), `line` without its
- * line break.  Appends the bytes it stands for; trailing white space is
- * dropped as the RFC demands.  *soft says that it ended in a soft break.
- * False, and nothing appended, for a malformed escape.  The buffer needs room
- * for line.n bytes.
+ * Takes one line of quoted-printable (RFC 2045 section 6.7) with its line
+ * break, if it has one, from the front of *rest.  Appends the bytes that it
+ * stands for; trailing white space is dropped as the RFC demands, a line break
+ * stays as it is (CRLF or LF).  *soft says that it ended in a soft break.
+ * False, and nothing appended or taken, for a malformed escape.  The buffer
+ * needs room for rest->n bytes.
  */
-bool qp_read_line(struct buf *, struct span line, bool *soft);
+bool qp_read_line(struct buf *, struct span *rest, bool *soft);
 /*
  * Appends bytes as quoted-printable in lines of at most 76 characters.  Line
  * breaks in bytes (CRLF or LF) stay line breaks, spelled the same; a lone CR

@@ -272,7 +272,7 @@ static struct span
 decoded(struct buf *out, struct span body, struct span encoding)
 {
 	struct span line;
-	bool soft = true;
+	bool soft;
 
 	if (span_ieq(encoding, SPAN("base64"))) {
 		out->max = BASE64_ROOM(body.n);
@@ -281,13 +281,11 @@ decoded(struct buf *out, struct span body, struct span encoding)
 	if (!span_ieq(encoding, SPAN("quoted-printable")))
 		return body;
 	out->max = 2 * body.n;
-	while (span_split(&body, '\n', &line)) {
-		if (!qp_read_line(out, span_ends(line, SPAN("\r")) ? span_cut(line, 0, line.n - 1) : line, &soft)) {
+	while (body.n > 0) {
+		if (!qp_read_line(out, &body, &soft) && span_split(&body, '\n', &line)) {
 			buf_add(out, line);
-			soft = false;
-		}
-		if (!soft)
 			buf_addc(out, '\n');
+		}
 	}
 	return buf_span(out);
 }

@@ -1,8 +1,6 @@
 #include "milter/html.h"
 
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
+#include "common/scan.h"
 
 /* ---- bytes ---- */
 
@@ -48,28 +46,6 @@ find(struct span in, size_t from, char c)
 	const char *hit = from < in.n ? memchr(in.p + from, c, in.n - from) : NULL;
 
 	return hit != NULL ? (size_t)(hit - in.p) : in.n;
-}
-
-/* The first a or b from i on, or in.n.  For what is near: sixteen bytes hold most names and values, memchr wants more. */
-static inline size_t
-find_either(struct span in, size_t i, char a, char b)
-{
-#ifdef __SSE2__
-	for (; i + 16 <= in.n; i += 16) {
-		__m128i v = _mm_loadu_si128((const void *)(in.p + i));
-		__m128i hits = _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8(a)), _mm_cmpeq_epi8(v, _mm_set1_epi8(b)));
-		unsigned mask = (unsigned)_mm_movemask_epi8(hits);
-
-		if (mask != 0)
-			return i + (unsigned)__builtin_ctz(mask);
-	}
-#else
-	if (a == b)
-		return find(in, i, a);
-#endif
-	while (i < in.n && in.p[i] != a && in.p[i] != b)
-		i++;
-	return i;
 }
 
 /* The first byte of the class from i on, or in.n. */
@@ -134,7 +110,7 @@ attribute_value(struct span in, size_t *i, struct html_attr *a)
 	a->has_value = true;
 	if (in.p[start] == '"' || in.p[start] == '\'') {
 		a->quote = in.p[start++];
-		*i = find_either(in, start, a->quote, a->quote);
+		*i = scan_either(in, start, a->quote, a->quote);
 		a->value = (struct span){ in.p + start, *i - start };
 		if (*i == in.n)
 			return false;
@@ -186,7 +162,7 @@ skip_attributes(struct span in, size_t *i)
 		++*i;
 		return TAG_END;
 	}
-	while ((stop = find_either(in, *i, '=', '>')) < in.n && in.p[stop] == '=') {
+	while ((stop = scan_either(in, *i, '=', '>')) < in.n && in.p[stop] == '=') {
 		if (stop > *i && !is(in.p[stop - 1], ENDS_NAME)) {
 			*i = stop + 1;
 			if (!attribute_value(in, i, &a))
@@ -676,7 +652,7 @@ html_next(struct html *h, struct html_token *t)
 		markup(h, t);
 	} else if (h->at == start) {
 		do
-			i = find_either(h->in, i + 1, '<', '<');
+			i = scan_either(h->in, i + 1, '<', '<');
 		while (i < h->in.n && !is_markup(h, i));
 		h->at = i;
 	}

@@ -3,12 +3,9 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
-
 #include "common/codec.h"
 #include "common/mem.h"
+#include "common/scan.h"
 #include "common/text.h"
 
 static const char broken[] = "broken MIME", broken_header[] = "broken part header", bare_cr[] = "bare CR",
@@ -36,33 +33,6 @@ line_end(struct span in, size_t i, size_t *next)
 
 	*next = lf < in.n ? lf + 1 : lf;
 	return lf < in.n && lf > i && in.p[lf - 1] == '\r' ? lf - 1 : lf;
-}
-
-/*
- * The first place, from i on, of an `a` with a `b` behind it, or, when not
- * followed, of one with something else or nothing behind it; s.n when there
- * is none.  Every byte of a message passes here several times, and a call of
- * memchr for each line costs more than to look at the line.
- */
-static size_t
-find_pair(struct span s, size_t i, char a, char b, bool followed)
-{
-#ifdef __SSE2__
-	__m128i flip = _mm_set1_epi8(followed ? 0 : -1);
-
-	for (; i + 17 <= s.n; i += 16) {
-		__m128i here = _mm_cmpeq_epi8(_mm_loadu_si128((const void *)(s.p + i)), _mm_set1_epi8(a));
-		__m128i next = _mm_cmpeq_epi8(_mm_loadu_si128((const void *)(s.p + i + 1)), _mm_set1_epi8(b));
-		unsigned mask = (unsigned)_mm_movemask_epi8(_mm_and_si128(here, _mm_xor_si128(next, flip)));
-
-		if (mask != 0)
-			return i + (unsigned)__builtin_ctz(mask);
-	}
-#endif
-	for (; i < s.n; i++)
-		if (s.p[i] == a && (i + 1 < s.n && s.p[i + 1] == b) == followed)
-			return i;
-	return s.n;
 }
 
 int
@@ -435,7 +405,7 @@ has_other_breaks(const struct walk *w, struct span s)
 static size_t
 find_bare_cr(struct span s)
 {
-	return find_pair(s, 0, '\r', '\n', false);
+	return scan_pair(s, 0, '\r', '\n', false);
 }
 
 /*
@@ -470,7 +440,7 @@ cr_makes_boundary(struct span s)
 static bool
 has_boundary_start(struct span s, const struct frame *in)
 {
-	for (size_t i = 0; i < s.n && in != NULL; i = find_pair(s, i, '\n', '-', true) + 1)
+	for (size_t i = 0; i < s.n && in != NULL; i = scan_pair(s, i, '\n', '-', true) + 1)
 		for (const struct frame *f = span_starts(span_from(s, i), SPAN("--")) ? in : NULL; f != NULL; f = f->up)
 			if (span_starts(span_from(s, i), f->dashed))
 				return true;
@@ -489,7 +459,7 @@ struct delimiter {
 static bool
 next_delimiter(struct span in, size_t start, size_t from, struct span dashed, struct delimiter *d)
 {
-	for (;; from = find_pair(in, from, '\n', '-', true) + 1) {
+	for (;; from = scan_pair(in, from, '\n', '-', true) + 1) {
 		size_t i = from + dashed.n, next;
 
 		if (from >= in.n)
@@ -820,26 +790,22 @@ line_break(struct span s, struct span otherwise)
 static bool
 read_qp(struct span raw, struct mime_text *t)
 {
-	size_t cap = 0, end, next;
+	struct span rest = raw;
+	size_t cap = 0;
 	bool soft;
 
 	buf_room(&t->own, raw.n);
-	for (size_t i = 0; i <= raw.n; i = next) {
+	for (;; t->nlines++) {
 		if (t->nlines == cap) {
 			cap = cap ? cap * 2 : 64;
 			t->line = xreallocarray(t->line, cap, sizeof *t->line);
 		}
-		t->line[t->nlines] = (struct mime_line){ (uint32_t)i, (uint32_t)t->own.n };
-		if (i == raw.n)
-			break;
-		t->nlines++;
-		end = line_end(raw, i, &next);
-		if (!qp_read_line(&t->own, span_cut(raw, i, end), &soft))
+		t->line[t->nlines] = (struct mime_line){ (uint32_t)(raw.n - rest.n), (uint32_t)t->own.n };
+		if (rest.n == 0)
+			return true;
+		if (!qp_read_line(&t->own, &rest, &soft))
 			return false;
-		if (!soft)
-			buf_add(&t->own, span_cut(raw, end, next));
 	}
-	return true;
 }
 
 /* Bytes that no HTML in UTF-8 or another superset of ASCII has: the charset is lying. */

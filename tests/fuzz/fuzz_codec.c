@@ -63,14 +63,11 @@ read_lines(struct buf *out, struct span text)
 	while (text.n > 0) {
 		size_t n = span_find(text, '\n');
 		struct span line = span_cut(text, 0, n);
-		bool soft, broken = n < text.n, crlf = broken && span_ends(line, SPAN("\r"));
+		bool soft;
 
-		line.n -= crlf;
+		line.n -= n < text.n && span_ends(line, SPAN("\r"));
 		must(line.n <= 76);
-		must(qp_read_line(out, line, &soft));
-		if (broken && !soft)
-			buf_adds(out, crlf ? "\r\n" : "\n");
-		text = span_from(text, n + 1);
+		must(qp_read_line(out, &text, &soft));
 	}
 }
 
@@ -78,10 +75,13 @@ static void
 qp(struct span in, bool soft_end)
 {
 	struct buf b = BUF(1 << 20), c = BUF(1 << 20);
+	struct span rest = in;
 	bool soft;
 
-	if (!qp_read_line(&b, in, &soft))
-		must(b.n == 0);
+	if (!qp_read_line(&b, &rest, &soft))
+		must(b.n == 0 && span_eq(rest, in));
+	else
+		must(in.n == 0 || rest.n < in.n);
 	must(b.n <= in.n);
 	buf_clear(&b);
 	qp_add(&b, in, SPAN("\r\n"), soft_end);

@@ -230,6 +230,19 @@ static const struct {
 	{ "an equals sign before an escape", "==3D", NULL, false },
 	{ "an escape cut by white space", "=3 ", NULL, false },
 	{ "cut before a soft break", "=3=", NULL, false },
+	{ "one line of two", "a\nb", "a\n", false },
+	{ "an empty line", "\r\nb", "\r\n", false },
+	{ "a line break stays as it is", "a\r\nb", "a\r\n", false },
+	{ "a soft break before a line break", "a=\r\nb", "a", true },
+	{ "spaces after a soft break, before a line break", "a= \t\nb", "a", true },
+	{ "white space before a line break goes", "a \t\r\nb", "a\r\n", false },
+	{ "encoded white space before a line break stays", "a=20\r\nb", "a \r\n", false },
+	{ "a lone CR stays", "a\rb\r", "a\rb\r", false },
+	{ "CR CR LF", "a \r\r\nb", "a \r\r\n", false },
+	{ "a soft break before CR CR LF is none", "a=\r\r\nb", NULL, false },
+	{ "an escape cut by a line break", "a=3\nD", NULL, false },
+	{ "sixteen bytes and an escape", "abcdefghijklmnop=3Dq", "abcdefghijklmnop=q", false },
+	{ "an escape across sixteen bytes", "abcdefghijklmno=3Dq", "abcdefghijklmno=q", false },
 };
 
 static void
@@ -237,13 +250,16 @@ test_qp_read(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < COUNT(qp_rows); i++) {
+		struct span line = span_of(qp_rows[i].line);
 		struct buf b = BUF(100);
 		bool soft, ok;
 
 		buf_adds(&b, ">");
-		ok = qp_read_line(&b, span_of(qp_rows[i].line), &soft);
+		ok = qp_read_line(&b, &line, &soft);
 		if (ok != (qp_rows[i].bytes != NULL) || (ok && soft != qp_rows[i].soft))
 			fail_msg("%s", qp_rows[i].what);
+		assert_span(qp_rows[i].what, line, ok ? span_from(span_of(qp_rows[i].line), span_find(span_of(qp_rows[i].line), '\n') + 1)
+						      : span_of(qp_rows[i].line));
 		if (!span_eq(span_from(buf_span(&b), 1), span_of(ok ? qp_rows[i].bytes : "")))
 			fail_msg("%s: \"%s\"", qp_rows[i].what, buf_cstr(&b));
 		buf_free(&b);
@@ -309,14 +325,11 @@ qp_read(struct buf *out, struct span text)
 	while (text.n > 0) {
 		size_t n = span_find(text, '\n');
 		struct span line = span_cut(text, 0, n);
-		bool soft, crlf = span_ends(line, SPAN("\r")), broken = n < text.n;
+		bool soft;
 
-		line.n -= crlf && broken;
+		line.n -= span_ends(line, SPAN("\r")) && n < text.n;
 		assert_true(line.n <= 76);
-		assert_true(qp_read_line(out, line, &soft));
-		if (broken && !soft)
-			buf_adds(out, crlf ? "\r\n" : "\n");
-		text = span_from(text, n + 1);
+		assert_true(qp_read_line(out, &text, &soft));
 	}
 }
 

@@ -957,7 +957,6 @@ to_utf8(struct span raw, enum mime_encoding encoding, const char *charset, struc
 	iconv_t cd = iconv_open("UTF-8", charset);
 	size_t left, room = 10000;
 	char *in, *to = buf_room(out, room);
-	struct span line;
 	bool soft, good = true;
 
 	if (encoding == MIME_BASE64)
@@ -965,10 +964,8 @@ to_utf8(struct span raw, enum mime_encoding encoding, const char *charset, struc
 	else if (encoding != MIME_QP)
 		buf_add(&plain, raw);
 	else
-		while (good && span_split(&raw, '\n', &line)) {
-			good = qp_read_line(&plain, span_trim(line), &soft);
-			buf_adds(&plain, soft ? "" : "\n");
-		}
+		while (good && raw.n > 0)
+			good = qp_read_line(&plain, &raw, &soft);
 	in = plain.p;
 	left = plain.n;
 	good = good && cd != (iconv_t)-1 && iconv(cd, &in, &left, &to, &room) != (size_t)-1 && left == 0;
