@@ -28,9 +28,8 @@ buf_clear(struct buf *b)
 	b->over = false;
 }
 
-/* One byte more than asked for, so that buf_cstr always has room for its NUL. */
 char *
-buf_room(struct buf *b, size_t n)
+buf_more(struct buf *b, size_t n)
 {
 	if (b->over || n > b->max - b->n || b->n > b->max) {
 		b->over = true;

@@ -27,7 +27,15 @@ void buf_addc(struct buf *, char);
 void buf_addf(struct buf *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* n writable bytes at the end, or NULL (and over) past the cap; buf_grew says how many were used. */
-char *buf_room(struct buf *, size_t n);
+char *buf_more(struct buf *, size_t n); /* for buf_room: when they are not there yet */
+static inline char *
+buf_room(struct buf *b, size_t n)
+{
+	/* One byte more than asked for, so that buf_cstr always has room for its NUL. */
+	if (n < b->cap - b->n && b->n + n <= b->max && !b->over)
+		return b->p + b->n;
+	return buf_more(b, n);
+}
 void buf_grew(struct buf *, size_t n);
 
 /* The bytes so far; good until the next change. */

@@ -37,14 +37,29 @@ scan_mask(scan_block v)
 }
 #endif
 
+#ifdef __SSE2__
+/* All ones where the byte is a or b. */
+static inline scan_block
+scan_eithers(scan_block v, char a, char b)
+{
+	return _mm_or_si128(scan_equals(v, a), scan_equals(v, b));
+}
+
+/* All ones where the byte is at most max, as unsigned ones. */
+static inline scan_block
+scan_upto(scan_block v, unsigned char max)
+{
+	return _mm_cmpeq_epi8(_mm_min_epu8(v, _mm_set1_epi8((char)max)), v);
+}
+#endif
+
 /* The first a or b from i on, or s.n. */
 static inline size_t
 scan_either(struct span s, size_t i, char a, char b)
 {
 #ifdef __SSE2__
 	for (; i + 16 <= s.n; i += 16) {
-		scan_block v = scan_load(s.p + i);
-		unsigned mask = scan_mask(_mm_or_si128(scan_equals(v, a), scan_equals(v, b)));
+		unsigned mask = scan_mask(scan_eithers(scan_load(s.p + i), a, b));
 
 		if (mask != 0)
 			return i + (unsigned)__builtin_ctz(mask);
@@ -52,6 +67,60 @@ scan_either(struct span s, size_t i, char a, char b)
 #endif
 	while (i < s.n && s.p[i] != a && s.p[i] != b)
 		i++;
+	return i;
+}
+
+/* The first control character of ASCII from i on, or s.n. */
+static inline size_t
+scan_control(struct span s, size_t i)
+{
+#ifdef __SSE2__
+	for (; i + 16 <= s.n; i += 16) {
+		scan_block v = scan_load(s.p + i);
+		unsigned mask = scan_mask(_mm_or_si128(scan_upto(v, ' ' - 1), scan_equals(v, 0x7f)));
+
+		if (mask != 0)
+			return i + (unsigned)__builtin_ctz(mask);
+	}
+#endif
+	while (i < s.n && (unsigned char)s.p[i] >= ' ' && s.p[i] != 0x7f)
+		i++;
+	return i;
+}
+
+/* The first byte above ASCII from i on, or s.n. */
+static inline size_t
+scan_high(struct span s, size_t i)
+{
+#ifdef __SSE2__
+	for (; i + 16 <= s.n; i += 16) {
+		unsigned mask = scan_mask(scan_load(s.p + i));
+
+		if (mask != 0)
+			return i + (unsigned)__builtin_ctz(mask);
+	}
+#endif
+	while (i < s.n && (unsigned char)s.p[i] < 0x80)
+		i++;
+	return i;
+}
+
+/* The first & < > " or ' from i on, or s.n. */
+static inline size_t
+scan_markup(struct span s, size_t i)
+{
+#ifdef __SSE2__
+	for (; i + 16 <= s.n; i += 16) {
+		scan_block v = scan_load(s.p + i);
+		unsigned mask = scan_mask(_mm_or_si128(_mm_or_si128(scan_eithers(v, '"', '&'), scan_equals(v, '\'')), scan_eithers(v, '<', '>')));
+
+		if (mask != 0)
+			return i + (unsigned)__builtin_ctz(mask);
+	}
+#endif
+	for (; i < s.n; i++)
+		if (s.p[i] == '&' || s.p[i] == '<' || s.p[i] == '>' || s.p[i] == '"' || s.p[i] == '\'')
+			break;
 	return i;
 }
 
@@ -106,7 +175,7 @@ scan_copy(char *to, struct span s, char a, char b)
 #ifdef __SSE2__
 	for (; i + 16 <= s.n; i += 16) {
 		scan_block v = scan_load(s.p + i);
-		unsigned mask = scan_mask(_mm_or_si128(scan_equals(v, a), scan_equals(v, b)));
+		unsigned mask = scan_mask(scan_eithers(v, a, b));
 
 		_mm_storeu_si128((void *)(to + i), v);
 		if (mask != 0)

@@ -4,21 +4,9 @@ bool
 span_ieq_bytes(const char *a, const char *b, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		if (ascii_lower(a[i]) != ascii_lower(b[i]))
+		if (a[i] != b[i] && ascii_lower(a[i]) != ascii_lower(b[i]))
 			return false;
 	return true;
-}
-
-bool
-span_istarts(struct span s, struct span start)
-{
-	return s.n >= start.n && span_ieq(span_cut(s, 0, start.n), start);
-}
-
-bool
-span_iends(struct span s, struct span end)
-{
-	return s.n >= end.n && span_ieq(span_from(s, s.n - end.n), end);
 }
 
 size_t
@@ -50,9 +38,14 @@ span_hash(struct span s)
 {
 	uint64_t h = s.n, v;
 
-	for (; s.n > 0; s = span_from(s, sizeof v)) {
+	for (; s.n >= sizeof v; s.p += sizeof v, s.n -= sizeof v) {
+		memcpy(&v, s.p, sizeof v);
+		h = (h ^ v) * 0x9e3779b97f4a7c15u;
+		h ^= h >> 32;
+	}
+	if (s.n > 0) {
 		v = 0;
-		memcpy(&v, s.p, s.n < sizeof v ? s.n : sizeof v);
+		memcpy(&v, s.p, s.n);
 		h = (h ^ v) * 0x9e3779b97f4a7c15u;
 		h ^= h >> 32;
 	}

@@ -88,8 +88,18 @@ span_ieq(struct span a, struct span b)
 	return a.n == b.n && span_ieq_bytes(a.p, b.p, a.n);
 }
 
-bool span_istarts(struct span, struct span start);
-bool span_iends(struct span, struct span end);
+static inline bool
+span_istarts(struct span s, struct span start)
+{
+	return s.n >= start.n && span_ieq_bytes(s.p, start.p, start.n);
+}
+
+static inline bool
+span_iends(struct span s, struct span end)
+{
+	return s.n >= end.n && span_ieq(span_from(s, s.n - end.n), end);
+}
+
 size_t span_search(struct span, struct span needle);  /* index, or n when absent */
 size_t span_isearch(struct span, struct span needle); /* the same, ASCII case ignored */
 uint64_t span_hash(struct span);                      /* for tables in memory: the value may differ between machines */

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "common/scan.h"
+
 static bool
 is_digit(char c)
 {
@@ -298,10 +300,7 @@ text_utf8(struct span s)
 bool
 text_is_ascii(struct span s)
 {
-	for (size_t i = 0; i < s.n; i++)
-		if ((unsigned char)s.p[i] > 0x7f)
-			return false;
-	return true;
+	return scan_high(s, 0) == s.n;
 }
 
 bool
@@ -369,18 +368,14 @@ text_add_percent(struct buf *b, char c)
 void
 text_add_html(struct buf *b, struct span s)
 {
-	static const char *const references[256] = {
+	static const char *const references[] = {
 		['&'] = "&amp;", ['<'] = "&lt;", ['>'] = "&gt;", ['"'] = "&quot;", ['\''] = "&#39;",
 	};
 	size_t done = 0;
 
-	for (size_t i = 0; i < s.n; i++) {
-		const char *reference = references[(unsigned char)s.p[i]];
-
-		if (reference == NULL)
-			continue;
+	for (size_t i = scan_markup(s, 0); i < s.n; i = scan_markup(s, done)) {
 		buf_add(b, span_cut(s, done, i));
-		buf_adds(b, reference);
+		buf_adds(b, references[(unsigned char)s.p[i]]);
 		done = i + 1;
 	}
 	buf_add(b, span_from(s, done));

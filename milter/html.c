@@ -72,6 +72,12 @@ html_init(struct html *h, struct span in)
 	h->in = in;
 }
 
+void
+html_copy(struct html *to, const struct html *from)
+{
+	memcpy(to, from, offsetof(struct html, open) + from->depth * sizeof *from->open);
+}
+
 /* ---- tags and attributes ---- */
 
 enum tag_end { TAG_MORE, TAG_END, TAG_SELF_CLOSED, TAG_CUT };

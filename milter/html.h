@@ -72,6 +72,8 @@ struct html {
 };
 
 void html_init(struct html *, struct span in);
+/* A reader of its own that goes on from the same place. */
+void html_copy(struct html *to, const struct html *from);
 /* False at the end of the input. */
 bool html_next(struct html *, struct html_token *);
 /*

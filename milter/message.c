@@ -50,11 +50,16 @@ static const char inline_pgp[] = "inline PGP";
 static bool
 has_pgp(struct span text)
 {
-	static const struct span armour = SPAN("-----BEGIN PGP");
+	static const struct span dashes = SPAN("-----"), armour = SPAN("BEGIN PGP");
 
-	for (size_t i; (i = span_search(text, armour)) < text.n; text = span_from(text, i + 1))
-		if (i == 0 || text.p[i - 1] == '\n' || text.p[i - 1] == '>')
+	/* Of all that is in there the B is the rarest. */
+	for (size_t i = 0, start; (i += span_find(span_from(text, i), 'B')) < text.n; i++) {
+		if (i < dashes.n || !span_starts(span_from(text, i), armour))
+			continue;
+		start = i - dashes.n;
+		if (span_starts(span_from(text, start), dashes) && (start == 0 || text.p[start - 1] == '\n' || text.p[start - 1] == '>'))
 			return true;
+	}
 	return false;
 }
 

@@ -957,8 +957,16 @@ ending(struct span raw, const struct mime_text *t, size_t k)
 static size_t
 line_of(const struct mime_text *t, size_t k, size_t text)
 {
-	while (k + 1 < t->nlines && t->line[k + 1].text <= text)
-		k++;
+	size_t end = t->nlines;
+
+	while (end - k > 1) {
+		size_t middle = k + (end - k) / 2;
+
+		if (t->line[middle].text <= text)
+			k = middle;
+		else
+			end = middle;
+	}
 	return k;
 }
 

@@ -64,5 +64,11 @@ splice_range(struct buf *out, struct span in, size_t from, size_t to, const stru
 void
 splice(struct buf *out, struct span in, const struct edit *edit, size_t n, struct span text)
 {
+	size_t size = in.n;
+
+	/* A body that grows bit by bit would be copied as often as it doubles. */
+	for (size_t i = 0; i < n; i++)
+		size += edit[i].n - (edit[i].end - edit[i].start);
+	buf_room(out, size);
 	splice_range(out, in, 0, in.n, edit, n, text);
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "common/mem.h"
+#include "common/scan.h"
 #include "common/text.h"
 #include "milter/charref.h"
 #include "milter/fields.h"
@@ -157,22 +158,13 @@ is_target(const struct tagger *w, struct span url)
 	return false;
 }
 
-static bool
-has_control(struct span s)
-{
-	for (size_t i = 0; i < s.n; i++)
-		if ((unsigned char)s.p[i] < ' ' || s.p[i] == 0x7f)
-			return true;
-	return false;
-}
-
 /* Why a web URL stays as it is, wherever it stands, or NULL. */
 static const char *
 leave_url(const struct tagger *w, struct span url, const struct url *u, bool utf8)
 {
 	const struct stream *stream = w->tagging->stream;
 
-	if (has_control(url))
+	if (scan_control(url, 0) < url.n)
 		return "control characters";
 	if (!text_is_ascii(url) && (!utf8 || !text_is_utf8(url)))
 		return "beyond ASCII, and not UTF-8";
@@ -290,7 +282,8 @@ href_url(struct buf *b, struct span raw)
 	charref_decode(b, raw, true);
 	if (b->over)
 		return SPAN("");
-	for (size_t i = 0; i < b->n; i++)
+	n = scan_control(buf_span(b), 0);
+	for (size_t i = n; i < b->n; i++)
 		if (b->p[i] != '\t' && b->p[i] != '\r' && b->p[i] != '\n')
 			b->p[n++] = b->p[i];
 	b->n = n;
@@ -333,12 +326,14 @@ ends_link(const struct html *h, const struct html_token *t, struct span name)
 
 /* Is the text from behind the start tag of this name to the end of the link a URL? */
 static bool
-shows_url(struct html after, struct span name)
+shows_url(const struct html *h, struct span name)
 {
 	struct buf text = BUF(VISIBLE_MAX);
 	struct html_token t;
+	struct html after;
 	bool shows;
 
+	html_copy(&after, h);
 	while (!text.over && html_next(&after, &t)) {
 		if (ends_link(&after, &t, name))
 			break;
@@ -355,7 +350,7 @@ shows_url(struct html after, struct span name)
 struct scan {
 	struct tagger *w;
 	bool utf8;
-	struct html html;
+	struct html *html;
 	struct edits *edits;
 	enum { HEAD_NOT_YET, HEAD_INSIDE } head;
 	/* Where a pixel may go: behind <body>, before the last end tags, and the last place that is not inside something. */
@@ -414,14 +409,14 @@ is_html_space(char c)
 static void
 strip(struct scan *s, const struct html_token *t, const struct html_attr *a)
 {
-	struct span in = s->html.in;
+	struct span in = s->html->in;
 	size_t start = a->start, after = a->end;
 
 	while (after < t->end && is_html_space(in.p[after]))
 		after++;
 	if (in.p[after] == '=')
 		return;
-	if (after > a->end || (in.p[after] == '>' && !s->html.conditional))
+	if (after > a->end || (in.p[after] == '>' && !s->html->conditional))
 		while (start > t->attrs && is_html_space(in.p[start - 1]))
 			start--;
 	if (in.p[start - 1] == '/') {
@@ -437,14 +432,14 @@ rewrite(struct scan *s, const struct html_token *t, const struct html_attr *href
 {
 	struct tagger *w = s->w;
 	struct span url = href_url(&w->scratch, href->value), tracked;
-	size_t start = (size_t)(href->value.p - s->html.in.p);
+	size_t start = (size_t)(href->value.p - s->html->in.p);
 	bool quote;
 
 	tracked = track(w, url, s->utf8, url_is_web(url) ? leave_tag(s, t, opt_out) : NULL);
 	if (tracked.n == 0)
 		return;
 	/* Without quotes, the tag's ">" would end a comment around it. */
-	quote = s->html.conditional && href->quote == 0 && span_ends(tracked, SPAN("--"));
+	quote = s->html->conditional && href->quote == 0 && span_ends(tracked, SPAN("--"));
 	buf_clear(&w->scratch);
 	buf_adds(&w->scratch, quote ? "\"" : "");
 	text_add_html(&w->scratch, tracked);
@@ -459,7 +454,7 @@ link_tag(struct scan *s, const struct html_token *t)
 	struct html_attr a, href = { 0 };
 	bool opt_out = false;
 
-	for (size_t i = t->attrs; html_attr(&s->html, &i, &a);) {
+	for (size_t i = t->attrs; html_attr(s->html, &i, &a);) {
 		if (href.name.n == 0 && span_ieq(a.name, SPAN("href")))
 			href = a;
 		if (s->head != HEAD_INSIDE && is_opt_out(&a)) {
@@ -498,7 +493,7 @@ start_tag(struct scan *s, const struct html_token *t)
 		s->body_start = t->end;
 		s->has_body_start = true;
 	}
-	if (s->w->tagging->links > MODE_OFF && (is_link(t->name) || is_shape_link(&s->html, t)))
+	if (s->w->tagging->links > MODE_OFF && (is_link(t->name) || is_shape_link(s->html, t)))
 		link_tag(s, t);
 }
 
@@ -520,18 +515,21 @@ end_tag(struct scan *s, const struct html_token *t)
 static void
 scan_conditional(struct scan *outer, const struct html_token *comment)
 {
-	struct scan s = *outer;
+	struct html inside;
 	struct html_token t;
+	struct scan s;
 
-	if (!html_conditional(&outer->html, comment, &s.html))
+	if (!html_conditional(outer->html, comment, &inside))
 		return;
-	while (html_next(&s.html, &t)) {
+	s = *outer;
+	s.html = &inside;
+	while (html_next(&inside, &t)) {
 		if (t.kind == HTML_START)
 			start_tag(&s, &t);
 		else if (t.kind == HTML_END)
 			end_tag(&s, &t);
 	}
-	outer->html.lost |= s.html.lost;
+	outer->html->lost |= inside.lost;
 }
 
 static void
@@ -539,7 +537,7 @@ scan_html(struct scan *s)
 {
 	struct html_token t;
 
-	while (html_next(&s->html, &t)) {
+	while (html_next(s->html, &t)) {
 		if (t.kind == HTML_START)
 			start_tag(s, &t);
 		else if (t.kind == HTML_END)
@@ -547,14 +545,14 @@ scan_html(struct scan *s)
 		else if (t.kind == HTML_COMMENT)
 			scan_conditional(s, &t);
 		s->begun = s->begun || (t.kind == HTML_START && ends_head(t.name)) ||
-		    (t.kind == HTML_TEXT && !t.raw && span_trim(span_cut(s->html.in, t.start, t.end)).n > 0);
-		s->cut_off = t.kind == HTML_CUT || t.open || t.raw || s->html.raw != HTML_DATA;
+		    (t.kind == HTML_TEXT && !t.raw && span_trim(span_cut(s->html->in, t.start, t.end)).n > 0);
+		s->cut_off = t.kind == HTML_CUT || t.open || t.raw || s->html->raw != HTML_DATA;
 		if (!s->cut_off)
 			s->end = t.end;
 	}
-	while (s->end > 0 && is_html_space(s->html.in.p[s->end - 1]))
+	while (s->end > 0 && is_html_space(s->html->in.p[s->end - 1]))
 		s->end--;
-	if (span_ends(span_cut(s->html.in, 0, s->end), SPAN("</"))) /* it would make a comment of the pixel */
+	if (span_ends(span_cut(s->html->in, 0, s->end), SPAN("</"))) /* it would make a comment of the pixel */
 		s->end -= 2;
 }
 
@@ -570,7 +568,7 @@ find_end(const struct scan *s, size_t *at)
 	 * there; in front of an open CDATA section in svg or math it would end
 	 * these, and what is in the section would be markup.
 	 */
-	return *at != s->end || !s->cut_off || (s->begun && s->html.depth == 0);
+	return *at != s->end || !s->cut_off || (s->begun && s->html->depth == 0);
 }
 
 /* Where the end is, and the URL of this claim, with a suffix, in w->url.  False: nothing can be added. */
@@ -644,11 +642,12 @@ size_after(struct span text, const struct edits *edits)
 const char *
 tag_html(struct tagger *w, struct span text, bool utf8, struct edits *edits)
 {
-	struct scan s = { .w = w, .utf8 = utf8, .edits = edits };
+	struct html html;
+	struct scan s = { .w = w, .utf8 = utf8, .html = &html, .edits = edits };
 
-	html_init(&s.html, text);
+	html_init(&html, text);
 	scan_html(&s);
-	if (s.html.lost)
+	if (html.lost)
 		return "svg that only a browser can follow";
 	if (w->tagging->stream->honeypot && !w->plan->honeypot)
 		w->plan->honeypot = add_honeypot(&s);

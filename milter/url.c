@@ -1,25 +1,16 @@
 #include "milter/url.h"
 
+#include "common/scan.h"
 #include "common/text.h"
 
-/* What a byte may be, in one look. */
-enum {
-	ENDS_AUTHORITY = 1,
-	BEGINS_TAG = 2, /* a merge tag */
-};
-
-static const unsigned char classes[256] = {
-	['/'] = ENDS_AUTHORITY, ['\\'] = ENDS_AUTHORITY, ['?'] = ENDS_AUTHORITY, ['#'] = ENDS_AUTHORITY,
-	['{'] = BEGINS_TAG, ['%'] = BEGINS_TAG, ['*'] = BEGINS_TAG, ['['] = BEGINS_TAG,
-};
-
-/* Index of the first byte of the class, or s.n. */
+/* Where what names the server ends. */
 static size_t
-find_class(struct span s, unsigned class)
+authority_end(struct span s)
 {
+	static const bool ends[256] = { ['/'] = true, ['\\'] = true, ['?'] = true, ['#'] = true };
 	size_t i = 0;
 
-	while (i < s.n && !(classes[(unsigned char)s.p[i]] & class))
+	while (i < s.n && !ends[(unsigned char)s.p[i]])
 		i++;
 	return i;
 }
@@ -38,7 +29,7 @@ url_split(struct span s, struct url *u)
 	if (!url_is_web(s))
 		return false;
 	s = span_from(s, ascii_lower(s.p[4]) == 's' ? 8 : 7);
-	i = find_class(s, ENDS_AUTHORITY);
+	i = authority_end(s);
 	u->authority = span_cut(s, 0, i);
 	u->path = span_from(s, i);
 	while ((at = span_find(u->authority, '@')) < u->authority.n)
@@ -99,7 +90,8 @@ url_has_merge_tag(struct span s)
 		{ SPAN("[["), SPAN("]]") },
 	};
 
-	s = span_from(s, find_class(s, BEGINS_TAG)); /* most have nothing of the kind */
+	if (scan_either(s, 0, '{', '%') == s.n && scan_either(s, 0, '*', '[') == s.n) /* most have nothing of the kind */
+		return false;
 	for (size_t i = 0; i < sizeof tags / sizeof *tags && s.n > 0; i++) {
 		struct span rest = span_from(s, span_search(s, tags[i].open));
 
