@@ -527,10 +527,8 @@ static _Atomic uint64_t labels[LABELS];
 static uint64_t
 label_hash(uint64_t campaign, const struct tagged_link *l)
 {
-	uint64_t h = 0xcbf29ce484222325 ^ campaign ^ ((uint64_t)l->no << 48);
+	uint64_t h = (span_hash(l->destination) ^ campaign ^ (uint64_t)l->no << 48) * 0x9e3779b97f4a7c15u;
 
-	for (size_t i = 0; i < l->destination.n; i++)
-		h = (h ^ (unsigned char)l->destination.p[i]) * 0x100000001b3;
 	h ^= h >> 32;
 	return h != 0 ? h : 1;
 }

@@ -980,42 +980,41 @@ last_line(struct span raw, const struct mime_text *t, size_t k, const struct edi
 	return k;
 }
 
-/* Raw lines first .. last with the edits that touch them, as quoted-printable again. */
+/* Raw lines first .. last with the edits that touch them, as quoted-printable again; `line` is room for one. */
 static void
-encode_run(struct buf *out, struct span raw, const struct mime_text *t, size_t first, size_t last,
+encode_run(struct buf *out, struct buf *line, struct span raw, const struct mime_text *t, size_t first, size_t last,
     const struct edit *edit, size_t n, struct span text)
 {
 	struct span eol = line_break(span_from(raw, t->line[first].raw), line_break(raw, SPAN("\r\n")));
 	size_t from = t->line[first].text, to = t->line[last + 1].text, done = 0, here = 0;
 	struct ending e = { 0 };
-	struct buf line = BUF(SIZE_MAX / 2);
 
+	buf_clear(line);
 	for (size_t k = first; k <= last; k++) {
 		e = ending(raw, t, k);
 		while (here < n && edit[here].end <= e.text_end)
 			here++;
 		if (e.hard.n == 0 || (here < n && edit[here].start < e.text_end + e.hard.n))
 			continue; /* a soft break, or a hard one that an edit takes away */
-		splice_range(&line, t->bytes, from, e.text_end, edit + done, here - done, text);
-		encode_line(out, buf_span(&line), eol, false);
+		splice_range(line, t->bytes, from, e.text_end, edit + done, here - done, text);
+		encode_line(out, buf_span(line), eol, false);
 		buf_add(out, e.hard);
-		buf_clear(&line);
+		buf_clear(line);
 		from = e.text_end + e.hard.n;
 		done = here;
 	}
 	if (from < to || done < n || e.soft) {
-		splice_range(&line, t->bytes, from, to, edit + done, n - done, text);
-		encode_line(out, buf_span(&line), eol, e.soft);
+		splice_range(line, t->bytes, from, to, edit + done, n - done, text);
+		encode_line(out, buf_span(line), eol, e.soft);
 		if (e.soft && e.last && span_ends(buf_span(out), eol)) /* it had no line break behind the "=" */
 			out->n -= eol.n;
 	}
-	buf_free(&line);
 }
 
 static void
 write_qp(struct span raw, size_t base, const struct mime_text *t, const struct edits *in, struct edits *out)
 {
-	struct buf new = BUF(out->text.max);
+	struct buf new = BUF(out->text.max), line = BUF(SIZE_MAX / 2);
 	size_t k = 0;
 
 	for (size_t i = 0, j; i < in->n; i = j) {
@@ -1024,12 +1023,13 @@ write_qp(struct span raw, size_t base, const struct mime_text *t, const struct e
 		k = last_line(raw, t, first, &in->edit[i]);
 		for (j = i + 1; j < in->n && line_of(t, k, in->edit[j].start) == k; j++)
 			k = last_line(raw, t, k, &in->edit[j]);
-		encode_run(&new, raw, t, first, k, in->edit + i, j - i, buf_span(&in->text));
+		encode_run(&new, &line, raw, t, first, k, in->edit + i, j - i, buf_span(&in->text));
 		edits_add(out, base + t->line[first].raw, base + t->line[k + 1].raw, buf_span(&new));
 		out->text.over |= new.over;
 		buf_clear(&new);
 	}
 	buf_free(&new);
+	buf_free(&line);
 }
 
 /* White space around the characters stays, and with it the way the part ends. */

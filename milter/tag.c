@@ -65,6 +65,7 @@ tag_start(struct tagger *w, const struct message *m, const struct tagging *t, st
 		.parameters = BUF(PARAMETERS_MAX),
 		.scratch = BUF(m->body.n + TRACKED_URL_MAX * 6 + 1024),
 		.url = BUF(m->body.n + PARAMETERS_MAX),
+		.visible = BUF(VISIBLE_MAX),
 	};
 	links_init(&w->links, t);
 	w->has_own = url_split(span_of(t->conf->tracking_url), &w->own);
@@ -91,6 +92,7 @@ tag_end(struct tagger *w)
 	buf_free(&w->parameters);
 	buf_free(&w->scratch);
 	buf_free(&w->url);
+	buf_free(&w->visible);
 }
 
 struct tag_place
@@ -326,25 +328,22 @@ ends_link(const struct html *h, const struct html_token *t, struct span name)
 
 /* Is the text from behind the start tag of this name to the end of the link a URL? */
 static bool
-shows_url(const struct html *h, struct span name)
+shows_url(struct buf *text, const struct html *h, struct span name)
 {
-	struct buf text = BUF(VISIBLE_MAX);
 	struct html_token t;
 	struct html after;
-	bool shows;
 
 	html_copy(&after, h);
-	while (!text.over && html_next(&after, &t)) {
+	buf_clear(text);
+	while (!text->over && html_next(&after, &t)) {
 		if (ends_link(&after, &t, name))
 			break;
 		if (t.kind == HTML_TEXT && t.cdata)
-			buf_add(&text, span_cut(after.in, t.start, t.end));
+			buf_add(text, span_cut(after.in, t.start, t.end));
 		else if (t.kind == HTML_TEXT && !t.raw)
-			charref_decode(&text, span_cut(after.in, t.start, t.end), false);
+			charref_decode(text, span_cut(after.in, t.start, t.end), false);
 	}
-	shows = !text.over && url_is_shown(buf_span(&text));
-	buf_free(&text);
-	return shows;
+	return !text->over && url_is_shown(buf_span(text));
 }
 
 struct scan {
@@ -369,7 +368,7 @@ leave_tag(const struct scan *s, const struct html_token *t, bool opt_out)
 		return "in the head";
 	if (opt_out)
 		return "opt-out attribute";
-	if (has_text && !s->w->tagging->stream->visible_url && shows_url(s->html, t->name))
+	if (has_text && !s->w->tagging->stream->visible_url && shows_url(&s->w->visible, s->html, t->name))
 		return "its text is a URL";
 	return NULL;
 }

@@ -16,6 +16,7 @@ struct tagger {
 	struct buf targets;    /* List-Unsubscribe targets, each behind a line feed */
 	struct buf parameters; /* to be added to URLs, encoded: name=value, each behind a line feed */
 	struct buf scratch, url;
+	struct buf visible;    /* text of a link */
 };
 
 void tag_start(struct tagger *, const struct message *, const struct tagging *, struct plan *);
