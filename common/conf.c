@@ -20,6 +20,7 @@
 #define TRACKING_URL_LENGTH_MAX 255
 #define CAMPAIGN_LENGTH_MAX 190 /* {date} makes it 4 longer; a message's own name is cut to 200 */
 #define FEEDBACK_ID_LENGTH_MAX 200
+#define ROUTE_LENGTH_MAX 250
 #define NAME_GUESS_MAX 40       /* no "did you mean" for longer names: the distance is quadratic */
 #define SHOWN_MAX 60            /* of a value, in a message */
 
@@ -523,6 +524,21 @@ check_parameter(struct span *s, struct buf *why)
 	return check_placeholders(span_from(*s, eq), why);
 }
 
+/* A transport of master.cf, alone or with the next hop, as transport(5) has it. */
+static bool
+check_route(struct span *s, struct buf *why)
+{
+	size_t colon = span_find(*s, ':');
+
+	for (size_t i = 0; i < s->n; i++)
+		if (i < colon ? !is_word(s->p[i]) : s->p[i] <= ' ' || s->p[i] > '~')
+			colon = 0;
+	if (colon == 0 || s->n > ROUTE_LENGTH_MAX)
+		return WRONG(why, "`%.*s' is not a transport; write reengage, or slow:[192.0.2.1]:25, at most %d characters", SHOWN(*s),
+		    ROUTE_LENGTH_MAX);
+	return true;
+}
+
 /* ---- the table ---- */
 
 enum section { GENERAL, STREAM, POLICY, SECTIONS, NOWHERE = SECTIONS };
@@ -538,7 +554,6 @@ enum type {
 	DURATION, /* int64_t, milliseconds */
 	SIZE,     /* uint64_t, bytes */
 	CAPS,     /* struct caps */
-	RESERVED, /* nothing: the name is kept for later */
 };
 
 struct word {
@@ -579,6 +594,7 @@ static const struct word several_words[] = { { "anonymous", false, NULL }, { "le
 static const struct word forwarded_words[] = {
 	{ "x-forwarded-for", false, NULL }, { "forwarded", true, NULL }, { NULL, 0, NULL }
 };
+static const struct word failure_words[] = { { "none", false, NULL }, { "defer", true, NULL }, { NULL, 0, NULL } };
 static const struct word preset_words[] = {
 	{ "daily", PRESET_DAILY, NULL }, { "weekly", PRESET_WEEKLY, NULL }, { "monthly", PRESET_MONTHLY, NULL },
 	{ "quarterly", PRESET_QUARTERLY, NULL }, { NULL, 0, NULL }
@@ -648,8 +664,16 @@ static const struct setting settings[] = {
 	    .help = "In which field they say it; the one that they set, not one that they let through." },
 	{ "access_log", IN(GENERAL), TEXT, OF_CONF(access_log), .value = "", .check = check_path,
 	    .help = "File for one line per request, in the combined format, without tokens and persons; empty: none." },
-	{ "ask_listen", IN(GENERAL), RESERVED, .value = "",
-	    .help = "this version answers no lookups from Postfix; the milter decides" },
+	{ "ask_listen", IN(GENERAL), LIST, OF_CONF(ask_listen), .value = "", .check = check_listen,
+	    .help = "Addresses at which the milter answers Postfix's lookups: socketmap, policy service, tcp_table." },
+	{ "ask_stream", IN(GENERAL), TEXT, OF_CONF(ask_stream), .value = "default",
+	    .help = "The stream of a tcp_table, whose lookups cannot say which one they mean." },
+	{ "ask_failure", IN(GENERAL), BOOL, OF_CONF(ask_defer), .value = "none", .words = failure_words,
+	    .help = "The answer while the store cannot be read: none, as for anybody unknown, or defer." },
+	{ "ask_connections", IN(GENERAL), NUMBER, OF_CONF(ask_connections), .value = "1000", RANGE(1, 60000),
+	    .help = "Connections with lookups at once; for another one, the one that is idle longest is closed." },
+	{ "ask_idle", IN(GENERAL), DURATION, OF_CONF(ask_idle), .value = "10m", RANGE(100, 24 * 60 * MINUTE_MS),
+	    .help = "How long such a connection may go without a whole lookup." },
 	{ "pages_dir", IN(GENERAL), TEXT, OF_CONF(pages_dir), .value = "", .check = check_path,
 	    .help = "Templates of the tracker's pages, a file for each language, and style.css; empty: those built in." },
 	{ "pages_language", IN(GENERAL), TEXT, OF_CONF(pages_language), .value = "en", .check = check_language,
@@ -773,6 +797,15 @@ static const struct setting settings[] = {
 	    .help = "They are added only to links to these domains, and below them; empty: to all." },
 	{ "campaign", IN(GENERAL) | IN(STREAM), TEXT, OF_STREAM(campaign), .value = "{date}", .check = check_campaign,
 	    .help = "Campaign name of messages that name none; {date} becomes 2026-01-31." },
+
+	{ "route_new", IN(GENERAL) | IN(STREAM), TEXT, OF_STREAM(route[ENGAGE_NEW]), .value = "", .check = check_route,
+	    .help = "Postfix transport by which mail for new recipients goes out; empty: the usual one." },
+	{ "route_engaged", IN(GENERAL) | IN(STREAM), TEXT, OF_STREAM(route[ENGAGE_ENGAGED]), .value = "", .check = check_route,
+	    .help = "For engaged ones." },
+	{ "route_semi", IN(GENERAL) | IN(STREAM), TEXT, OF_STREAM(route[ENGAGE_SEMI]), .value = "", .check = check_route,
+	    .help = "For semi-engaged ones." },
+	{ "route_inactive", IN(GENERAL) | IN(STREAM), TEXT, OF_STREAM(route[ENGAGE_INACTIVE]), .value = "", .check = check_route,
+	    .help = "For inactive ones; of use where on_inactive lets their mail go out." },
 
 	{ "match_header", IN(STREAM), COMMAS, OF_STREAM(match_header), .value = "", .check = check_match_header,
 	    .help = "Header fields, separated by commas: NAME (present) or NAME: TEXT (its value contains TEXT)." },
@@ -966,8 +999,6 @@ add_value(const struct setting *s, const void *at, struct buf *out)
 	case CAPS:
 		caps_add_text(out, at);
 		break;
-	case RESERVED:
-		break;
 	}
 }
 
@@ -1049,7 +1080,7 @@ void
 conf_print(const struct conf *c, struct buf *out)
 {
 	for (size_t i = 0; i < NSETTINGS; i++)
-		if (settings[i].in & IN(GENERAL) && settings[i].type != RESERVED)
+		if (settings[i].in & IN(GENERAL))
 			add_setting(&settings[i], place(c, 0, &settings[i]), out);
 	buf_adds(out, "\n[policy]\n");
 	for (size_t i = 0; i < NSETTINGS; i++)
@@ -1110,9 +1141,7 @@ conf_sample(struct buf *out)
 	for (size_t i = 0; i < NSETTINGS; i++) {
 		const struct setting *s = &settings[i];
 
-		if (s->type == RESERVED)
-			buf_addf(out, "# %s is a name kept for later: %s.\n\n", s->name, s->help);
-		else if (s->in == IN(GENERAL))
+		if (s->in == IN(GENERAL))
 			add_sample(s, out);
 	}
 	buf_adds(out, "# The next ones may also stand in a stream, for that stream alone.\n\n");
@@ -1411,8 +1440,6 @@ read_one(const struct setting *s, void *at, struct span value, struct buf *why)
 		return true;
 	case CAPS:
 		return read_caps(value, at, why);
-	case RESERVED:
-		return value.n == 0 || WRONG(why, "is not available: %s", s->help);
 	default:
 		return false;
 	}
@@ -1442,7 +1469,7 @@ read_value(struct parser *p, size_t stream, const struct setting *s, struct span
 			*(char **)at = fresh;
 		}
 	} else
-		good = read_one(s, s->type == RESERVED ? NULL : at, value, &why);
+		good = read_one(s, at, value, &why);
 	if (why.n > 0)
 		fault(p, line_at(p, (size_t)(value.p - text)), "%s: %s", s->name, buf_cstr(&why));
 	buf_free(&why);
@@ -1755,8 +1782,6 @@ size_of(const struct setting *s)
 		return sizeof(uint64_t);
 	case CAPS:
 		return sizeof(struct caps);
-	case RESERVED:
-		break;
 	}
 	return 0;
 }
@@ -1857,6 +1882,16 @@ check_listeners(struct parser *p)
 		    "https_listen needs a certificate; name its files in tls_cert and tls_key");
 }
 
+/* Streams come behind the settings that name one. */
+static void
+check_ask(struct parser *p)
+{
+	struct span name = span_of(p->conf->ask_stream);
+
+	if (conf_stream(p->conf, name) == NULL && !is_bad(p, "ask_stream"))
+		fault(p, later_line(p, GENERAL, "ask_stream", "ask_stream"), "ask_stream: there is no [stream %.*s]", SHOWN(name));
+}
+
 /* Of two parameters of one name only the first would ever be added. */
 static void
 check_parameters(struct parser *p, const struct stream *stream)
@@ -1918,6 +1953,7 @@ check_together(struct parser *p)
 			check_apart(p, headers[i].name, headers[i].value, headers[j].name, headers[j].value);
 	check_split(p);
 	check_listeners(p);
+	check_ask(p);
 	for (size_t i = 0; i < c->nstreams; i++)
 		if (i == 0 || c->stream[i].url_parameters.item != c->stream[0].url_parameters.item)
 			check_parameters(p, &c->stream[i]);

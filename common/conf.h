@@ -59,6 +59,7 @@ struct stream {
 	struct list url_parameters_domains; /* only there and below; empty: everywhere */
 	char *stream_title;              /* what recipients know it as; "": its name */
 	char *unsubscribe_mailto;        /* addresses and templates; "" is none */
+	char *route[ENGAGE_CLASSES];     /* by enum engage: transport of Postfix, or transport:nexthop; "" the usual one */
 	char *feedback_id;
 	char *cfbl_address;
 };
@@ -79,6 +80,11 @@ struct conf {
 	struct list tls_cert, tls_key; /* PEM files; as many of one as of the other; the first is for who asks for none of them */
 	struct list proxy_protocol_from, forwarded_from; /* networks, or "unix" */
 	bool forwarded_rfc;        /* Forwarded, else X-Forwarded-For */
+	struct list ask_listen;    /* as http_listen; empty = Postfix's lookups are not answered */
+	char *ask_stream;          /* name of the stream that is meant where a lookup cannot say */
+	bool ask_defer;            /* a store that cannot be read is a temporary failure; else no opinion */
+	unsigned ask_connections;
+	int64_t ask_idle;          /* ms without a whole lookup, until a connection is closed */
 	struct list trusted_networks; /* clients whose sender address and headers select mail, besides those that logged in */
 	struct list split_front, split_back; /* Postfix's milter_macro_daemon_name of listeners before and behind a split; both or none */
 	char *campaign_header; /* names the campaign and selects the message; stripped */
