@@ -14,11 +14,13 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "common/bind.h"
 #include "common/fold.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/pack.h"
 #include "common/proc.h"
+#include "milter/ask.h"
 #include "milter/filter.h"
 
 #define PROGRAM "rekindle-milter"
@@ -31,17 +33,25 @@ struct reloader {
 	const char *file;
 	struct store *store;
 	struct fold *fold;
+	struct ask *ask;
 };
 
 static void
-log_stats(const char *when)
+log_stats(const char *when, const struct ask *ask)
 {
 	struct filter_stats s;
+	struct ask_stats asked;
 
 	filter_stats(&s);
 	log_info("%s messages=%" PRIu64 " tagged=%" PRIu64 " untouched=%" PRIu64 " stopped=%" PRIu64 " would=%" PRIu64
 		 " oversize=%" PRIu64 " unrecorded=%" PRIu64 " failed=%" PRIu64,
 	    when, s.messages, s.tagged, s.untouched, s.stopped, s.would, s.oversize, s.unrecorded, s.failed);
+	if (ask == NULL)
+		return;
+	ask_stats(ask, &asked);
+	log_info("%s lookups=%" PRIu64 " routed=%" PRIu64 " stopped=%" PRIu64 " unread=%" PRIu64 " malformed=%" PRIu64
+		 " connections=%" PRIu64,
+	    when, asked.lookups, asked.routed, asked.stopped, asked.unread, asked.malformed, asked.connections);
 }
 
 /* libmilter takes HUP for an end, so reloading is USR1. */
@@ -64,7 +74,7 @@ reload_on_usr1(void *arg)
 			setup_put(s);
 			log_info("settings: reloaded from %s", r->file);
 		}
-		log_stats("so far");
+		log_stats("so far", r->ask);
 		proc_notify("READY=1");
 	}
 	return NULL;
@@ -126,20 +136,6 @@ refuse_to_replace(const char *path)
 	if (connect(fd, (struct sockaddr *)&sun, sizeof sun) == 0)
 		fatal("%s: another program listens there; is rekindle-milter running already?", path);
 	close(fd);
-}
-
-/* Started as root, the socket goes to whom the directory belongs: Postfix may then connect as its group. */
-static void
-give_away(const char *path)
-{
-	struct buf dir = BUF(4096);
-	const char *slash = strrchr(path, '/');
-	struct stat st;
-
-	buf_add(&dir, slash == NULL ? SPAN(".") : slash == path ? SPAN("/") : span_make(path, (size_t)(slash - path)));
-	if (stat(buf_cstr(&dir), &st) != 0 || lchown(path, st.st_uid, st.st_gid) != 0)
-		log_warn("%s: cannot be given to its directory's owner: %s", path, strerror(errno));
-	buf_free(&dir);
 }
 
 static int
@@ -226,7 +222,7 @@ listen_on(const struct conf *c)
 	if (!open_socket(buf_cstr(&name)))
 		fatal("cannot listen on %s: %s", buf_cstr(&name), strerror(errno));
 	if (path != NULL && geteuid() == 0)
-		give_away(path);
+		bind_give_away(path);
 	buf_free(&name);
 }
 
@@ -272,6 +268,21 @@ open_store(const struct conf *c)
 	return s;
 }
 
+/* NULL: no lookups are answered. */
+static struct ask *
+listen_for_lookups(const struct conf *c)
+{
+	struct buf why = BUF(1024);
+	struct ask *a;
+
+	if (c->ask_listen.n == 0)
+		return NULL;
+	if ((a = ask_open(c, &why)) == NULL)
+		fatal("%s", buf_cstr(&why));
+	buf_free(&why);
+	return a;
+}
+
 static void
 start_reloader(struct reloader *r)
 {
@@ -292,6 +303,7 @@ main(int argc, char **argv)
 	static struct filter filter;
 	static struct reloader reloader;
 	struct fold *fold;
+	struct ask *ask;
 	int rc;
 
 	if (setup == NULL) {
@@ -309,6 +321,7 @@ main(int argc, char **argv)
 		fatal("libmilter refuses to start");
 	smfi_settimeout(SESSION_TIMEOUT);
 	listen_on(setup->conf);
+	ask = listen_for_lookups(setup->conf);
 	become_owner(&setup, file);
 	filter.store = open_store(setup->conf);
 	proc_settle();
@@ -316,13 +329,15 @@ main(int argc, char **argv)
 	fold = fold_start(filter.store, setup->conf->keep_facts, &setup->conf->rules);
 	log_info("listening on %s", setup->conf->milter_socket);
 	filter.slot = setup_slot_new(setup);
-	reloader = (struct reloader){ .slot = filter.slot, .file = file, .store = filter.store, .fold = fold };
+	reloader = (struct reloader){ .slot = filter.slot, .file = file, .store = filter.store, .fold = fold, .ask = ask };
+	ask_start(ask, filter.slot, filter.store);
 	start_reloader(&reloader);
 	proc_notify("READY=1");
 
 	rc = smfi_main();
 
 	proc_notify("STOPPING=1");
+	ask_stop(ask);
 	if (filter_drain(DRAIN_MS)) {
 		writer_stop(filter.writer);
 		fold_stop(fold);
@@ -331,6 +346,6 @@ main(int argc, char **argv)
 		/* A worker still uses all of it, behind a disk that hangs; our end closes the files as well. */
 		log_warn("ends in the middle of a message; the MTA will send it again");
 	}
-	log_stats("ends");
+	log_stats("ends", reloader.ask);
 	return rc == MI_SUCCESS ? 0 : 1;
 }

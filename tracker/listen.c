@@ -1,9 +1,7 @@
 /* listen.c -- the sockets at which clients arrive. */
 #include <errno.h>
 #include <fcntl.h>
-#include <netdb.h>
 #include <netinet/in.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +10,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "common/bind.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/text.h"
@@ -28,19 +27,6 @@ const char *
 listen_name(enum listen_kind kind)
 {
 	return kinds[kind];
-}
-
-/* An address of any family that we listen on. */
-struct address {
-	struct sockaddr_storage name;
-	socklen_t n;
-};
-
-static bool
-address_of(int fd, struct address *a)
-{
-	*a = (struct address){ .n = sizeof a->name };
-	return getsockname(fd, (struct sockaddr *)&a->name, &a->n) == 0;
 }
 
 static in_port_t *
@@ -75,17 +61,14 @@ fits(struct address wanted, struct address open)
 static void
 log_listener(const struct listener *l, const char *how)
 {
+	struct buf name = BUF(1024);
 	struct address a;
-	char host[NI_MAXHOST], port[NI_MAXSERV];
 
-	if (!address_of(l->fd[0], &a))
-		return;
-	if (a.name.ss_family == AF_UNIX)
-		log_info("listening on %s unix:%s%s", kinds[l->kind], ((struct sockaddr_un *)&a.name)->sun_path, how);
-	else if (getnameinfo((struct sockaddr *)&a.name, a.n, host, sizeof host, port, sizeof port,
-		     NI_NUMERICHOST | NI_NUMERICSERV) == 0)
-		log_info(a.name.ss_family == AF_INET6 ? "listening on %s [%s]:%s%s" : "listening on %s %s:%s%s",
-		    kinds[l->kind], host, port, how);
+	if (address_of(l->fd[0], &a)) {
+		address_add(&name, &a);
+		log_info("listening on %s %s%s", kinds[l->kind], buf_cstr(&name), how);
+	}
+	buf_free(&name);
 }
 
 /* ---- sockets that came open ---- */
@@ -204,30 +187,6 @@ take_given(struct listeners *all, enum listen_kind kind, struct inherited *from,
 
 /* ---- sockets that we open ---- */
 
-static int
-open_socket(struct address *a, bool shared, const char **what)
-{
-	int one = 1, fd;
-
-	*what = "socket";
-	if ((fd = socket(a->name.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)) == -1)
-		return -1;
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-	if (a->name.ss_family == AF_INET6)
-		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one);
-	*what = "bind";
-	if (shared && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one) == -1)
-		goto fail;
-	if (bind(fd, (struct sockaddr *)&a->name, a->n) == -1)
-		goto fail;
-	return fd;
-fail:
-	one = errno;
-	close(fd);
-	errno = one;
-	return -1;
-}
-
 /*
  * Every loop has a socket of its own, and the kernel spreads connections over
  * them.  The first bind is made alone: with SO_REUSEPORT a second tracker
@@ -238,7 +197,7 @@ open_network(struct listener *l, struct address a, size_t wanted, const char **w
 {
 	int fd;
 
-	if ((fd = open_socket(&a, false, what)) == -1)
+	if ((fd = bind_network(&a, false, what)) == -1)
 		return false;
 	if (wanted > 1) {
 		bool good = address_of(fd, &a);
@@ -248,49 +207,19 @@ open_network(struct listener *l, struct address a, size_t wanted, const char **w
 			return false;
 	} else
 		l->fd[l->n++] = fd;
-	while (l->n < wanted && (fd = open_socket(&a, true, what)) != -1)
+	while (l->n < wanted && (fd = bind_network(&a, true, what)) != -1)
 		l->fd[l->n++] = fd;
 	return fd != -1;
 }
 
-/* Is this a socket that nobody listens on any more, as a tracker that was killed leaves it?  Other files refuse too. */
-static bool
-is_stale(const struct address *a)
-{
-	struct stat st;
-
-	if (lstat(((const struct sockaddr_un *)&a->name)->sun_path, &st) == -1 || !S_ISSOCK(st.st_mode))
-		return false;
-
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	bool stale = fd != -1 && connect(fd, (const struct sockaddr *)&a->name, a->n) == -1 && errno == ECONNREFUSED;
-
-	if (fd != -1)
-		close(fd);
-	return stale;
-}
-
-/* One socket for all loops.  The mode is right from the first moment. */
+/* One socket for all loops. */
 static bool
 open_path(struct listener *l, struct address a, unsigned mode, const char **what)
 {
-	const char *path = ((struct sockaddr_un *)&a.name)->sun_path;
-	mode_t mask = umask(0777 & ~mode);
-	int error;
-
-	if ((l->fd[0] = open_socket(&a, false, what)) == -1 && errno == EADDRINUSE) {
-		if (is_stale(&a) && unlink(path) == 0)
-			l->fd[0] = open_socket(&a, false, what);
-		else
-			errno = EADDRINUSE;
-	}
-	error = errno;
-	umask(mask);
-	errno = error;
-	if (l->fd[0] == -1)
+	if ((l->fd[0] = bind_path(&a, mode, what)) == -1)
 		return false;
 	l->n = 1;
-	l->path = xstrdup(path);
+	l->path = xstrdup(address_path(&a));
 	return true;
 }
 
@@ -336,13 +265,13 @@ static bool
 open_address(struct opening *o, struct address a, const char **what)
 {
 	struct listener *l = &o->all->at[o->all->n];
-	bool local = a.name.ss_family == AF_UNIX, good;
+	bool local = address_path(&a) != NULL, good;
 	int error;
 
 	*l = (struct listener){ .kind = o->kind };
 	if (take_inherited(l, o->from, a, false)) {
 		if (local)
-			l->path = xstrdup(((struct sockaddr_un *)&a.name)->sun_path);
+			l->path = xstrdup(address_path(&a));
 		o->all->n++;
 		log_listener(l, ", taken over");
 		return true;
@@ -376,52 +305,16 @@ has_room(struct opening *o, const char *text)
 }
 
 static bool
-open_unix(struct opening *o, const char *text)
+open_text(struct opening *o, const char *text)
 {
-	struct address a = { .name.ss_family = AF_UNIX };
-	struct sockaddr_un *sun = (struct sockaddr_un *)&a.name;
-	const char *path = text + strlen("unix:"), *what;
-
-	snprintf(sun->sun_path, sizeof sun->sun_path, "%s", path);
-	a.n = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(sun->sun_path) + 1);
-	if (!has_room(o, text))
-		return false;
-	if (open_address(o, a, &what))
-		return true;
-	buf_addf(o->why, "cannot listen on %s: %s: %s", text, what, strerror(errno));
-	return false;
-}
-
-static bool
-open_host(struct opening *o, const char *text)
-{
-	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV }, *found;
-	char port[8], host[256];
-	struct span name;
-	uint16_t number;
 	const char *what;
-	size_t before = o->all->n;
-	int rc;
+	size_t before = o->all->n, n = 0;
+	struct address *found = address_find(text, &n, o->why);
 
-	if (!conf_host_port(span_of(text), &name, &number) || name.n >= sizeof host) {
-		buf_addf(o->why, "cannot listen on %s: not HOST:PORT", text);
-		return false;
-	}
-	snprintf(host, sizeof host, "%.*s", SPAN_ARG(name));
-	snprintf(port, sizeof port, "%u", number);
-	if ((rc = getaddrinfo(name.n ? host : NULL, port, &hints, &found)) != 0) {
-		buf_addf(o->why, "cannot listen on %s: %s", text, gai_strerror(rc));
-		return false;
-	}
-	for (const struct addrinfo *ai = found; ai != NULL && !o->why->n && has_room(o, text); ai = ai->ai_next) {
-		struct address a = { .n = ai->ai_addrlen };
-
-		memcpy(&a.name, ai->ai_addr, ai->ai_addrlen);
-		if (!open_address(o, a, &what) && errno != EAFNOSUPPORT && !(errno == EADDRNOTAVAIL && found->ai_next != NULL))
-			/* A machine without IPv6, or a name that has more addresses than this machine, is fine. */
+	for (size_t i = 0; i < n && !o->why->n && has_room(o, text); i++)
+		if (!open_address(o, found[i], &what) && !bind_optional(errno, n))
 			buf_addf(o->why, "cannot listen on %s: %s: %s", text, what, strerror(errno));
-	}
-	freeaddrinfo(found);
+	free(found);
 	if (o->why->n == 0 && o->all->n == before)
 		buf_addf(o->why, "cannot listen on %s: no such address here", text);
 	return o->why->n == 0;
@@ -446,12 +339,9 @@ listen_open(struct listeners *all, const struct conf *conf, size_t loops, struct
 			goto fail;
 		if (all->n > before)
 			continue;
-		for (size_t i = 0; i < lists[k]->n; i++) {
-			const char *text = lists[k]->item[i];
-
-			if (!(span_starts(span_of(text), SPAN("unix:")) ? open_unix(&o, text) : open_host(&o, text)))
+		for (size_t i = 0; i < lists[k]->n; i++)
+			if (!open_text(&o, lists[k]->item[i]))
 				goto fail;
-		}
 	}
 	return true;
 

@@ -1,0 +1,237 @@
+#include "milter/answer.h"
+
+#include "common/text.h"
+
+#define DIGITS_MAX 4  /* of a netstring's length: ANSWER_REQUEST_MAX has as many */
+#define TEXT_MAX 300  /* %XX makes three of each */
+
+/* ---- reading ---- */
+
+static bool
+is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+/* A policy request begins with a letter, too; Postfix's with "request=". */
+static enum answer_protocol
+protocol_of(struct span in)
+{
+	static const struct span get = SPAN("get ");
+
+	if (in.n == 0)
+		return ANSWER_UNKNOWN;
+	if (is_digit(in.p[0]))
+		return ANSWER_SOCKETMAP;
+	if (span_starts(in, get))
+		return ANSWER_TCP;
+	return span_starts(get, in) ? ANSWER_UNKNOWN : ANSWER_POLICY;
+}
+
+/* The end of what `end` ends, behind it; 0 when it has not come, and the next search goes on where this one stopped. */
+static size_t
+find_end(struct answer_reader *r, struct span in, struct span end)
+{
+	size_t from = r->seen, at = span_search(span_from(in, from), end);
+
+	if (from + at < in.n)
+		return from + at + end.n;
+	r->seen = in.n >= end.n ? in.n - end.n + 1 : 0;
+	return 0;
+}
+
+static int
+not_whole(struct span in)
+{
+	return in.n < ANSWER_REQUEST_MAX ? 0 : -1;
+}
+
+/* The key is all behind the first space: addresses may have more of them, names of tables none. */
+static int
+read_socketmap(struct span in, struct question *q)
+{
+	size_t digits = 0, n = 0, space;
+	struct span text;
+
+	while (digits < in.n && is_digit(in.p[digits])) {
+		if (digits == DIGITS_MAX)
+			return -1;
+		n = 10 * n + (size_t)(in.p[digits++] - '0');
+	}
+	if (digits + n + 2 > ANSWER_REQUEST_MAX || (digits > 1 && in.p[0] == '0'))
+		return -1;
+	if (digits == in.n)
+		return 0;
+	if (digits == 0 || in.p[digits] != ':')
+		return -1;
+	if (in.n < digits + n + 2)
+		return 0;
+	text = span_cut(in, digits + 1, digits + 1 + n);
+	space = span_find(text, ' ');
+	if (in.p[digits + 1 + n] != ',' || space == text.n)
+		return -1;
+	q->map = span_cut(text, 0, space);
+	q->key = span_from(text, space + 1);
+	return (int)(digits + n + 2);
+}
+
+static bool
+decode(struct buf *room, struct span text)
+{
+	unsigned char byte;
+
+	buf_clear(room);
+	for (size_t i = 0; i < text.n; i++) {
+		if (text.p[i] != '%') {
+			buf_addc(room, text.p[i]);
+			continue;
+		}
+		if (!text_hex(span_cut(text, i + 1, i + 3), &byte, 1))
+			return false;
+		buf_addc(room, (char)byte);
+		i += 2;
+	}
+	return !room->over;
+}
+
+static int
+read_tcp(struct answer_reader *r, struct span in, struct buf *room, struct question *q)
+{
+	static const struct span get = SPAN("get ");
+	size_t end = find_end(r, in, SPAN("\n"));
+
+	if (end == 0)
+		return not_whole(in);
+	if (end > ANSWER_REQUEST_MAX || !span_starts(in, get) || !decode(room, span_cut(in, get.n, end - 1)))
+		return -1;
+	q->key = buf_span(room);
+	return (int)end;
+}
+
+/* Of attributes that are there twice the first one counts, as Postfix has it. */
+static int
+read_policy(struct answer_reader *r, struct span in, struct question *q)
+{
+	const struct {
+		struct span name;
+		struct span *value;
+	} wanted[] = {
+		{ SPAN("protocol_state"), &q->state }, { SPAN("recipient"), &q->key }, { SPAN("sender"), &q->sender },
+		{ SPAN("sasl_username"), &q->login }, { SPAN("client_address"), &q->client }, { SPAN("policy_context"), &q->context },
+	};
+	size_t end = find_end(r, in, SPAN("\n\n"));
+	struct span rest = span_cut(in, 0, end), line;
+	bool ours = false;
+
+	if (end == 0)
+		return not_whole(in);
+	if (end > ANSWER_REQUEST_MAX)
+		return -1;
+	rest.n--; /* with the end of its last line */
+	while (span_split(&rest, '\n', &line)) {
+		size_t eq = span_find(line, '=');
+		struct span name = span_cut(line, 0, eq), value = span_from(line, eq + 1);
+
+		if (eq == 0 || eq == line.n)
+			return -1;
+		ours = ours || (span_eq(name, SPAN("request")) && span_eq(value, SPAN("smtpd_access_policy")));
+		for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
+			if (wanted[i].value->p == NULL && span_eq(name, wanted[i].name))
+				*wanted[i].value = value;
+	}
+	return ours ? (int)end : -1;
+}
+
+int
+answer_read(struct answer_reader *r, struct span in, struct buf *room, struct question *q)
+{
+	int n = 0;
+
+	if (r->protocol == ANSWER_UNKNOWN)
+		r->protocol = protocol_of(in);
+	*q = (struct question){ .protocol = r->protocol };
+	switch (r->protocol) {
+	case ANSWER_UNKNOWN:
+		break;
+	case ANSWER_SOCKETMAP:
+		n = read_socketmap(in, q);
+		break;
+	case ANSWER_TCP:
+		n = read_tcp(r, in, room, q);
+		break;
+	case ANSWER_POLICY:
+		n = read_policy(r, in, q);
+		break;
+	}
+	if (n > 0)
+		r->seen = 0;
+	return n;
+}
+
+/* ---- writing ---- */
+
+/* What stands before the text, where there is one: in tables, and in actions of access(5). */
+static const struct words {
+	const char *socketmap, *tcp, *policy;
+	bool table_tells, policy_tells;
+} words[] = {
+	[ANSWER_NONE] = { "NOTFOUND ", "500 none", "DUNNO", false, false },
+	[ANSWER_ROUTE] = { "OK ", "200 ", "DUNNO", true, false },
+	[ANSWER_REJECT] = { "OK error:5.7.1 ", "200 error:5.7.1%20", "550 5.7.1 ", true, true },
+	[ANSWER_DEFER] = { "OK retry:4.7.1 ", "200 retry:4.7.1%20", "451 4.7.1 ", true, true },
+	[ANSWER_DISCARD] = { "OK discard:", "200 discard:", "550 5.7.1 ", true, true },
+	[ANSWER_HOLD] = { "NOTFOUND ", "500 none", "HOLD ", false, true },
+	[ANSWER_LATER] = { "TEMP ", "400 ", "451 4.3.0 ", true, true },
+	[ANSWER_WRONG] = { "PERM ", "400 ", "DUNNO", true, false },
+};
+
+/* A transport alone gets a colon: without a next hop it is the recipient's domain. */
+static bool
+wants_colon(enum answer answer, struct span text)
+{
+	return answer == ANSWER_ROUTE && span_find(text, ':') == text.n;
+}
+
+static void
+add_text(struct buf *out, enum answer answer, struct span text, bool quoted)
+{
+	for (size_t i = 0; i < text.n; i++) {
+		char c = text.p[i] >= ' ' && text.p[i] < 0x7f ? text.p[i] : '?';
+
+		if (quoted && (c == ' ' || c == '%'))
+			text_add_percent(out, c);
+		else
+			buf_addc(out, c);
+	}
+	if (wants_colon(answer, text))
+		buf_addc(out, ':');
+}
+
+void
+answer_write(struct buf *out, enum answer_protocol protocol, enum answer answer, struct span text)
+{
+	const struct words *w = &words[answer];
+
+	if (protocol == ANSWER_POLICY ? !w->policy_tells : !w->table_tells)
+		text.n = 0;
+	text = span_cut(text, 0, TEXT_MAX);
+	switch (protocol) {
+	case ANSWER_UNKNOWN:
+		break;
+	case ANSWER_SOCKETMAP:
+		buf_addf(out, "%zu:%s", strlen(w->socketmap) + text.n + wants_colon(answer, text), w->socketmap);
+		add_text(out, answer, text, false);
+		buf_addc(out, ',');
+		break;
+	case ANSWER_TCP:
+		buf_adds(out, w->tcp);
+		add_text(out, answer, text, true);
+		buf_addc(out, '\n');
+		break;
+	case ANSWER_POLICY:
+		buf_addf(out, "action=%s", w->policy);
+		add_text(out, answer == ANSWER_ROUTE ? ANSWER_NONE : answer, text, false);
+		buf_adds(out, "\n\n");
+		break;
+	}
+}

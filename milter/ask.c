@@ -1,0 +1,657 @@
+/*
+ * ask.c -- Postfix's lookups.
+ *
+ * One thread, one event loop.  A client costs a few hundred bytes while it is
+ * quiet: what it sends is read into memory that all share, and only what is
+ * not whole, or what it does not take, is kept for it; both are bounded, and
+ * nobody is read from who does not take his answers.
+ */
+#include "milter/ask.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "common/addr.h"
+#include "common/bind.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/verdict.h"
+#include "milter/answer.h"
+#include "milter/select.h"
+
+#define LISTENERS_MAX 16
+#define BACKLOG 512
+#define ACCEPT_TURN 64               /* connections taken before others get a turn */
+#define ACCEPT_PAUSE_MS 1000         /* without descriptors */
+#define INPUT_MAX (2 * ANSWER_REQUEST_MAX)
+#define OUTPUT_MAX (32 * 1024)       /* no more is answered before the client has taken it */
+#define REASON_MAX 300
+
+struct inlet {
+	struct event ev;
+	struct ask *ask;
+	char *path; /* of a socket in the file system, or NULL */
+	int fd;
+};
+
+struct client {
+	struct event ev;
+	struct ask *ask;
+	int fd;
+	struct answer_reader reader;
+	struct buf in;    /* the beginning of a request, or what waits behind answers that are not taken */
+	struct buf out;   /* what the client does not take */
+	size_t sent;      /* of it */
+	int64_t since;    /* ms: the last whole request, or the connection */
+	struct client *prev, *next; /* by since: the first is idle for longest */
+};
+
+struct ask {
+	struct inlet inlet[LISTENERS_MAX];
+	size_t ninlets;
+	struct client *first, *last;
+	size_t nclients;
+	struct event_base *base;
+	struct event woken, idle, pause;
+	int wake;
+	pthread_t thread;
+
+	struct setup_slot *slot;
+	struct setup *setup;  /* the one that ids are of */
+	uint64_t *id;         /* by number of a stream */
+	struct store *store;
+	char input[INPUT_MAX];
+	struct buf room, output;
+	_Atomic uint64_t lookups, routed, stopped, unread, malformed, connections;
+};
+
+/* ---- the answer ---- */
+
+/* Settings and keys of this moment.  Ids of streams are keyed hashes, and worth remembering. */
+static void
+take_setup(struct ask *a)
+{
+	struct setup *s = setup_get(a->slot);
+
+	if (s == a->setup) {
+		setup_put(s);
+		return;
+	}
+	if (a->setup != NULL)
+		setup_put(a->setup);
+	a->setup = s;
+	a->id = xreallocarray(a->id, s->conf->nstreams, sizeof *a->id);
+	for (size_t i = 0; i < s->conf->nstreams; i++)
+		a->id[i] = stream_id(&s->keys, span_of(s->conf->stream[i].name));
+}
+
+/* What the policy service says of the session, as the milter sees it; policy_context stands for the listener. */
+static const struct stream *
+stream_of(const struct conf *c, const struct question *q)
+{
+	const struct envelope e = { .client = q->client, .login = q->login, .sender = q->sender, .daemon = q->context };
+
+	switch (q->protocol) {
+	case ANSWER_SOCKETMAP:
+		return conf_stream(c, q->map);
+	case ANSWER_TCP:
+		return conf_stream(c, span_of(c->ask_stream));
+	case ANSWER_POLICY:
+		return span_eq(q->state, SPAN("RCPT")) ? select_envelope(c, &e) : NULL;
+	default:
+		return NULL;
+	}
+}
+
+static enum answer
+unknown_stream(const struct question *q, struct buf *text)
+{
+	static struct log_rate rate;
+
+	if (q->protocol == ANSWER_POLICY)
+		return ANSWER_NONE; /* other mail, or it cannot be known yet */
+	buf_addf(text, "rekindle.conf has no stream %.*s", SPAN_ARG(span_cut(q->map, 0, 64)));
+	log_rated(&rate, "a lookup names a stream that is not in the settings; write socketmap:...:NAME of one that is");
+	return ANSWER_WRONG;
+}
+
+static enum answer
+unreadable(struct ask *a, struct buf *text)
+{
+	static struct log_rate rate;
+
+	atomic_fetch_add(&a->unread, 1);
+	log_rated(&rate, "recipients cannot be looked up; Postfix is told %s", a->setup->conf->ask_defer ? "to wait" : "nothing");
+	buf_adds(text, "no answer at the moment (rekindle)");
+	return a->setup->conf->ask_defer ? ANSWER_LATER : ANSWER_NONE;
+}
+
+/* Who is not stopped gets the route of the class, where the stream does more than observe. */
+static enum answer
+carry_out(const struct stream *s, const struct verdict *v, struct buf *text)
+{
+	switch (v->action) {
+	case ACTION_REJECT:
+		return ANSWER_REJECT;
+	case ACTION_DEFER:
+		return ANSWER_DEFER;
+	case ACTION_HOLD:
+		return ANSWER_HOLD;
+	case ACTION_DISCARD:
+		return ANSWER_DISCARD;
+	default:
+		if (!s->enforce || s->transactional)
+			return ANSWER_NONE;
+		buf_adds(text, s->route[v->finding.class]);
+		return text->n > 0 ? ANSWER_ROUTE : ANSWER_NONE;
+	}
+}
+
+static enum answer
+decide(struct ask *a, const struct question *q, int64_t now, struct buf *text)
+{
+	const struct conf *c = a->setup->conf;
+	const struct stream *s = stream_of(c, q);
+	struct profile profile;
+	struct subscription subscription;
+	bool known, subscribed;
+	enum answer answer;
+	struct verdict v;
+	struct who who;
+
+	if (s == NULL)
+		return unknown_stream(q, text);
+	/* Postfix asks for "*" too, and for domains. */
+	if (s->transactional || span_find(q->key, '@') == q->key.n || !addr_who(&a->setup->keys, q->key, &who))
+		return ANSWER_NONE;
+	if (store_person(a->store, &who, a->id[s - c->stream], &profile, &known, &subscription, &subscribed) != STORE_OK)
+		return unreadable(a, text);
+	v = verdict_find(c, s, known ? &profile : NULL, subscribed ? &subscription : NULL, now);
+	answer = carry_out(s, &v, text);
+	if (answer == ANSWER_NONE || answer == ANSWER_ROUTE)
+		return answer;
+	verdict_explain(text, &v, known ? &profile : NULL, subscribed ? &subscription : NULL, now);
+	buf_adds(text, " (rekindle)");
+	return answer;
+}
+
+static void
+answer(struct ask *a, const struct question *q, int64_t now)
+{
+	struct buf text = BUF(REASON_MAX);
+	enum answer what = decide(a, q, now, &text);
+
+	atomic_fetch_add_explicit(&a->lookups, 1, memory_order_relaxed);
+	if (what == ANSWER_ROUTE)
+		atomic_fetch_add_explicit(&a->routed, 1, memory_order_relaxed);
+	else if (what == ANSWER_REJECT || what == ANSWER_DEFER || what == ANSWER_DISCARD || what == ANSWER_HOLD)
+		atomic_fetch_add_explicit(&a->stopped, 1, memory_order_relaxed);
+	answer_write(&a->output, q->protocol, what, buf_span(&text));
+	buf_free(&text);
+}
+
+/* ---- clients ---- */
+
+static void
+list_add(struct ask *a, struct client *c)
+{
+	c->since = clock_ms();
+	c->next = NULL;
+	c->prev = a->last;
+	*(a->last != NULL ? &a->last->next : &a->first) = c;
+	a->last = c;
+}
+
+static void
+list_take(struct ask *a, struct client *c)
+{
+	*(c->prev != NULL ? &c->prev->next : &a->first) = c->next;
+	*(c->next != NULL ? &c->next->prev : &a->last) = c->prev;
+}
+
+static void
+client_close(struct client *c)
+{
+	struct ask *a = c->ask;
+
+	list_take(a, c);
+	a->nclients--;
+	atomic_store_explicit(&a->connections, a->nclients, memory_order_relaxed);
+	event_del(&c->ev);
+	close(c->fd);
+	buf_free(&c->in);
+	buf_free(&c->out);
+	free(c);
+}
+
+/* Sends as much as is taken; false when the client is gone. */
+static bool
+send_some(const struct client *c, struct span bytes, size_t *sent)
+{
+	while (*sent < bytes.n) {
+		ssize_t n = send(c->fd, bytes.p + *sent, bytes.n - *sent, MSG_NOSIGNAL);
+
+		if (n < 0 && errno != EINTR)
+			return errno == EAGAIN;
+		if (n > 0)
+			*sent += (size_t)n;
+	}
+	return true;
+}
+
+static void on_client(evutil_socket_t, short, void *);
+
+static void
+watch(struct client *c, short what)
+{
+	if (event_get_events(&c->ev) == (what | EV_PERSIST))
+		return;
+	event_del(&c->ev);
+	event_assign(&c->ev, c->ask->base, c->fd, (short)(what | EV_PERSIST), on_client, c);
+	event_add(&c->ev, NULL);
+}
+
+/*
+ * Answers what is whole until there is OUTPUT_MAX to send.  The input that is
+ * left; *good is false when the client says what nobody understands.
+ */
+static struct span
+answer_whole(struct client *c, struct span in, bool *good)
+{
+	struct ask *a = c->ask;
+	int64_t now = clock_read(CLOCK_REALTIME);
+	struct question q;
+	int n = 0;
+
+	buf_clear(&a->output);
+	while (in.n > 0 && a->output.n < OUTPUT_MAX && (n = answer_read(&c->reader, in, &a->room, &q)) > 0) {
+		answer(a, &q, now);
+		in = span_from(in, (size_t)n);
+	}
+	*good = n >= 0;
+	return in;
+}
+
+/* What is left of the input, for the next time. */
+static void
+keep(struct client *c, struct span in)
+{
+	struct buf kept = BUF(INPUT_MAX);
+
+	buf_add(&kept, in); /* which may be of c->in */
+	buf_free(&c->in);
+	c->in = kept;
+}
+
+static void
+malformed(struct client *c)
+{
+	static struct log_rate rate;
+
+	atomic_fetch_add_explicit(&c->ask->malformed, 1, memory_order_relaxed);
+	log_rated(&rate, "a client speaks neither socketmap nor tcp_table nor the policy protocol, or asks for more than %d bytes; hung up",
+	    ANSWER_REQUEST_MAX);
+	client_close(c);
+}
+
+static void
+serve(struct client *c, struct span in)
+{
+	struct ask *a = c->ask;
+	bool good = true, asked = false;
+	size_t before;
+
+	do {
+		size_t sent = 0;
+
+		before = in.n;
+		in = answer_whole(c, in, &good);
+		asked = asked || in.n < before;
+		if (!send_some(c, buf_span(&a->output), &sent)) {
+			client_close(c);
+			return;
+		}
+		if (sent < a->output.n && good) {
+			keep(c, in);
+			c->out = a->output;
+			c->sent = sent;
+			buf_init(&a->output, OUTPUT_MAX + ANSWER_MAX);
+			watch(c, EV_WRITE);
+			goto seen;
+		}
+	} while (good && in.n > 0 && in.n < before);
+	if (!good) {
+		malformed(c);
+		return;
+	}
+	if (in.n > 0 || c->in.n > 0)
+		keep(c, in);
+	watch(c, EV_READ);
+seen:
+	if (asked) {
+		list_take(a, c);
+		list_add(a, c);
+	}
+}
+
+static void
+on_readable(struct client *c)
+{
+	struct ask *a = c->ask;
+	size_t kept = c->in.n; /* less than a request: whoever does not take his answers is not read from */
+	ssize_t n;
+
+	if (kept > 0)
+		memcpy(a->input, c->in.p, kept);
+	n = recv(c->fd, a->input + kept, sizeof a->input - kept, 0);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		client_close(c);
+		return;
+	}
+	serve(c, span_make(a->input, kept + (size_t)n));
+}
+
+static void
+on_writable(struct client *c)
+{
+	if (!send_some(c, buf_span(&c->out), &c->sent)) {
+		client_close(c);
+		return;
+	}
+	if (c->sent < c->out.n)
+		return;
+	buf_free(&c->out);
+	serve(c, buf_span(&c->in));
+}
+
+static void
+on_client(evutil_socket_t fd, short what, void *arg)
+{
+	struct client *c = arg;
+
+	(void)fd;
+	take_setup(c->ask);
+	if ((what & EV_WRITE) != 0)
+		on_writable(c);
+	else
+		on_readable(c);
+}
+
+/* All have the same time, so the list is in the order of deadlines and one timer serves everybody. */
+static void
+arm(struct ask *a)
+{
+	int64_t left;
+	struct timeval tv;
+
+	if (a->first == NULL || evtimer_pending(&a->idle, NULL))
+		return;
+	left = a->first->since + a->setup->conf->ask_idle - clock_ms();
+	left = left > 0 ? left + 1 : 1;
+	tv = (struct timeval){ left / 1000, left % 1000 * 1000 };
+	evtimer_add(&a->idle, &tv);
+}
+
+static void
+on_idle(evutil_socket_t fd, short what, void *arg)
+{
+	struct ask *a = arg;
+
+	(void)fd, (void)what;
+	take_setup(a);
+	while (a->first != NULL && clock_ms() - a->first->since >= a->setup->conf->ask_idle)
+		client_close(a->first);
+	arm(a);
+}
+
+/* ---- connections ---- */
+
+static void
+client_new(struct ask *a, int fd)
+{
+	struct client *c = xcalloc(1, sizeof *c);
+	int one = 1;
+
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* of no use for a socket in the file system, and no harm */
+	c->ask = a;
+	c->fd = fd;
+	buf_init(&c->in, INPUT_MAX);
+	buf_init(&c->out, OUTPUT_MAX + ANSWER_MAX);
+	list_add(a, c);
+	atomic_store_explicit(&a->connections, ++a->nclients, memory_order_relaxed);
+	event_assign(&c->ev, a->base, fd, EV_READ | EV_PERSIST, on_client, c);
+	event_add(&c->ev, NULL);
+	arm(a);
+}
+
+static void
+listen_on(struct ask *a, bool yes)
+{
+	for (size_t i = 0; i < a->ninlets; i++)
+		if (yes)
+			event_add(&a->inlet[i].ev, NULL);
+		else
+			event_del(&a->inlet[i].ev);
+}
+
+static void
+on_pause_end(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd, (void)what;
+	listen_on(arg, true);
+}
+
+/* No descriptor is left: whoever is idle gives his, or nobody is taken for a while. */
+static bool
+make_room(struct ask *a, int error)
+{
+	static struct log_rate rate;
+	struct timeval tv = { ACCEPT_PAUSE_MS / 1000, 0 };
+
+	log_rated(&rate, "cannot take connections for lookups: %s", strerror(error));
+	if (a->first != NULL) {
+		client_close(a->first);
+		return true;
+	}
+	listen_on(a, false);
+	evtimer_add(&a->pause, &tv);
+	return false;
+}
+
+static bool
+accept_one(struct inlet *in)
+{
+	struct ask *a = in->ask;
+	int fd = accept4(in->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+	if (fd == -1 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM))
+		return make_room(a, errno);
+	if (fd == -1)
+		return errno != EAGAIN; /* else that one connection is broken already */
+	while (a->nclients >= a->setup->conf->ask_connections)
+		client_close(a->first);
+	client_new(a, fd);
+	return true;
+}
+
+static void
+on_accept(evutil_socket_t fd, short what, void *arg)
+{
+	struct inlet *in = arg;
+
+	(void)fd, (void)what;
+	take_setup(in->ask);
+	for (int i = 0; i < ACCEPT_TURN && accept_one(in); i++)
+		;
+}
+
+/* ---- start and end ---- */
+
+static bool
+inlet_open(struct ask *a, const struct address *at, unsigned mode, const char **what)
+{
+	const char *path = address_path(at);
+	struct buf name = BUF(1024);
+	struct address bound;
+	int fd = path != NULL ? bind_path(at, mode, what) : bind_network(at, false, what);
+
+	if (fd == -1)
+		return false;
+	*what = "listen";
+	if (listen(fd, BACKLOG) != 0 || !address_of(fd, &bound)) {
+		int error = errno;
+
+		close(fd);
+		errno = error;
+		return false;
+	}
+	if (path != NULL && geteuid() == 0)
+		bind_give_away(path);
+	a->inlet[a->ninlets++] = (struct inlet){ .ask = a, .path = path != NULL ? xstrdup(path) : NULL, .fd = fd };
+	address_add(&name, &bound);
+	log_info("listening for lookups on %s", buf_cstr(&name));
+	buf_free(&name);
+	return true;
+}
+
+static bool
+inlets_open(struct ask *a, const char *text, unsigned mode, struct buf *why)
+{
+	const char *what = "";
+	size_t before = a->ninlets, n = 0;
+	struct address *found = address_find(text, &n, why);
+
+	for (size_t i = 0; i < n && why->n == 0; i++) {
+		if (a->ninlets == LISTENERS_MAX)
+			buf_addf(why, "cannot listen on %s: more than %d addresses", text, LISTENERS_MAX);
+		else if (!inlet_open(a, &found[i], mode, &what) && !bind_optional(errno, n))
+			buf_addf(why, "cannot listen on %s: %s: %s", text, what, strerror(errno));
+	}
+	free(found);
+	if (why->n == 0 && a->ninlets == before)
+		buf_addf(why, "cannot listen on %s: no such address here", text);
+	return why->n == 0;
+}
+
+static void
+inlets_close(struct ask *a)
+{
+	for (size_t i = 0; i < a->ninlets; i++) {
+		struct inlet *in = &a->inlet[i];
+
+		close(in->fd);
+		if (in->path != NULL)
+			unlink(in->path); /* when we may: if it stays, the next one sees that it is stale */
+		free(in->path);
+	}
+	a->ninlets = 0;
+}
+
+struct ask *
+ask_open(const struct conf *c, struct buf *why)
+{
+	struct ask *a = xcalloc(1, sizeof *a);
+	unsigned mode = 0;
+
+	conf_octal(span_of(c->socket_mode), &mode);
+	buf_init(&a->room, ANSWER_REQUEST_MAX);
+	buf_init(&a->output, OUTPUT_MAX + ANSWER_MAX);
+	for (size_t i = 0; i < c->ask_listen.n; i++)
+		if (!inlets_open(a, c->ask_listen.item[i], mode, why)) {
+			inlets_close(a);
+			free(a);
+			return NULL;
+		}
+	return a;
+}
+
+static void
+on_wake(evutil_socket_t fd, short what, void *arg)
+{
+	struct ask *a = arg;
+
+	(void)fd, (void)what;
+	event_base_loopbreak(a->base);
+}
+
+static void *
+run(void *arg)
+{
+	struct ask *a = arg;
+
+	pthread_setname_np(pthread_self(), "ask");
+	event_base_dispatch(a->base);
+	return NULL;
+}
+
+void
+ask_start(struct ask *a, struct setup_slot *slot, struct store *store)
+{
+	struct event_config *how;
+
+	if (a == NULL)
+		return;
+	a->slot = slot;
+	a->store = store;
+	take_setup(a);
+	how = event_config_new();
+	event_config_set_flag(how, EVENT_BASE_FLAG_NOLOCK);
+	if ((a->base = event_base_new_with_config(how)) == NULL || (a->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) == -1)
+		fatal("cannot answer lookups: no event loop");
+	event_config_free(how);
+	event_assign(&a->woken, a->base, a->wake, EV_READ, on_wake, a);
+	event_add(&a->woken, NULL);
+	evtimer_assign(&a->idle, a->base, on_idle, a);
+	evtimer_assign(&a->pause, a->base, on_pause_end, a);
+	for (size_t i = 0; i < a->ninlets; i++)
+		event_assign(&a->inlet[i].ev, a->base, a->inlet[i].fd, EV_READ | EV_PERSIST, on_accept, &a->inlet[i]);
+	listen_on(a, true);
+	if (pthread_create(&a->thread, NULL, run, a) != 0)
+		fatal("cannot start a thread");
+}
+
+void
+ask_stop(struct ask *a)
+{
+	const uint64_t one = 1;
+
+	if (a == NULL)
+		return;
+	(void)!write(a->wake, &one, sizeof one);
+	pthread_join(a->thread, NULL);
+	while (a->first != NULL)
+		client_close(a->first);
+	listen_on(a, false);
+	inlets_close(a);
+	event_base_free(a->base);
+	close(a->wake);
+	setup_put(a->setup);
+	a->setup = NULL;
+	free(a->id);
+	buf_free(&a->room);
+	buf_free(&a->output);
+}
+
+void
+ask_stats(const struct ask *a, struct ask_stats *s)
+{
+	*s = (struct ask_stats){
+		.lookups = a->lookups,
+		.routed = a->routed,
+		.stopped = a->stopped,
+		.unread = a->unread,
+		.malformed = a->malformed,
+		.connections = a->connections,
+	};
+}
