@@ -74,7 +74,22 @@ struct ask {
 	_Atomic uint64_t lookups, routed, stopped, unread, malformed, connections;
 };
 
-/* ---- the answer ---- */
+/* ---- settings and time ---- */
+
+/* All have the same time, so the list is in the order of deadlines and one timer serves everybody; early is early enough. */
+static void
+arm(struct ask *a)
+{
+	int64_t left;
+	struct timeval tv;
+
+	if (a->first == NULL)
+		return;
+	left = a->first->since + a->setup->conf->ask_idle - clock_ms();
+	left = left > 0 ? left + 1 : 1;
+	tv = (struct timeval){ left / 1000, left % 1000 * 1000 };
+	evtimer_add(&a->idle, &tv);
+}
 
 /* Settings and keys of this moment.  Ids of streams are keyed hashes, and worth remembering. */
 static void
@@ -92,7 +107,10 @@ take_setup(struct ask *a)
 	a->id = xreallocarray(a->id, s->conf->nstreams, sizeof *a->id);
 	for (size_t i = 0; i < s->conf->nstreams; i++)
 		a->id[i] = stream_id(&s->keys, span_of(s->conf->stream[i].name));
+	arm(a); /* ask_idle may be another one */
 }
+
+/* ---- the answer ---- */
 
 /* What the policy service says of the session, as the milter sees it; policy_context stands for the listener. */
 static const struct stream *
@@ -388,21 +406,6 @@ on_client(evutil_socket_t fd, short what, void *arg)
 		on_readable(c);
 }
 
-/* All have the same time, so the list is in the order of deadlines and one timer serves everybody. */
-static void
-arm(struct ask *a)
-{
-	int64_t left;
-	struct timeval tv;
-
-	if (a->first == NULL || evtimer_pending(&a->idle, NULL))
-		return;
-	left = a->first->since + a->setup->conf->ask_idle - clock_ms();
-	left = left > 0 ? left + 1 : 1;
-	tv = (struct timeval){ left / 1000, left % 1000 * 1000 };
-	evtimer_add(&a->idle, &tv);
-}
-
 static void
 on_idle(evutil_socket_t fd, short what, void *arg)
 {
@@ -432,7 +435,8 @@ client_new(struct ask *a, int fd)
 	atomic_store_explicit(&a->connections, ++a->nclients, memory_order_relaxed);
 	event_assign(&c->ev, a->base, fd, EV_READ | EV_PERSIST, on_client, c);
 	event_add(&c->ev, NULL);
-	arm(a);
+	if (a->first == c)
+		arm(a);
 }
 
 static void
