@@ -6,6 +6,7 @@
 
 #include "cli/cli.h"
 #include "cli/print.h"
+#include "common/bounce.h"
 #include "common/addr.h"
 #include "common/engage.h"
 #include "common/mem.h"
@@ -140,6 +141,9 @@ emit_touch(struct export *x, struct emit *e, const struct touch *t)
 	case TOUCH_DELIVERED:
 		if (t->detail & DELIVERED_GATEWAY)
 			emit_flag(e, "gateway", true);
+		break;
+	case TOUCH_SOFT_BOUNCED:
+		emit_string(&e, "bounce", bounce_name((enum bounce)t->detail));
 		break;
 	case TOUCH_CONSENT:
 		emit_string(e, "axis", axis_name((enum axis)(t->detail >> 4)));

@@ -14,6 +14,7 @@
 #include "cli/cli.h"
 #include "cli/print.h"
 #include "common/addr.h"
+#include "common/bounce.h"
 #include "common/clock.h"
 #include "common/engage.h"
 #include "common/mem.h"
@@ -373,6 +374,17 @@ read_skipped(struct import *im, const json_t *o, struct touch *t)
 	return text.n == 0 || wrong(im, "there is no cause \"%.*s\"", SPAN_ARG(span_cut(text, 0, 50)));
 }
 
+static bool
+read_soft_bounced(struct import *im, const json_t *o, struct touch *t)
+{
+	struct span text;
+
+	if (!get_text(im, o, "bounce", &text))
+		return false;
+	t->detail = span_eq(text, SPAN("policy")) ? BOUNCE_POLICY : BOUNCE_SOFT;
+	return text.n == 0 || span_eq(text, span_of(bounce_name((enum bounce)t->detail))) || wrong(im, "bounce must be soft or policy");
+}
+
 /*
  * How the consent was given.  That it came in a file stays with it: no file
  * can say that it was said to us.  What an export says of that is not said
@@ -479,6 +491,8 @@ read_touch(struct import *im, const json_t *o, struct record *r)
 		return read_delivered(im, o, t);
 	case TOUCH_HELD:
 		return read_held(im, o, r);
+	case TOUCH_SOFT_BOUNCED:
+		return read_soft_bounced(im, o, t);
 	default:
 		return !touch_is_said(t) || read_source(im, o, &r->source);
 	}

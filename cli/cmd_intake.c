@@ -70,10 +70,21 @@ moment(struct cli *c, const struct who *who, uint64_t stream)
 	return (int64_t)lifted * 1000 > c->now ? (int64_t)lifted * 1000 : c->now;
 }
 
-static const char *
-said(enum report_kind kind)
+/* What a report comes to, and what is said of it. */
+static enum touch_kind
+kind_of(const struct report *r)
 {
-	return kind == REPORT_LEAVE ? "unsubscribed" : kind == REPORT_COMPLAINT ? "complained" : "bounced";
+	if (r->kind == REPORT_LEAVE)
+		return TOUCH_LEFT;
+	if (r->kind == REPORT_COMPLAINT)
+		return TOUCH_COMPLAINED;
+	return r->bounce == BOUNCE_HARD ? TOUCH_BOUNCED : TOUCH_SOFT_BOUNCED;
+}
+
+static const char *
+said(const struct report *r)
+{
+	return r->kind == REPORT_LEAVE ? "unsubscribed" : touch_name(kind_of(r));
 }
 
 /* No address: what Postfix logs of us is not for everybody. */
@@ -84,11 +95,13 @@ say(struct cli *c, const struct report *r)
 
 	if (c->json) {
 		emit_open(&e, NULL, '{');
-		emit_string(&e, "did", r->kind == REPORT_NOTHING ? "nothing" : said(r->kind));
+		emit_string(&e, "did", r->kind == REPORT_NOTHING ? "nothing" : said(r));
 		if (r->kind == REPORT_NOTHING)
 			emit_string(&e, "reason", r->why);
-		if (r->kind == REPORT_BOUNCE)
+		if (r->kind == REPORT_BOUNCE) {
+			emit_string(&e, "bounce", bounce_name(r->bounce));
 			emit_string(&e, "status", r->status);
+		}
 		if (r->claim.text.n > 0)
 			emit_text(&e, "stream", r->claim.text);
 		emit_close(&e, '}');
@@ -96,17 +109,14 @@ say(struct cli *c, const struct report *r)
 	} else if (r->kind == REPORT_NOTHING)
 		printf("nothing to do: %s\n", r->why);
 	else
-		printf("%s%s%s\n", said(r->kind), r->status[0] != '\0' ? " with status " : "", r->status);
+		printf("%s%s%s\n", said(r), r->status[0] != '\0' ? " with status " : "", r->status);
 }
 
 static bool
 record(struct cli *c, const struct report *r, const struct who *who)
 {
-	static const enum touch_kind kinds[] = {
-		[REPORT_LEAVE] = TOUCH_LEFT, [REPORT_COMPLAINT] = TOUCH_COMPLAINED, [REPORT_BOUNCE] = TOUCH_BOUNCED,
-	};
 	struct batch *batch = xcalloc(1, sizeof *batch);
-	struct record rec = { .touch = { .kind = (uint8_t)kinds[r->kind], .mode = MODE_IDENTIFIED, .who = *who,
+	struct record rec = { .touch = { .kind = (uint8_t)kind_of(r), .mode = MODE_IDENTIFIED, .who = *who,
 		.campaign = r->claim.campaign, .sent = r->claim.when } };
 	bool ok;
 
@@ -114,6 +124,8 @@ record(struct cli *c, const struct report *r, const struct who *who)
 		rec.touch.stream = stream_id(&c->setup->keys, r->claim.text);
 		rec.stream = r->claim.text;
 	}
+	if (rec.touch.kind == TOUCH_SOFT_BOUNCED)
+		rec.touch.detail = (uint8_t)r->bounce;
 	rec.touch.when = moment(c, who, rec.touch.stream);
 	batch_add(batch, &rec);
 	ok = batch_write(c, batch);

@@ -75,8 +75,9 @@ struct reading {
 	unsigned parts, tokens;
 	bool feedback, delivery;    /* what kind of report it is */
 	bool complaint;             /* and what that says */
-	bool bounce;
-	char status[16];
+	bool failed;
+	enum bounce bounce;
+	char status[BOUNCE_CODE_MAX];
 	struct buf address;
 	struct claim claim;         /* the best one so far: one with a who */
 	struct buf text, own;       /* its text; of a candidate */
@@ -164,48 +165,6 @@ read_feedback(struct reading *x, struct span body)
 		x->complaint = true;
 }
 
-/* An enhanced status code of class 2, 4 or 5 that stands free; not a piece of an address or a version. */
-static bool
-find_code(struct span s, char out[16])
-{
-	for (size_t i = 0; i < s.n; i++) {
-		size_t at = i, digits = 0, dots = 0;
-
-		if ((s.p[i] != '2' && s.p[i] != '4' && s.p[i] != '5') ||
-		    (i > 0 && (s.p[i - 1] == '.' || (s.p[i - 1] >= '0' && s.p[i - 1] <= '9'))))
-			continue;
-		for (at = i; at < s.n && at - i < 10; at++) {
-			if (s.p[at] == '.' && digits > 0 && at + 1 < s.n && s.p[at + 1] >= '0' && s.p[at + 1] <= '9') {
-				dots++;
-				digits = 0;
-			} else if (s.p[at] >= '0' && s.p[at] <= '9' && digits < 3)
-				digits++;
-			else
-				break;
-		}
-		if (dots != 2 || (at < s.n && s.p[at] >= '0' && s.p[at] <= '9') || s.p[i + 1] != '.')
-			continue;
-		memcpy(out, s.p + i, at - i);
-		out[at - i] = '\0';
-		return true;
-	}
-	return false;
-}
-
-bool
-report_is_hard(struct span status, struct span diagnostic, char out[16])
-{
-	static const char *const hard[] = { "5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1" };
-
-	/* What the remote server said itself is more exact than what was made of it on the way. */
-	if (!find_code(diagnostic, out) && !find_code(status, out))
-		return false;
-	for (size_t i = 0; i < sizeof hard / sizeof *hard; i++)
-		if (strcmp(out, hard[i]) == 0)
-			return true;
-	return false;
-}
-
 /* Groups of fields with blank lines between them: one about the message, then one for each recipient. */
 static void
 read_delivery(struct reading *x, struct span body)
@@ -213,7 +172,8 @@ read_delivery(struct reading *x, struct span body)
 	x->delivery = true;
 	while (body.n > 0) {
 		struct span name, value, action = { 0 }, status = { 0 }, diagnostic = { 0 }, to = { 0 };
-		char code[16];
+		char code[BOUNCE_CODE_MAX];
+		enum bounce bounce;
 
 		while (next_field(&body, &name, &value)) {
 			if (span_ieq(name, SPAN("Action")))
@@ -225,9 +185,14 @@ read_delivery(struct reading *x, struct span body)
 			else if (span_ieq(name, SPAN("Original-Recipient")) || (span_ieq(name, SPAN("Final-Recipient")) && to.n == 0))
 				to = address_in(value);
 		}
-		if (!x->bounce && span_ieq(action, SPAN("failed")) && report_is_hard(status, diagnostic, code)) {
-			x->bounce = true;
+		if (!span_ieq(action, SPAN("failed")))
+			continue;
+		bounce = bounce_judge(status, diagnostic, code);
+		if (!x->failed || bounce > x->bounce) {
+			x->failed = true;
+			x->bounce = bounce;
 			memcpy(x->status, code, sizeof code);
+			buf_clear(&x->address);
 			buf_add(&x->address, to);
 		}
 	}
@@ -431,8 +396,8 @@ conclude(struct report *r, const struct reading *x)
 	const char *missing = "the message that it is about bears no token of ours";
 	bool named = !who_is_nobody(&x->claim.who);
 
-	if (x->delivery && !x->bounce)
-		r->why = "no bounce for good";
+	if (x->delivery && !x->failed)
+		r->why = "delayed or delivered, but not failed";
 	else if (x->delivery && x->claim.kind == 0)
 		r->why = missing;
 	else if (x->delivery)
@@ -479,6 +444,7 @@ report_read(struct report *r, const struct sealer *sealer, struct span mail, str
 	r->claim = x.claim;
 	r->claim.text = buf_span(&r->text);
 	r->address = buf_span(&r->own);
+	r->bounce = x.bounce;
 	memcpy(r->status, x.status, sizeof r->status);
 	buf_free(&x.address);
 	buf_free(&x.text);

@@ -2,6 +2,7 @@
 #ifndef REKINDLE_REPORT_H
 #define REKINDLE_REPORT_H
 
+#include "common/bounce.h"
 #include "common/buf.h"
 #include "common/token.h"
 
@@ -14,7 +15,7 @@ enum report_kind {
 	REPORT_NOTHING,   /* nothing that we act on; why says what was found instead */
 	REPORT_LEAVE,     /* a message to an unsubscribe address: List-Unsubscribe with mailto (RFC 2369) */
 	REPORT_COMPLAINT, /* ARF (RFC 5965, RFC 9477): Feedback-Type abuse or fraud */
-	REPORT_BOUNCE,    /* DSN (RFC 3464): failed for good, because of the address */
+	REPORT_BOUNCE,    /* DSN (RFC 3464): failed, and not merely delayed; bounce says what it means */
 };
 
 /*
@@ -29,7 +30,8 @@ struct report {
 	const char *why;     /* of REPORT_NOTHING, a fixed string */
 	struct claim claim;
 	struct span address; /* of a bounce: Original-Recipient or Final-Recipient; may be empty */
-	char status[16];     /* of a bounce: "5.1.1" */
+	enum bounce bounce;  /* of a bounce; when it names several recipients, the worst */
+	char status[BOUNCE_CODE_MAX]; /* of that one: "5.1.1"; may be empty */
 	struct buf text, own;
 };
 
@@ -42,13 +44,5 @@ void report_free(struct report *);
  * sent to, as far as the MTA tells, one in a line.
  */
 void report_read(struct report *, const struct sealer *, struct span mail, struct span to);
-
-/*
- * Does this status (RFC 3463), with the remote server's own words when there
- * are any, say that the address does not exist?  5.1.1, 5.1.2, 5.1.3, 5.1.6,
- * 5.1.10 (RFC 7505) and 5.2.1.  Not what is blocked (5.7.x), full, too large,
- * or may work tomorrow.  The code goes to out.
- */
-bool report_is_hard(struct span status, struct span diagnostic, char out[16]);
 
 #endif

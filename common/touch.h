@@ -39,6 +39,7 @@ enum touch_kind {
 enum bounce {
 	BOUNCE_SOFT,   /* for now: mailbox full, no answer, try later */
 	BOUNCE_POLICY, /* for what the mail or the sender is: says nothing about the address */
+	BOUNCE_HARD,   /* there is no such mailbox, and there will be none: never a detail, but a touch of its own */
 };
 
 #define DELIVERED_GATEWAY 0x01 /* that host is a gateway that scans links */

@@ -48,7 +48,7 @@ not_whole(struct span in)
 
 /* The key is all behind the first space: addresses may have more of them, names of tables none. */
 static int
-read_socketmap(struct span in, struct question *q)
+read_socketmap(struct span in, struct lookup *q)
 {
 	size_t digits = 0, n = 0, space;
 	struct span text;
@@ -95,7 +95,7 @@ decode(struct buf *room, struct span text)
 }
 
 static int
-read_tcp(struct answer_reader *r, struct span in, struct buf *room, struct question *q)
+read_tcp(struct answer_reader *r, struct span in, struct buf *room, struct lookup *q)
 {
 	static const struct span get = SPAN("get ");
 	size_t end = find_end(r, in, SPAN("\n"));
@@ -110,7 +110,7 @@ read_tcp(struct answer_reader *r, struct span in, struct buf *room, struct quest
 
 /* Of attributes that are there twice the first one counts, as Postfix has it. */
 static int
-read_policy(struct answer_reader *r, struct span in, struct question *q)
+read_policy(struct answer_reader *r, struct span in, struct lookup *q)
 {
 	const struct {
 		struct span name;
@@ -143,13 +143,13 @@ read_policy(struct answer_reader *r, struct span in, struct question *q)
 }
 
 int
-answer_read(struct answer_reader *r, struct span in, struct buf *room, struct question *q)
+answer_read(struct answer_reader *r, struct span in, struct buf *room, struct lookup *q)
 {
 	int n = 0;
 
 	if (r->protocol == ANSWER_UNKNOWN)
 		r->protocol = protocol_of(in);
-	*q = (struct question){ .protocol = r->protocol };
+	*q = (struct lookup){ .protocol = r->protocol };
 	switch (r->protocol) {
 	case ANSWER_UNKNOWN:
 		break;

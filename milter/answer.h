@@ -26,7 +26,7 @@ struct answer_reader {
 };
 
 /* What is asked.  Spans are empty when the protocol or the client does not say; good as long as the request and room are. */
-struct question {
+struct lookup {
 	enum answer_protocol protocol;
 	struct span map;   /* socketmap: the name of the table */
 	struct span key;   /* an address, or what else Postfix looks up */
@@ -42,7 +42,7 @@ struct question {
  * from this client.  room takes what is decoded.  Each byte is looked at once,
  * however they arrive.
  */
-int answer_read(struct answer_reader *, struct span in, struct buf *room, struct question *);
+int answer_read(struct answer_reader *, struct span in, struct buf *room, struct lookup *);
 
 enum answer {
 	ANSWER_NONE,    /* no opinion: NOTFOUND, 500, DUNNO */

@@ -114,7 +114,7 @@ take_setup(struct ask *a)
 
 /* What the policy service says of the session, as the milter sees it; policy_context stands for the listener. */
 static const struct stream *
-stream_of(const struct conf *c, const struct question *q)
+stream_of(const struct conf *c, const struct lookup *q)
 {
 	const struct envelope e = { .client = q->client, .login = q->login, .sender = q->sender, .daemon = q->context };
 
@@ -131,7 +131,7 @@ stream_of(const struct conf *c, const struct question *q)
 }
 
 static enum answer
-unknown_stream(const struct question *q, struct buf *text)
+unknown_stream(const struct lookup *q, struct buf *text)
 {
 	static struct log_rate rate;
 
@@ -175,7 +175,7 @@ carry_out(const struct stream *s, const struct verdict *v, struct buf *text)
 }
 
 static enum answer
-decide(struct ask *a, const struct question *q, int64_t now, struct buf *text)
+decide(struct ask *a, const struct lookup *q, int64_t now, struct buf *text)
 {
 	const struct conf *c = a->setup->conf;
 	const struct stream *s = stream_of(c, q);
@@ -183,6 +183,7 @@ decide(struct ask *a, const struct question *q, int64_t now, struct buf *text)
 	struct subscription subscription;
 	bool known, subscribed;
 	enum answer answer;
+	struct question question;
 	struct verdict v;
 	struct who who;
 
@@ -193,17 +194,26 @@ decide(struct ask *a, const struct question *q, int64_t now, struct buf *text)
 		return ANSWER_NONE;
 	if (store_person(a->store, &who, a->id[s - c->stream], &profile, &known, &subscription, &subscribed) != STORE_OK)
 		return unreadable(a, text);
-	v = verdict_find(c, s, known ? &profile : NULL, subscribed ? &subscription : NULL, now);
+	question = (struct question){
+		.conf = c,
+		.stream = s,
+		.stream_id = a->id[s - c->stream],
+		.who = &who,
+		.profile = known ? &profile : NULL,
+		.subscription = subscribed ? &subscription : NULL,
+		.now = now,
+	};
+	v = verdict_find(&question);
 	answer = carry_out(s, &v, text);
 	if (answer == ANSWER_NONE || answer == ANSWER_ROUTE)
 		return answer;
-	verdict_explain(text, &v, known ? &profile : NULL, subscribed ? &subscription : NULL, now);
+	verdict_explain(text, &question, &v);
 	buf_adds(text, " (rekindle)");
 	return answer;
 }
 
 static void
-answer(struct ask *a, const struct question *q, int64_t now)
+answer(struct ask *a, const struct lookup *q, int64_t now)
 {
 	struct buf text = BUF(REASON_MAX);
 	enum answer what = decide(a, q, now, &text);
@@ -287,7 +297,7 @@ answer_whole(struct client *c, struct span in, bool *good)
 {
 	struct ask *a = c->ask;
 	int64_t now = clock_read(CLOCK_REALTIME);
-	struct question q;
+	struct lookup q;
 	int n = 0;
 
 	buf_clear(&a->output);

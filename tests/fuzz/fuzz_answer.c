@@ -54,7 +54,7 @@ require_one(enum answer_protocol p, struct span out)
 }
 
 static void
-note(struct buf *log, const struct question *q)
+note(struct buf *log, const struct lookup *q)
 {
 	const struct span all[] = { q->map, q->key, q->state, q->sender, q->login, q->client, q->context };
 	struct buf out = BUF(ANSWER_MAX);
@@ -79,7 +79,7 @@ read_all(struct span in, size_t step, struct buf *log)
 {
 	struct answer_reader r = { 0 };
 	struct buf room = BUF(ANSWER_REQUEST_MAX);
-	struct question q;
+	struct lookup q;
 	size_t at = 0, have = 0;
 	int n = 0;
 

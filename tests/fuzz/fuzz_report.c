@@ -47,7 +47,7 @@ check(struct span mail, bool whole)
 	else
 		must(whole && who_eq(&r.claim.who, &ann));
 	if (r.kind == REPORT_BOUNCE)
-		must(r.status[0] == '5' && r.claim.kind != 0);
+		must(r.claim.kind != 0 && (r.bounce != BOUNCE_HARD || r.status[0] != '4'));
 	if (!span_starts(mail, SPAN("From ")) && mail.n < REPORT_MAIL_MAX) {
 		buf_adds(&framed, "From x\n");
 		buf_add(&framed, mail);

@@ -36,10 +36,32 @@ WANT = {
 	"dsn-postfix-unknown-user.eml": ("bounced", "bounced"),
 	"dsn-webmail-related.eml": ("bounced", "bounced"),
 	"dsn-generic-status.eml": ("bounced", "bounced"),
-	"dsn-policy.eml": ("nothing", "ok"),
-	"dsn-mailbox-full.eml": ("nothing", "ok"),
+	"dsn-policy.eml": ("soft-bounced", "ok"),
+	"dsn-mailbox-full.eml": ("soft-bounced", "ok"),
+	"dsn-gmail-blocked.eml": ("soft-bounced", "ok"),
+	"dsn-microsoft-denied.eml": ("bounced", "bounced"),
+	"dsn-microsoft-exchange.eml": ("bounced", "bounced"),
+	"dsn-yahoo-no-account.eml": ("bounced", "bounced"),
+	"dsn-yahoo-deferred.eml": ("soft-bounced", "ok"),
+	"dsn-gmx-unavailable.eml": ("bounced", "bounced"),
+	"dsn-mailru-user-not-found.eml": ("bounced", "bounced"),
+	"dsn-qq-mailbox-not-found.eml": ("bounced", "bounced"),
+	"dsn-icloud-over-quota.eml": ("soft-bounced", "ok"),
+	"dsn-redacted.eml": ("bounced", "bounced"),
+	"arf-yahoo.eml": ("complained", "complained"),
+	"arf-outlook-jmrp.eml": ("complained", "complained"),
+	"arf-comcast-redacted.eml": ("complained", "complained"),
+	"cfbl-abuse.eml": ("complained", "complained"),
 	"dsn-delayed.eml": ("nothing", "ok"),
 	"bounce-without-report.eml": ("nothing", "ok"),
+}
+# Of those that say nothing for ever about the address.
+SOFT = {
+	"dsn-policy.eml": "policy",
+	"dsn-mailbox-full.eml": "soft",
+	"dsn-gmail-blocked.eml": "policy",
+	"dsn-yahoo-deferred.eml": "policy",
+	"dsn-icloud-over-quota.eml": "soft",
 }
 
 
@@ -87,6 +109,11 @@ def test_reports():
 			told = r.cli("intake", "--json", input=text.replace("\n", "\r\n") if number % 2 else text)
 			assert told.code == 0 and told.json["did"] == did, (name, told)
 			assert status(r, to) == stands, (name, status(r, to))
+			if did.endswith("bounced"):
+				assert told.json["bounce"] == SOFT.get(name, "hard"), (name, told)
+		kept = r.cli("export", "--type", "soft-bounced")
+		assert sorted(line["bounce"] for line in kept.json_lines) == sorted(SOFT.values()), kept
+		assert r.cli("import", input=kept.out).code == 0 and len(r.cli("export", "--type", "soft-bounced").json_lines) == 2 * len(SOFT)
 
 
 def test_forged():
@@ -103,7 +130,7 @@ def test_forged():
 			assert told.code == 0 and why in told.out, told
 		# A bounce of Ann's own message that names Bob is about Ann.
 		told = r.cli("intake", "--json", input=report("dsn-postfix-unknown-user.eml", mine, "bob@example.com"))
-		assert told.json == {"did": "bounced", "status": "5.1.1", "stream": "weekly"}, told
+		assert told.json == {"did": "bounced", "bounce": "hard", "status": "5.1.1", "stream": "weekly"}, told
 		assert (status(r, "ann@example.com"), status(r, "bob@example.com")) == ("bounced", "ok")
 		# The mark alone does not tell who: only somebody whom we know is believed to have bounced.
 		told = r.cli("intake", "--json", input=report("dsn-generic-status.eml", other, "nobody@example.com"))

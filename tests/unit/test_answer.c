@@ -57,7 +57,7 @@ static const struct {
 };
 
 static void
-require_question(const char *row, const struct question *q, size_t i)
+require_question(const char *row, const struct lookup *q, size_t i)
 {
 	const struct span got[] = { q->map, q->key, q->state, q->sender, q->login, q->client, q->context };
 	const char *const want[] = { rows[i].map, rows[i].key, rows[i].state, rows[i].sender, rows[i].login, rows[i].client,
@@ -74,7 +74,7 @@ a_request_reads_as_it_says(void **state)
 	for (size_t i = 0; i < COUNT(rows); i++) {
 		struct answer_reader r = { 0 };
 		struct buf room = BUF(ANSWER_REQUEST_MAX);
-		struct question q;
+		struct lookup q;
 		int n = answer_read(&r, rows[i].in, &room, &q);
 
 		if (n != rows[i].n)
@@ -93,7 +93,7 @@ and_the_same_byte_by_byte(void **state)
 	for (size_t i = 0; i < COUNT(rows); i++) {
 		struct answer_reader r = { 0 };
 		struct buf room = BUF(ANSWER_REQUEST_MAX);
-		struct question q;
+		struct lookup q;
 		int n = 0;
 
 		for (size_t have = 0; have <= rows[i].in.n && n == 0; have++) {
@@ -125,7 +125,7 @@ requests_have_an_edge(void **state)
 			struct buf in = BUF(2 * ANSWER_REQUEST_MAX), room = BUF(ANSWER_REQUEST_MAX);
 			size_t n = ANSWER_REQUEST_MAX + more;
 			struct answer_reader r = { 0 };
-			struct question q;
+			struct lookup q;
 
 			buf_adds(&in, edges[i].start);
 			while (in.n + strlen(edges[i].end) < n)
@@ -147,7 +147,7 @@ nobody_changes_the_protocol(void **state)
 {
 	struct answer_reader r = { 0 };
 	struct buf room = BUF(ANSWER_REQUEST_MAX);
-	struct question q;
+	struct lookup q;
 
 	(void)state;
 	assert_int_equal(answer_read(&r, SPAN("get a@b\n"), &room, &q), 8);
