@@ -143,7 +143,7 @@ emit_touch(struct export *x, struct emit *e, const struct touch *t)
 			emit_flag(e, "gateway", true);
 		break;
 	case TOUCH_SOFT_BOUNCED:
-		emit_string(&e, "bounce", bounce_name((enum bounce)t->detail));
+		emit_string(e, "bounce", bounce_name((enum bounce)t->detail));
 		break;
 	case TOUCH_CONSENT:
 		emit_string(e, "axis", axis_name((enum axis)(t->detail >> 4)));

@@ -664,6 +664,8 @@ static const struct setting settings[] = {
 	    .help = "In which field they say it; the one that they set, not one that they let through." },
 	{ "access_log", IN(GENERAL), TEXT, OF_CONF(access_log), .value = "", .check = check_path,
 	    .help = "File for one line per request, in the combined format, without tokens and persons; empty: none." },
+	{ "mail_log", IN(GENERAL), TEXT, OF_CONF(mail_log), .value = "", .check = check_path,
+	    .help = "Postfix's log, for deliveries and bounces: /var/log/mail.log; empty: none is read." },
 	{ "ask_listen", IN(GENERAL), LIST, OF_CONF(ask_listen), .value = "", .check = check_listen,
 	    .help = "Addresses at which the milter answers Postfix's lookups: socketmap, policy service, tcp_table." },
 	{ "ask_stream", IN(GENERAL), TEXT, OF_CONF(ask_stream), .value = "default",

@@ -1084,6 +1084,24 @@ lower(struct mail *m, const char *id)
 		select_lower(c, m->stream, said, &m->recipient[i].opens, &m->recipient[i].links);
 }
 
+/* For whoever reads the log: whose message this queue id is. */
+static void
+remember(const char *id, const struct mail *m, enum action whole, int64_t now)
+{
+	struct queued about = { .campaign = m->campaign_id, .stream = m->stream_id, .when = (uint32_t)(now / 1000) };
+	struct who *who;
+	size_t n = 0;
+
+	if (filter->queue == NULL || strcmp(id, "NOQUEUE") == 0)
+		return;
+	who = xcalloc(m->nrecipients + 1, sizeof *who);
+	for (size_t i = 0; i < m->nrecipients; i++)
+		if (!deleted(&m->recipient[i], whole))
+			who[n++] = m->recipient[i].who;
+	queue_add(filter->queue, span_of(id), &about, who, n);
+	free(who);
+}
+
 static bool
 is_tagged_already(const struct plan *plan)
 {
@@ -1148,6 +1166,8 @@ finish(SMFICTX *ctx, struct session *s)
 	/* What was sent is counted once: not when it came through here before, and not when it will. */
 	elsewhere = marked || is_tagged_already(&plan);
 	record(id, m, &plan, individual, elsewhere, now);
+	if (!marked)
+		remember(id, m, whole, now);
 	if (!marked)
 		atomic_fetch_add(&count.messages, 1);
 	if (carry_out(ctx, s, m, &plan, whole)) {

@@ -4,12 +4,14 @@
 
 #include "common/setup.h"
 #include "common/writer.h"
+#include "milter/queue.h"
 
 /* What all sessions share.  libmilter's callbacks get no argument of ours, so there is one. */
 struct filter {
 	struct setup_slot *slot;
 	struct store *store;
 	struct writer *writer;
+	struct queue *queue; /* NULL: nobody reads the mail log */
 };
 
 /* Tells libmilter about the callbacks; they look at the filter from smfi_main on.  False when it refuses. */

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "common/bind.h"
+#include "common/clock.h"
 #include "common/fold.h"
 #include "common/log.h"
 #include "common/mem.h"
@@ -22,6 +23,7 @@
 #include "common/proc.h"
 #include "milter/ask.h"
 #include "milter/filter.h"
+#include "milter/follow.h"
 
 #define PROGRAM "rekindle-milter"
 #define SESSION_TIMEOUT 3600 /* seconds that an MTA may be silent in a connection; Postfix gives up long before */
@@ -36,22 +38,31 @@ struct reloader {
 	struct ask *ask;
 };
 
+static bool follows; /* a log is read */
+
 static void
 log_stats(const char *when, const struct ask *ask)
 {
 	struct filter_stats s;
 	struct ask_stats asked;
+	struct follow_stats l;
 
 	filter_stats(&s);
 	log_info("%s messages=%" PRIu64 " tagged=%" PRIu64 " untouched=%" PRIu64 " stopped=%" PRIu64 " would=%" PRIu64
 		 " oversize=%" PRIu64 " unrecorded=%" PRIu64 " failed=%" PRIu64,
 	    when, s.messages, s.tagged, s.untouched, s.stopped, s.would, s.oversize, s.unrecorded, s.failed);
-	if (ask == NULL)
+	if (ask != NULL) {
+		ask_stats(ask, &asked);
+		log_info("%s lookups=%" PRIu64 " routed=%" PRIu64 " stopped=%" PRIu64 " unread=%" PRIu64 " malformed=%" PRIu64
+			 " connections=%" PRIu64,
+		    when, asked.lookups, asked.routed, asked.stopped, asked.unread, asked.malformed, asked.connections);
+	}
+	if (!follows)
 		return;
-	ask_stats(ask, &asked);
-	log_info("%s lookups=%" PRIu64 " routed=%" PRIu64 " stopped=%" PRIu64 " unread=%" PRIu64 " malformed=%" PRIu64
-		 " connections=%" PRIu64,
-	    when, asked.lookups, asked.routed, asked.stopped, asked.unread, asked.malformed, asked.connections);
+	follow_stats(&l);
+	log_info("%s mail_log lines=%" PRIu64 " delivered=%" PRIu64 " deferred=%" PRIu64 " bounced=%" PRIu64 " soft_bounced=%" PRIu64
+		 " policy_bounced=%" PRIu64,
+	    when, l.lines, l.delivered, l.deferred, l.bounced, l.soft_bounced, l.policy_bounced);
 }
 
 /* libmilter takes HUP for an end, so reloading is USR1. */
@@ -302,6 +313,7 @@ main(int argc, char **argv)
 	/* Threads look at these to the very end. */
 	static struct filter filter;
 	static struct reloader reloader;
+	struct follow *follow = NULL;
 	struct fold *fold;
 	struct ask *ask;
 	int rc;
@@ -326,11 +338,17 @@ main(int argc, char **argv)
 	filter.store = open_store(setup->conf);
 	proc_settle();
 	filter.writer = writer_start(filter.store, store_lock_dir(filter.store), setup->conf->data_dir, setup->conf->journal_size);
+	if (setup->conf->mail_log[0] != '\0')
+		filter.queue = queue_open(setup->conf->data_dir, clock_read(CLOCK_REALTIME));
 	fold = fold_start(filter.store, setup->conf->keep_facts, &setup->conf->rules);
 	log_info("listening on %s", setup->conf->milter_socket);
 	filter.slot = setup_slot_new(setup);
 	reloader = (struct reloader){ .slot = filter.slot, .file = file, .store = filter.store, .fold = fold, .ask = ask };
 	ask_start(ask, filter.slot, filter.store);
+	follows = filter.queue != NULL;
+	if (follows)
+		follow = follow_start(&(struct follow_options){ .log = setup->conf->mail_log, .dir = setup->conf->data_dir,
+			.slot = filter.slot, .store = filter.store, .writer = filter.writer, .queue = filter.queue });
 	start_reloader(&reloader);
 	proc_notify("READY=1");
 
@@ -338,7 +356,8 @@ main(int argc, char **argv)
 
 	proc_notify("STOPPING=1");
 	ask_stop(ask);
-	if (filter_drain(DRAIN_MS)) {
+	if (filter_drain(DRAIN_MS) && follow_stop(follow, DRAIN_MS)) {
+		queue_close(filter.queue);
 		writer_stop(filter.writer);
 		fold_stop(fold);
 		store_close(filter.store);

@@ -1,0 +1,634 @@
+#include "milter/follow.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/addr.h"
+#include "common/bounce.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/maillog.h"
+#include "common/mem.h"
+#include "common/text.h"
+
+#define POLL_MS 200
+#define RETRY_MS 1000
+#define CHUNK (4 * MAILLOG_LINE_MAX) /* read at once */
+#define MARK 256                     /* bytes in front of the place that show that it is the same file: more than a line, mostly */
+#define PLACE_BYTES 1024             /* of the file that remembers the place: one write */
+#define WRITE_MS 60000
+
+struct follow {
+	struct follow_options o; /* with strings of our own */
+	char *log, *dir;
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	bool stop, ended;
+
+	/* Of the thread. */
+	struct setup *setup;
+	struct record *record;
+	size_t n, cap;
+
+	int place_fd;      /* -1: the place cannot be kept */
+	int fd;            /* -1: there is no log, or not yet */
+	ino_t inode;       /* of it, or the one that was read last */
+	uint64_t offset;   /* all before it is done */
+	char mark[MARK];
+	size_t nmark;
+	bool inside;       /* of a line that is too long */
+	bool switching;    /* there is another file, and this one is read for the last time */
+	bool said;         /* that it cannot be opened */
+	char *buffer;
+};
+
+static struct {
+	_Atomic uint64_t lines, delivered, deferred, bounced, soft, policy;
+} count;
+
+static bool
+stopping(struct follow *f)
+{
+	bool stop;
+
+	pthread_mutex_lock(&f->lock);
+	stop = f->stop;
+	pthread_mutex_unlock(&f->lock);
+	return stop;
+}
+
+static void
+pause_for(struct follow *f, int64_t ms)
+{
+	struct timespec until = clock_after(ms);
+
+	pthread_mutex_lock(&f->lock);
+	while (!f->stop && pthread_cond_timedwait(&f->wake, &f->lock, &until) == 0)
+		;
+	pthread_mutex_unlock(&f->lock);
+}
+
+/* ---- what a line makes ---- */
+
+/*
+ * Milliseconds since 1970.  Where the year is not said it is the one that
+ * makes it the near past; nothing of a log is later than now.
+ */
+static int64_t
+when_of(const struct maillog_time *t, int64_t now)
+{
+	struct tm tm = { .tm_year = t->year - 1900, .tm_mon = t->month - 1, .tm_mday = t->day, .tm_hour = t->hour, .tm_min = t->minute,
+		.tm_sec = t->second, .tm_isdst = -1 };
+	time_t seconds = (time_t)(now / 1000);
+	int64_t when;
+
+	if (t->month == 0)
+		return now;
+	if (t->zoned)
+		when = ((int64_t)timegm(&tm) - 60 * t->offset) * 1000 + t->ms;
+	else {
+		struct tm local, copy;
+
+		localtime_r(&seconds, &local);
+		if (t->year == 0)
+			tm.tm_year = local.tm_year;
+		copy = tm;
+		when = (int64_t)mktime(&copy) * 1000 + t->ms;
+		if (t->year == 0 && when > now + DAY_MS) {
+			tm.tm_year--;
+			when = (int64_t)mktime(&tm) * 1000 + t->ms;
+		}
+	}
+	return when > now ? now : when;
+}
+
+/* Gateways that open links, by the name of the host that takes the mail: whole names, and all below. */
+static bool
+is_gateway(struct span host)
+{
+	static const struct span suffixes[] = {
+		{ "barracudanetworks.com", 21 }, { "mail.protection.outlook.com", 27 }, { "pphosted.com", 12 }, { "ppe-hosted.com", 14 },
+		{ "mimecast.com", 12 }, { "iphmx.com", 9 }, { "messagelabs.com", 15 }, { "trendmicro.com", 14 }, { "trendmicro.eu", 13 },
+		{ "fireeyecloud.com", 16 }, { "hornetsecurity.com", 18 }, { "antispameurope.com", 18 }, { "mailcontrol.com", 15 },
+		{ "sophos.com", 10 },
+	};
+
+	for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++) {
+		struct span s = suffixes[i];
+
+		if (span_iends(host, s) && (host.n == s.n || host.p[host.n - s.n - 1] == '.'))
+			return true;
+	}
+	return false;
+}
+
+static void
+add_touch(struct follow *f, enum touch_kind kind, unsigned detail, const struct who *who, const struct queued *about, int64_t when)
+{
+	if (f->n == f->cap) {
+		f->cap = f->cap ? 2 * f->cap : 64;
+		f->record = xreallocarray(f->record, f->cap, sizeof *f->record);
+	}
+	f->record[f->n++] = (struct record){ .touch = {
+		.kind = (uint8_t)kind, .mode = MODE_IDENTIFIED, .detail = (uint8_t)detail, .when = when, .who = *who,
+		.campaign = about->campaign, .stream = about->stream, .sent = about->when } };
+}
+
+static void
+soft_bounced(struct follow *f, enum bounce bounce, const struct who *who, const struct queued *about, int64_t when)
+{
+	atomic_fetch_add(bounce == BOUNCE_POLICY ? &count.policy : &count.soft, 1);
+	add_touch(f, TOUCH_SOFT_BOUNCED, bounce, who, about, when);
+}
+
+/* Whom we do not know is nobody's business: no trace of other mail. */
+static bool
+is_known(struct follow *f, const struct who *who)
+{
+	struct profile p;
+
+	return store_profile(f->o.store, who, &p) == STORE_OK;
+}
+
+/*
+ * Is this delivery one of a message of ours to one of its recipients?  The
+ * address before aliases is the one that it was sent to, so it is asked about
+ * first; *who is that recipient, or whom else the line names.
+ */
+static bool
+is_ours(struct follow *f, const struct maillog *m, struct who *who, struct queued *about)
+{
+	const struct span addresses[] = { m->orig_to, m->to };
+
+	*about = (struct queued){ 0 };
+	for (size_t i = 0; i < 2; i++) {
+		enum queue_answer answer;
+
+		*who = (struct who){ { 0 } };
+		if (addresses[i].n == 0 || !addr_who(&f->setup->keys, addresses[i], who))
+			continue;
+		answer = queue_find(f->o.queue, m->id, who, about);
+		if (answer == QUEUE_RECIPIENT || (answer == QUEUE_ANYBODY && is_known(f, who)))
+			return true;
+	}
+	return false;
+}
+
+static void
+deferred(struct follow *f, const struct maillog *m, const struct who *who)
+{
+	char code[BOUNCE_CODE_MAX];
+	enum bounce bounce = bounce_judge(m->status, m->text, code);
+
+	atomic_fetch_add(&count.deferred, 1);
+	queue_defer(f->o.queue, m->id, who, bounce == BOUNCE_POLICY ? BOUNCE_POLICY : BOUNCE_SOFT);
+}
+
+static void
+expire(struct follow *f, const struct maillog *m, int64_t when)
+{
+	struct waiting waiting[QUEUE_WHO_MAX];
+	size_t n = queue_waiting(f->o.queue, m->id, waiting);
+
+	for (size_t i = 0; i < n; i++)
+		soft_bounced(f, waiting[i].bounce, &waiting[i].who, &waiting[i].about, when);
+	queue_remove(f->o.queue, m->id);
+}
+
+static void
+bounced(struct follow *f, const struct maillog *m, const struct who *who, const struct queued *about, bool ours, int64_t when)
+{
+	static const struct queued nothing;
+	char code[BOUNCE_CODE_MAX];
+	enum bounce bounce = bounce_judge(m->status, m->text, code);
+
+	if (bounce != BOUNCE_HARD) {
+		if (ours)
+			soft_bounced(f, bounce, who, about, when);
+		return;
+	}
+	if (!ours && (who_is_nobody(who) || !is_known(f, who)))
+		return;
+	atomic_fetch_add(&count.bounced, 1);
+	add_touch(f, TOUCH_BOUNCED, 0, who, ours ? about : &nothing, when);
+}
+
+static void
+take(struct follow *f, const struct maillog *m, int64_t now)
+{
+	int64_t when = when_of(&m->time, now);
+	struct queued about;
+	struct who who;
+	bool ours;
+
+	if (m->kind == MAILLOG_OTHER)
+		return;
+	atomic_fetch_add(&count.lines, 1);
+	switch (m->kind) {
+	case MAILLOG_REMOVED:
+		queue_remove(f->o.queue, m->id);
+		return;
+	case MAILLOG_PASSED_ON:
+		queue_follow(f->o.queue, m->id, m->next);
+		return;
+	case MAILLOG_EXPIRED:
+		expire(f, m, when);
+		return;
+	default:
+		break;
+	}
+	ours = is_ours(f, m, &who, &about);
+	if (m->kind == MAILLOG_BOUNCED)
+		bounced(f, m, &who, &about, ours, when);
+	else if (ours && m->kind == MAILLOG_DEFERRED)
+		deferred(f, m, &who);
+	else if (ours) {
+		atomic_fetch_add(&count.delivered, 1);
+		add_touch(f, TOUCH_DELIVERED, is_gateway(m->host) ? DELIVERED_GATEWAY : 0, &who, &about, when);
+	}
+	if (ours && m->kind != MAILLOG_DEFERRED)
+		queue_done(f->o.queue, m->id, &who);
+}
+
+/* False: the end came while the store took nothing; what was read will be read again. */
+static bool
+write_touches(struct follow *f)
+{
+	static struct log_rate rate;
+
+	while (f->n > 0 && writer_write(f->o.writer, f->record, f->n, WRITE_MS) == WRITER_LOST) {
+		log_rated(&rate, "mail_log: touches cannot be recorded; the log waits");
+		if (stopping(f))
+			return false;
+		pause_for(f, RETRY_MS);
+	}
+	f->n = 0;
+	return true;
+}
+
+/* ---- the place ---- */
+
+static uint32_t
+checksum(struct span s)
+{
+	uint32_t h = 0x811c9dc5; /* FNV-1a */
+
+	for (size_t i = 0; i < s.n; i++)
+		h = (h ^ (unsigned char)s.p[i]) * 0x01000193;
+	return h;
+}
+
+/* "CHECKSUM 1 INODE OFFSET MARK PATH", blanks up to PLACE_BYTES; the mark in hexadecimal. */
+static void
+save_place(struct follow *f)
+{
+	struct buf text = BUF(8 * PLACE_BYTES), line = BUF(8 * PLACE_BYTES);
+
+	if (f->place_fd < 0)
+		return;
+	buf_addf(&text, "1 %" PRIu64 " %" PRIu64 " x", (uint64_t)f->inode, f->offset);
+	text_add_hex(&text, f->mark, f->nmark);
+	buf_addf(&text, " %s", f->o.log);
+	buf_addf(&line, "%08" PRIx32 " ", checksum(buf_span(&text)));
+	buf_add(&line, buf_span(&text));
+	while (line.n + 1 < PLACE_BYTES)
+		buf_addc(&line, ' ');
+	buf_addc(&line, '\n');
+	if (pwrite(f->place_fd, line.p, line.n, 0) != (ssize_t)line.n || fdatasync(f->place_fd) != 0) {
+		log_warn("mail_log: its place cannot be remembered: %s", strerror(errno));
+		close(f->place_fd);
+		f->place_fd = -1;
+	}
+	buf_free(&text);
+	buf_free(&line);
+}
+
+static bool
+parse_place(struct follow *f, struct span text)
+{
+	struct span rest, word;
+	uint64_t inode, offset;
+	uint32_t sum;
+	unsigned char b[4];
+
+	text = span_trim(span_cut(text, 0, span_find(text, '\n')));
+	rest = text;
+	if (!span_split(&rest, ' ', &word) || !text_hex(word, b, 4))
+		return false;
+	sum = (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
+	if (sum != checksum(rest) || !span_split(&rest, ' ', &word) || !span_eq(word, SPAN("1")) || !span_split(&rest, ' ', &word) ||
+	    !text_u64(word, &inode) || !span_split(&rest, ' ', &word) || !text_u64(word, &offset) || !span_split(&rest, ' ', &word) ||
+	    !span_starts(word, SPAN("x")) || word.n > 1 + 2 * MARK || !span_eq(rest, span_of(f->o.log)))
+		return false;
+	f->nmark = word.n / 2;
+	if (!text_hex(span_from(word, 1), f->mark, f->nmark))
+		return false;
+	f->inode = (ino_t)inode;
+	f->offset = offset;
+	return true;
+}
+
+/* False: there is none, or of another log. */
+static bool
+load_place(struct follow *f)
+{
+	struct buf path = BUF(4096);
+	char text[16 * PLACE_BYTES];
+	ssize_t n;
+
+	buf_addf(&path, "%s/mail-log.place", f->o.dir);
+	f->place_fd = open(buf_cstr(&path), O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+	if (f->place_fd < 0)
+		log_warn("%s: cannot be opened: %s; a restart will lose a little of the log", buf_cstr(&path), strerror(errno));
+	n = f->place_fd < 0 ? -1 : pread(f->place_fd, text, sizeof text, 0);
+	buf_free(&path);
+	return n > 0 && parse_place(f, span_make(text, (size_t)n));
+}
+
+/* ---- the file ---- */
+
+static int
+open_file(struct follow *f, const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	struct stat st;
+
+	if (fd >= 0 && (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))) {
+		close(fd);
+		fd = -1;
+		errno = EINVAL;
+	}
+	if (fd < 0) {
+		if (!f->said)
+			log_warn("mail_log: %s: %s%s", path, strerror(errno),
+			    errno == EACCES ? "; the milter's user needs the group that may read it (adm)" : "; waiting for it");
+		f->said = true;
+	}
+	return fd;
+}
+
+static void
+begin_at(struct follow *f, uint64_t offset)
+{
+	f->offset = offset;
+	f->nmark = 0;
+	f->inside = f->switching = false;
+}
+
+static bool
+open_new(struct follow *f)
+{
+	struct stat st;
+
+	if ((f->fd = open_file(f, f->o.log)) < 0)
+		return false;
+	if (f->said)
+		log_info("mail_log: %s is here", f->o.log);
+	f->said = false;
+	fstat(f->fd, &st);
+	f->inode = st.st_ino;
+	begin_at(f, 0);
+	return true;
+}
+
+/* The file that was read last, which has another name now, or NULL. */
+static char *
+find_old(struct follow *f)
+{
+	const char *slash = strrchr(f->o.log, '/');
+	struct buf dir = BUF(4096), path = BUF(8192);
+	struct dirent *e;
+	char *found = NULL;
+	DIR *d;
+
+	buf_add(&dir, span_make(f->o.log, (size_t)(slash - f->o.log)));
+	d = opendir(dir.n > 0 ? buf_cstr(&dir) : "/");
+	while (d != NULL && found == NULL && (e = readdir(d)) != NULL) {
+		struct stat st;
+
+		if (!span_starts(span_of(e->d_name), span_of(slash + 1)))
+			continue;
+		buf_clear(&path);
+		buf_addf(&path, "%s/%s", buf_cstr(&dir), e->d_name);
+		if (stat(buf_cstr(&path), &st) == 0 && st.st_ino == f->inode && S_ISREG(st.st_mode))
+			found = xstrdup(buf_cstr(&path));
+	}
+	if (d != NULL)
+		closedir(d);
+	buf_free(&dir);
+	buf_free(&path);
+	return found;
+}
+
+/* At the start: where the last process left off; without one at the end of what is there. */
+static void
+open_first(struct follow *f)
+{
+	struct stat st;
+	char *old;
+
+	if (!load_place(f)) {
+		if (open_new(f) && fstat(f->fd, &st) == 0 && st.st_size > 0) {
+			begin_at(f, (uint64_t)st.st_size - 1);
+			f->inside = true; /* of the last line there is, ended or not */
+			save_place(f);
+		}
+		return;
+	}
+	if ((old = find_old(f)) == NULL) {
+		log_warn("mail_log: the file that was read last is gone; what came behind the place is lost");
+		open_new(f);
+		return;
+	}
+	f->fd = open_file(f, old);
+	free(old);
+}
+
+/*
+ * Reads what is behind the place, with the mark in front of it.  Bytes at
+ * f->buffer + f->nmark; 0: none yet; -1: not the file that it was, begun anew.
+ */
+static ssize_t
+read_on(struct follow *f)
+{
+	ssize_t n = pread(f->fd, f->buffer, CHUNK, (off_t)(f->offset - f->nmark));
+
+	if (n < 0) {
+		static struct log_rate rate;
+
+		log_rated(&rate, "mail_log: %s: %s", f->o.log, strerror(errno));
+		return 0;
+	}
+	if ((size_t)n < f->nmark || memcmp(f->buffer, f->mark, f->nmark) != 0) {
+		log_info("mail_log: %s was truncated; reading it from its start", f->o.log);
+		begin_at(f, 0);
+		return -1;
+	}
+	return n - (ssize_t)f->nmark;
+}
+
+/* All of it is done. */
+static void
+advance(struct follow *f, struct span done)
+{
+	struct buf both = BUF(MARK + CHUNK);
+
+	buf_add(&both, span_make(f->mark, f->nmark));
+	buf_add(&both, done);
+	f->nmark = both.n < MARK ? both.n : MARK;
+	memcpy(f->mark, both.p + both.n - f->nmark, f->nmark);
+	f->offset += done.n;
+	buf_free(&both);
+}
+
+/* Is there another file of this name, with something in it? */
+static bool
+is_rotated(struct follow *f)
+{
+	struct stat st;
+
+	return stat(f->o.log, &st) == 0 && st.st_ino != f->inode && st.st_size > 0;
+}
+
+/* A step; false: there is nothing to do for now. */
+static bool
+step(struct follow *f)
+{
+	int64_t now = clock_read(CLOCK_REALTIME);
+	struct span text, rest, line;
+	ssize_t n;
+	size_t end;
+
+	if (f->fd < 0 && !open_new(f))
+		return false;
+	if ((n = read_on(f)) < 0)
+		return true;
+	text = span_make(f->buffer + f->nmark, (size_t)n);
+	for (end = text.n; end > 0 && text.p[end - 1] != '\n'; end--)
+		;
+	/* Half a line waits for its other half, unless it never ends. */
+	if (end == 0 && text.n >= MAILLOG_LINE_MAX) {
+		f->inside = true;
+		advance(f, text);
+		return true;
+	}
+	if (end == 0) {
+		if (f->switching) {
+			close(f->fd);
+			return open_new(f);
+		}
+		/* Who rotates tells the writer afterwards, so the old file is read until the new one has something, and then once more. */
+		return f->switching = is_rotated(f);
+	}
+	text = rest = span_cut(text, 0, end);
+	f->setup = setup_get(f->o.slot);
+	while (span_split(&rest, '\n', &line)) {
+		struct maillog m;
+
+		if (!f->inside) {
+			maillog_line(span_ends(line, SPAN("\r")) ? span_cut(line, 0, line.n - 1) : line, &m);
+			take(f, &m, now);
+		}
+		f->inside = false;
+	}
+	setup_put(f->setup);
+	if (!write_touches(f))
+		return false;
+	advance(f, text);
+	save_place(f);
+	return true;
+}
+
+/* ---- the thread ---- */
+
+static void *
+run(void *arg)
+{
+	struct follow *f = arg;
+
+	open_first(f);
+	log_info("mail_log: following %s", f->o.log);
+	while (!stopping(f)) {
+		bool more = step(f);
+
+		queue_save(f->o.queue, clock_read(CLOCK_REALTIME));
+		if (!more)
+			pause_for(f, POLL_MS);
+	}
+	pthread_mutex_lock(&f->lock);
+	f->ended = true;
+	pthread_cond_broadcast(&f->wake);
+	pthread_mutex_unlock(&f->lock);
+	return NULL;
+}
+
+struct follow *
+follow_start(const struct follow_options *o)
+{
+	struct follow *f = xcalloc(1, sizeof *f);
+
+	f->o = *o;
+	f->o.log = f->log = xstrdup(o->log);
+	f->o.dir = f->dir = xstrdup(o->dir);
+	f->fd = f->place_fd = -1;
+	f->buffer = xcalloc(1, CHUNK);
+	pthread_mutex_init(&f->lock, NULL);
+	clock_cond(&f->wake);
+	if (pthread_create(&f->thread, NULL, run, f) != 0)
+		fatal("cannot start a thread");
+	return f;
+}
+
+bool
+follow_stop(struct follow *f, int64_t within_ms)
+{
+	struct timespec until = clock_after(within_ms);
+	bool ended;
+
+	if (f == NULL)
+		return true;
+	pthread_mutex_lock(&f->lock);
+	f->stop = true;
+	pthread_cond_broadcast(&f->wake);
+	while (!f->ended && pthread_cond_timedwait(&f->wake, &f->lock, &until) == 0)
+		;
+	ended = f->ended;
+	pthread_mutex_unlock(&f->lock);
+	if (!ended)
+		return false;
+	pthread_join(f->thread, NULL);
+	if (f->fd >= 0)
+		close(f->fd);
+	if (f->place_fd >= 0)
+		close(f->place_fd);
+	pthread_mutex_destroy(&f->lock);
+	pthread_cond_destroy(&f->wake);
+	free(f->record);
+	free(f->buffer);
+	free(f->log);
+	free(f->dir);
+	free(f);
+	return true;
+}
+
+void
+follow_stats(struct follow_stats *s)
+{
+	*s = (struct follow_stats){
+		.lines = count.lines,
+		.delivered = count.delivered,
+		.deferred = count.deferred,
+		.bounced = count.bounced,
+		.soft_bounced = count.soft,
+		.policy_bounced = count.policy,
+	};
+}

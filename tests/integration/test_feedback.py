@@ -1,0 +1,283 @@
+"""test_feedback.py -- what Postfix's log says comes back as touches: a real Postfix, and a server that refuses as told."""
+
+import json
+import os
+import re
+import shutil
+import socketserver
+import threading
+
+import rig
+
+MESSAGE = """From: news@example.org
+To: %s
+Subject: Spring
+MIME-Version: 1.0
+Content-Type: text/plain
+
+Spring
+"""
+CAMPAIGN = MESSAGE.replace("Subject", "X-Rekindle-Campaign: spring\nSubject")
+STREAMS = {"weekly": {"match_sender_domain": "example.org", "enforce": "on"}}
+
+
+class Fussy:
+	"""An SMTP server that answers RCPT by the local part of the address; of those that are not in the table everybody is welcome."""
+
+	def __init__(self, answers):
+		self.answers = dict(answers)
+		server = self
+
+		class Handler(socketserver.StreamRequestHandler):
+			def handle(self):
+				def reply(text):
+					self.wfile.write(text.encode() + b"\r\n")
+
+				reply("220 fussy.test.invalid ESMTP")
+				for line in self.rfile:
+					verb = line[:4].upper()
+					if verb == b"EHLO":
+						reply("250 fussy.test.invalid")
+					elif verb == b"RCPT":
+						reply(server.answers.get(re.search(rb"<([^@]*)@", line)[1].decode(), "250 2.1.5 ok"))
+					elif verb == b"DATA":
+						reply("354 go on")
+						while self.rfile.readline() not in (b".\r\n", b""):
+							pass
+						reply("250 2.0.0 kept")
+					elif verb == b"QUIT":
+						reply("221 2.0.0 bye")
+						return
+					else:
+						reply("250 2.0.0 ok")
+
+		class Server(socketserver.ThreadingTCPServer):
+			daemon_threads = True
+
+		self.server = Server(("127.0.0.1", 0), Handler)
+		self.port = self.server.server_address[1]
+		threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+
+	def __enter__(self):
+		return self
+
+	def __exit__(self, *_):
+		self.server.shutdown()
+		self.server.server_close()
+
+
+def touches(r, *kinds):
+	"""The touches of these kinds as (kind, local part, campaign, bounce), sorted."""
+	out = []
+	for kind in kinds:
+		for line in r.cli("export", "--type", kind).json_lines:
+			out.append((line["type"], line["address"].split("@")[0], line.get("campaign"), line.get("bounce")))
+	return sorted(out, key=str)
+
+
+KINDS = ("delivered", "bounced", "soft-bounced")
+
+
+def wait_for(r, want):
+	want = sorted(want, key=str)
+	try:
+		rig.wait_until(lambda: touches(r, *KINDS) == want, what="touches")
+	except AssertionError:
+		raise AssertionError("%s\nand not\n%s" % (touches(r, *KINDS), want)) from None
+
+
+def send(r, local, text=CAMPAIGN, sender="news@example.org"):
+	to = local + "@example.com"
+	return r.send(text % to, rcpts=[to], sender=sender)
+
+
+def test_bounces():
+	"""
+	Delivered, hard, soft, policy, deferred and then refused, given up: each
+	with campaign and stream.  Whoever does not exist is refused the next
+	message; whose mailbox is full is not.
+	"""
+	answers = {
+		"gone": "550 5.1.1 <gone@example.com>: Recipient address rejected: User unknown",
+		"full": "552 5.2.2 <full@example.com>: user is over quota",
+		"picky": "550 5.7.1 Service unavailable; Client host blocked using zen.spamhaus.org",
+		"later": "450 4.2.0 try again",
+		"never": "450 4.7.1 slow down",
+		"known": "550 5.1.1 user unknown",
+		"stranger": "550 5.1.1 user unknown",
+	}
+	with Fussy(answers) as fussy, rig.Rig(streams=STREAMS) as r:
+		r.write_conf(mail_log=r.postfix.log_file)
+		open(r.postfix.log_file, "w").close()
+		r.postfix.main["default_transport"] = "smtp:[127.0.0.1]:%d" % fussy.port
+		r.start_milter()
+		r.milter.wait_log("mail_log: following")
+		r.start_postfix()
+		for name in ("good", "gone", "full", "picky", "later", "never"):
+			assert send(r, name).ok
+		said = [
+			("delivered", "good", "spring", None),
+			("bounced", "gone", "spring", None),
+			("soft-bounced", "full", "spring", "soft"),
+			("soft-bounced", "picky", "spring", "policy"),
+		]
+		wait_for(r, said)
+
+		# A deferral is no touch, but what becomes of it is one.
+		rig.wait_until(lambda: [q["queue_name"] for q in r.postfix.queue()].count("deferred") == 2, what="two deferred messages")
+		fussy.answers["later"] = "550 5.1.1 user unknown"
+		ids = {q["recipients"][0]["address"]: q["queue_id"] for q in r.postfix.queue()}
+		done = r.postfix.command("postsuper", "-e", ids["never@example.com"])
+		assert done.returncode == 0, done
+		r.postfix.flush()
+		said += [("bounced", "later", "spring", None), ("soft-bounced", "never", "spring", "policy")]
+		wait_for(r, said)
+		rig.wait_until(lambda: not r.postfix.queue(), what="an empty queue")
+
+		# The next message: no for those who do not exist, and yes for all others.
+		for name in ("gone", "later"):
+			refused = rig.wait_until(lambda n=name: (lambda sent: sent if not sent.ok else None)(send(r, n)), what="a refusal")
+			assert refused.code == 550 and "bounced" in str(refused), refused
+		del said[:]
+		for name in ("full", "picky", "never"):
+			assert send(r, name).ok
+		why = r.cli("why", "gone@example.com", "--json").json
+		assert why["status"] == "bounced", why
+
+		# Mail that is no campaign's leaves no trace, but that somebody whom we know is gone.
+		assert r.cli("import", input=json.dumps({"type": "joined", "address": "known@example.com", "stream": "weekly"})).code == 0
+		for name in ("known", "stranger", "good"):
+			assert send(r, name, MESSAGE, sender="office@elsewhere.example").ok
+		rig.wait_until(lambda: touches(r, "bounced")[1:2] == [("bounced", "known", None, None)], what="the bounce of somebody known")
+		rig.wait_until(lambda: not r.postfix.queue() or {q["recipients"][0]["address"] for q in r.postfix.queue()} == {"never@example.com"},
+			what="an empty queue")
+		r.milter.signal(rig.signal.SIGUSR1)
+		r.milter.wait_log(r"so far mail_log lines=\d+ delivered=1 deferred=3 bounced=3 soft_bounced=2 policy_bounced=3")
+		assert [t[1] for t in touches(r, "bounced")] == ["gone", "known", "later"], touches(r, "bounced")
+		assert [t[1] for t in touches(r, "delivered")] == ["good"], touches(r, "delivered")
+		assert "stranger" not in r.cli("export").out
+
+
+class Log:
+	"""The mail log as syslog would write it, by hand; the messages behind it are real."""
+
+	def __init__(self, r):
+		self.r, self.path, self.ids = r, os.path.join(r.dir, "log", "followed.log"), {}
+
+	def send(self, *names):
+		for name in names:
+			told = send(self.r, name)
+			assert told.ok, told
+			self.ids[name] = re.search(r"queued as (\w+)", str(told))[1]
+
+	def line(self, name, status="sent (250 2.0.0 ok)", dsn="2.0.0", relay="mx.example.com[192.0.2.1]:25"):
+		return "Nov 23 05:28:51 mx postfix/smtp[1]: %s: to=<%s@example.com>, relay=%s, delay=1, delays=1/0/0/0, dsn=%s, status=%s\n" % (
+			self.ids[name], name, relay, dsn, status)
+
+	def write(self, text, path=None):
+		with open(path or self.path, "a") as f:
+			f.write(text)
+
+
+def delivered(r, *names):
+	wait_for(r, [("delivered", name, "spring", None) for name in names])
+
+
+def test_rotation_and_restart():
+	"""Each line is read once: in pieces, before and behind a rotation, before and behind a restart, however it came."""
+	with rig.Rig(streams=STREAMS) as r:
+		log = Log(r)
+		log.write("Nov 23 05:28:50 mx postfix/smtp[1]: 3A4B5C6D7E8: of long ago\n")
+		r.write_conf(mail_log=log.path)
+		r.start_milter()
+		r.milter.wait_log("mail_log: following")
+		r.start_postfix()
+		log.send(*"abcdefghijkl")
+
+		# In two pieces, with others around it, and with a line that never seems to end.
+		log.write("x" * 300000 + "\n" + log.line("a") + "dovecot: imap\n" + log.line("b")[:60])
+		delivered(r, "a")
+		log.write(log.line("b")[60:])
+		delivered(r, "a", "b")
+
+		# Renamed: whoever writes goes on with the old file for a while.
+		os.rename(log.path, log.path + ".1")
+		open(log.path, "w").close()
+		log.write(log.line("c"), log.path + ".1")
+		delivered(r, "a", "b", "c")
+		log.write(log.line("d"), log.path + ".1")
+		log.write(log.line("e"))
+		delivered(r, *"abcde")
+
+		# Copied and truncated.
+		shutil.copy(log.path, log.path + ".2")
+		os.truncate(log.path, 0)
+		log.write(log.line("f"))
+		delivered(r, *"abcdef")
+		# The same, and longer than it was before anybody looks.
+		with open(log.path, "w") as f:
+			f.write("Nov 23 05:28:50 mx something[1]: else\n" * 100 + log.line("g"))
+		delivered(r, *"abcdefg")
+
+		# Killed; then rotated while nobody reads; then killed again.
+		r.milter.kill()
+		log.write(log.line("h"))
+		r.start_milter()
+		delivered(r, *"abcdefgh")
+		r.milter.stop()
+		log.write(log.line("i"))
+		os.rename(log.path, log.path + "-20261123")
+		log.write(log.line("j"))
+		r.start_milter()
+		delivered(r, *"abcdefghij")
+		r.milter.kill()
+		r.start_milter()
+		log.write(log.line("k"))
+		delivered(r, *"abcdefghijk")
+
+		# There is none, for a while.
+		os.rename(log.path, log.path + ".gone")
+		os.unlink(log.path + ".gone")
+		r.milter.stop()
+		r.start_milter()
+		r.milter.wait_log("No such file or directory; waiting for it")
+		log.write(log.line("l"))
+		delivered(r, *"abcdefghijkl")
+
+
+def test_whose_it_is():
+	"""
+	A filter behind us hands mail on under another name; an alias is its
+	recipient; a copy for somebody else is nobody's; a gateway is known by its name.
+	"""
+	with rig.Rig(streams=STREAMS) as r:
+		log = Log(r)
+		open(log.path, "w").close()
+		r.write_conf(mail_log=log.path)
+		r.start_milter()
+		r.milter.wait_log("mail_log: following")
+		r.start_postfix()
+		log.send("filtered", "alias", "copied", "watched", "twice")
+		log.write(log.line("filtered", "sent (250 2.0.0 from MTA: 250 2.0.0 Ok: queued as 9A8B7C6D5E)", relay="127.0.0.1[127.0.0.1]:10024"))
+		log.write("Nov 23 05:28:51 mx postfix/qmgr[1]: %s: removed\n" % log.ids["filtered"])
+		log.ids["filtered"] = "9A8B7C6D5E"
+		log.write(log.line("filtered", "bounced (host mx.example.com[192.0.2.1] said: 550 5.1.1 no (in reply to RCPT TO command))", "5.1.1"))
+		log.write(log.line("alias").replace("to=<alias@example.com>", "to=<real@example.net>, orig_to=<Alias@Example.COM>"))
+		log.write(log.line("copied").replace("<copied@", "<archive@"))
+		log.write(log.line("copied", "bounced (user unknown)", "5.1.1").replace("<copied@", "<archive@"))
+		log.write(log.line("watched", relay="watched-com.mail.protection.outlook.com[192.0.2.1]:25"))
+		# A reply that would like to be somebody else's bounce.
+		log.write(log.line("twice", "deferred (450 to=<watched@example.com>, relay=x, dsn=5.1.1, status=bounced (gone))", "4.0.0"))
+		log.write(log.line("twice") * 2)
+		wait_for(r, [
+			("bounced", "filtered", "spring", None),
+			("delivered", "alias", "spring", None),
+			("delivered", "twice", "spring", None),
+			("delivered", "watched", "spring", None),
+		])
+		gateways = [line["address"] for line in r.cli("export", "--type", "delivered").json_lines if line.get("gateway")]
+		assert gateways == ["watched@example.com"], gateways
+
+
+if __name__ == "__main__":
+	rig.main(globals())
