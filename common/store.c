@@ -1760,7 +1760,7 @@ store_person(struct store *s, const struct who *w, uint64_t stream, struct profi
 		rc = get_record(txn, s->subscriptions, key, sizeof key, take_subscription, sub);
 		*subscribed = rc == 0;
 	}
-	env_end(&s->state, txn);
+	env_rest(&s->state, txn);
 	return result(&s->state, rc == MDB_NOTFOUND ? 0 : rc, "read");
 }
 

@@ -192,6 +192,18 @@ wants_colon(enum answer answer, struct span text)
 	return answer == ANSWER_ROUTE && span_find(text, ':') == text.n;
 }
 
+/* Of a netstring; less than a thousand.  printf takes longer than the lookup of an answer. */
+static void
+add_length(struct buf *out, size_t n)
+{
+	if (n >= 100)
+		buf_addc(out, (char)('0' + n / 100));
+	if (n >= 10)
+		buf_addc(out, (char)('0' + n / 10 % 10));
+	buf_addc(out, (char)('0' + n % 10));
+	buf_addc(out, ':');
+}
+
 static void
 add_text(struct buf *out, enum answer answer, struct span text, bool quoted)
 {
@@ -219,7 +231,8 @@ answer_write(struct buf *out, enum answer_protocol protocol, enum answer answer,
 	case ANSWER_UNKNOWN:
 		break;
 	case ANSWER_SOCKETMAP:
-		buf_addf(out, "%zu:%s", strlen(w->socketmap) + text.n + wants_colon(answer, text), w->socketmap);
+		add_length(out, strlen(w->socketmap) + text.n + wants_colon(answer, text));
+		buf_adds(out, w->socketmap);
 		add_text(out, answer, text, false);
 		buf_addc(out, ',');
 		break;
@@ -229,7 +242,8 @@ answer_write(struct buf *out, enum answer_protocol protocol, enum answer answer,
 		buf_addc(out, '\n');
 		break;
 	case ANSWER_POLICY:
-		buf_addf(out, "action=%s", w->policy);
+		buf_adds(out, "action=");
+		buf_adds(out, w->policy);
 		add_text(out, answer == ANSWER_ROUTE ? ANSWER_NONE : answer, text, false);
 		buf_adds(out, "\n\n");
 		break;

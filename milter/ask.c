@@ -5,6 +5,10 @@
  * quiet: what it sends is read into memory that all share, and only what is
  * not whole, or what it does not take, is kept for it; both are bounded, and
  * nobody is read from who does not take his answers.
+ *
+ * Answers go out at the end of a turn, to all who asked in it.  One by one
+ * they would wake who waits for them one by one, which costs more than the
+ * lookup.
  */
 #include "milter/ask.h"
 
@@ -32,6 +36,7 @@
 #define BACKLOG 512
 #define ACCEPT_TURN 64               /* connections taken before others get a turn */
 #define ACCEPT_PAUSE_MS 1000         /* without descriptors */
+#define TURN_MAX 8                   /* clients whose answers wait for each other: while they read the next ones are looked up */
 #define INPUT_MAX (2 * ANSWER_REQUEST_MAX)
 #define OUTPUT_MAX (32 * 1024)       /* no more is answered before the client has taken it */
 #define REASON_MAX 300
@@ -51,6 +56,9 @@ struct client {
 	struct buf in;    /* the beginning of a request, or what waits behind answers that are not taken */
 	struct buf out;   /* what the client does not take */
 	size_t sent;      /* of it */
+	size_t from, to;  /* its answers of this turn, in ask->output */
+	bool more;        /* there are whole requests in `in' */
+	bool bad;         /* ... or nothing that can be understood: to be hung up on */
 	int64_t since;    /* ms: the last whole request, or the connection */
 	struct client *prev, *next; /* by since: the first is idle for longest */
 };
@@ -63,6 +71,7 @@ struct ask {
 	struct event_base *base;
 	struct event woken, idle, pause;
 	int wake;
+	bool ended;
 	pthread_t thread;
 
 	struct setup_slot *slot;
@@ -70,7 +79,9 @@ struct ask {
 	uint64_t *id;         /* by number of a stream */
 	struct store *store;
 	char input[INPUT_MAX];
-	struct buf room, output;
+	struct buf room, text, output;
+	struct client *turn[TURN_MAX]; /* who asked in it */
+	size_t nturn;
 	_Atomic uint64_t lookups, routed, stopped, unread, malformed, connections;
 };
 
@@ -215,16 +226,16 @@ decide(struct ask *a, const struct lookup *q, int64_t now, struct buf *text)
 static void
 answer(struct ask *a, const struct lookup *q, int64_t now)
 {
-	struct buf text = BUF(REASON_MAX);
-	enum answer what = decide(a, q, now, &text);
+	enum answer what;
 
+	buf_clear(&a->text);
+	what = decide(a, q, now, &a->text);
 	atomic_fetch_add_explicit(&a->lookups, 1, memory_order_relaxed);
 	if (what == ANSWER_ROUTE)
 		atomic_fetch_add_explicit(&a->routed, 1, memory_order_relaxed);
 	else if (what == ANSWER_REJECT || what == ANSWER_DEFER || what == ANSWER_DISCARD || what == ANSWER_HOLD)
 		atomic_fetch_add_explicit(&a->stopped, 1, memory_order_relaxed);
-	answer_write(&a->output, q->protocol, what, buf_span(&text));
-	buf_free(&text);
+	answer_write(&a->output, q->protocol, what, buf_span(&a->text));
 }
 
 /* ---- clients ---- */
@@ -288,27 +299,6 @@ watch(struct client *c, short what)
 	event_add(&c->ev, NULL);
 }
 
-/*
- * Answers what is whole until there is OUTPUT_MAX to send.  The input that is
- * left; *good is false when the client says what nobody understands.
- */
-static struct span
-answer_whole(struct client *c, struct span in, bool *good)
-{
-	struct ask *a = c->ask;
-	int64_t now = clock_read(CLOCK_REALTIME);
-	struct lookup q;
-	int n = 0;
-
-	buf_clear(&a->output);
-	while (in.n > 0 && a->output.n < OUTPUT_MAX && (n = answer_read(&c->reader, in, &a->room, &q)) > 0) {
-		answer(a, &q, now);
-		in = span_from(in, (size_t)n);
-	}
-	*good = n >= 0;
-	return in;
-}
-
 /* What is left of the input, for the next time. */
 static void
 keep(struct client *c, struct span in)
@@ -331,44 +321,58 @@ malformed(struct client *c)
 	client_close(c);
 }
 
+/* Sends what the turn has answered.  Who does not take it has it kept for him, and is not read from until he has. */
+static void
+end_turn(struct ask *a)
+{
+	struct span output = buf_span(&a->output);
+
+	for (size_t i = 0; i < a->nturn; i++) {
+		struct client *c = a->turn[i];
+		struct span own = span_cut(output, c->from, c->to);
+
+		c->sent = 0;
+		if (!send_some(c, own, &c->sent))
+			client_close(c);
+		else if (c->bad)
+			malformed(c);
+		else {
+			buf_add(&c->out, span_from(own, c->sent));
+			c->sent = 0;
+			watch(c, c->out.n > 0 || c->more ? EV_WRITE : EV_READ);
+		}
+	}
+	a->nturn = 0;
+	buf_clear(&a->output);
+}
+
+/* Answers what is whole, until there is OUTPUT_MAX to send.  Nobody is in a turn twice. */
 static void
 serve(struct client *c, struct span in)
 {
 	struct ask *a = c->ask;
-	bool good = true, asked = false;
-	size_t before;
+	int64_t now = clock_read(CLOCK_REALTIME);
+	struct lookup q;
+	int n = 0;
 
-	do {
-		size_t sent = 0;
-
-		before = in.n;
-		in = answer_whole(c, in, &good);
-		asked = asked || in.n < before;
-		if (!send_some(c, buf_span(&a->output), &sent)) {
-			client_close(c);
-			return;
-		}
-		if (sent < a->output.n && good) {
-			keep(c, in);
-			c->out = a->output;
-			c->sent = sent;
-			buf_init(&a->output, OUTPUT_MAX + ANSWER_MAX);
-			watch(c, EV_WRITE);
-			goto seen;
-		}
-	} while (good && in.n > 0 && in.n < before);
-	if (!good) {
-		malformed(c);
-		return;
+	c->from = a->output.n;
+	while (in.n > 0 && a->output.n < c->from + OUTPUT_MAX && (n = answer_read(&c->reader, in, &a->room, &q)) > 0) {
+		answer(a, &q, now);
+		in = span_from(in, (size_t)n);
 	}
+	c->to = a->output.n;
+	c->more = in.n > 0 && n > 0;
+	c->bad = n < 0;
 	if (in.n > 0 || c->in.n > 0)
 		keep(c, in);
-	watch(c, EV_READ);
-seen:
-	if (asked) {
+	if (c->to > c->from) {
 		list_take(a, c);
 		list_add(a, c);
-	}
+		a->turn[a->nturn++] = c;
+	} else if (c->bad)
+		malformed(c);
+	if (a->nturn == TURN_MAX || a->output.n >= OUTPUT_MAX)
+		end_turn(a);
 }
 
 static void
@@ -400,6 +404,7 @@ on_writable(struct client *c)
 	if (c->sent < c->out.n)
 		return;
 	buf_free(&c->out);
+	watch(c, EV_READ);
 	serve(c, buf_span(&c->in));
 }
 
@@ -423,6 +428,7 @@ on_idle(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd, (void)what;
 	take_setup(a);
+	end_turn(a);
 	while (a->first != NULL && clock_ms() - a->first->since >= a->setup->conf->ask_idle)
 		client_close(a->first);
 	arm(a);
@@ -474,6 +480,7 @@ make_room(struct ask *a, int error)
 	struct timeval tv = { ACCEPT_PAUSE_MS / 1000, 0 };
 
 	log_rated(&rate, "cannot take connections for lookups: %s", strerror(error));
+	end_turn(a);
 	if (a->first != NULL) {
 		client_close(a->first);
 		return true;
@@ -493,6 +500,8 @@ accept_one(struct inlet *in)
 		return make_room(a, errno);
 	if (fd == -1)
 		return errno != EAGAIN; /* else that one connection is broken already */
+	if (a->nclients >= a->setup->conf->ask_connections)
+		end_turn(a);
 	while (a->nclients >= a->setup->conf->ask_connections)
 		client_close(a->first);
 	client_new(a, fd);
@@ -580,7 +589,8 @@ ask_open(const struct conf *c, struct buf *why)
 
 	conf_octal(span_of(c->socket_mode), &mode);
 	buf_init(&a->room, ANSWER_REQUEST_MAX);
-	buf_init(&a->output, OUTPUT_MAX + ANSWER_MAX);
+	buf_init(&a->text, REASON_MAX);
+	buf_init(&a->output, 2 * (OUTPUT_MAX + ANSWER_MAX));
 	for (size_t i = 0; i < c->ask_listen.n; i++)
 		if (!inlets_open(a, c->ask_listen.item[i], mode, why)) {
 			inlets_close(a);
@@ -596,7 +606,7 @@ on_wake(evutil_socket_t fd, short what, void *arg)
 	struct ask *a = arg;
 
 	(void)fd, (void)what;
-	event_base_loopbreak(a->base);
+	a->ended = true;
 }
 
 static void *
@@ -605,7 +615,8 @@ run(void *arg)
 	struct ask *a = arg;
 
 	pthread_setname_np(pthread_self(), "ask");
-	event_base_dispatch(a->base);
+	while (!a->ended && event_base_loop(a->base, EVLOOP_ONCE) == 0)
+		end_turn(a);
 	return NULL;
 }
 
@@ -654,6 +665,7 @@ ask_stop(struct ask *a)
 	a->setup = NULL;
 	free(a->id);
 	buf_free(&a->room);
+	buf_free(&a->text);
 	buf_free(&a->output);
 }
 

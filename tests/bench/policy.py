@@ -1,0 +1,123 @@
+"""policy.py -- `make bench-policy`: what deciding costs, in sections, each beside the least that its work could cost.
+
+Lookups: Postfix's socketmap protocol over a socket in the file system, 16
+questions in flight, one on each of 16 connections as Postfix asks, and once
+more all of them on one connection.  Ours runs as it ships, with PEOPLE
+recipients whose class has a route, so that only who is found in the store has
+the right answer.  Its peer (ask_bare.c) is libevent, a netstring and the same
+answer for everybody.  Both are pinned to one CPU, the load (ask_load.c) to
+another one; a wrong answer ends the bench.  What counts is the rate, as the
+ratio of two neighbours in time; CPU time of the answering thread for each
+lookup is told beside it.
+
+ROUNDS (7), SECONDS (0.5, of each measurement) and PEOPLE (20000) are taken
+from the environment.  Needs root, as the integration tests do.
+"""
+
+import datetime
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(TOP, "tests", "integration"))
+import rig
+
+ROUNDS = int(os.environ.get("ROUNDS", "7"))
+SECONDS = float(os.environ.get("SECONDS", "0.5"))
+PEOPLE = int(os.environ.get("PEOPLE", "20000"))
+CPUS = sorted(os.sched_getaffinity(0))
+SERVER, LOAD = CPUS[0], CPUS[-1]
+ROUTE = "slow:[192.0.2.1]:25"
+LOOKUPS = {"16 connections, one in flight": (16, 1), "1 connection, 16 in flight": (1, 16)}
+GOALS = {"16 connections, one in flight": 0.85}  # ours / bare, lookups/s, at least
+
+
+def tool(name):
+	return os.path.join(rig.BUILD, "tests", "bench", name)
+
+
+def pin(pid, cpu):
+	for thread in os.listdir("/proc/%d/task" % pid):
+		os.sched_setaffinity(int(thread), {cpu})
+
+
+def cpu_seconds(pid, name):
+	"""Of the threads that have this name."""
+	seconds = 0
+	for thread in os.listdir("/proc/%d/task" % pid):
+		where = "/proc/%d/task/%s/" % (pid, thread)
+		with open(where + "comm") as comm, open(where + "schedstat") as stat:
+			if comm.read().strip() == name:
+				seconds += int(stat.read().split()[0]) / 1e9
+	return seconds
+
+
+# ---- lookups ----
+
+def ask(path, pid, thread, connections, flight):
+	"""Lookups/s, and microseconds of CPU for each."""
+	before = cpu_seconds(pid, thread)
+	done = subprocess.run([tool("ask_load"), path, "news", "OK " + ROUTE, str(PEOPLE), str(connections), str(flight), str(SECONDS)],
+		stdout=subprocess.PIPE, check=True, preexec_fn=lambda: os.sched_setaffinity(0, {LOAD}))
+	said = dict(re.findall(r"(\w+)=([\d.]+)", done.stdout.decode()))
+	return int(said["answered"]) / float(said["seconds"]), (cpu_seconds(pid, thread) - before) * 1e6 / int(said["answered"])
+
+
+def people():
+	"""Each was sent one message, and opened it some time ago: semi-engaged."""
+	then = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(days=45)
+	for i in range(PEOPLE):
+		for what in ("sent", "opened"):
+			yield json.dumps({"type": what, "address": "person%d@example.com" % i, "stream": "news", "campaign": "winter",
+				"at": then.strftime("%Y-%m-%dT%H:%M:%SZ")}) + "\n"
+
+
+def found(r, path):
+	"""Has the last one been summed up?"""
+	done = subprocess.run([tool("ask_load"), path, "news", "OK " + ROUTE, str(PEOPLE), "1", "1", "0.2"], stdout=subprocess.DEVNULL,
+		stderr=subprocess.DEVNULL)
+	return done.returncode == 0
+
+
+def lookups():
+	good = True
+	with rig.Rig(settings={"enforce": "on", "route_semi": ROUTE}, streams={"news": {"match_login": "nobody"}}) as r:
+		path, bare_path = (os.path.join(r.dir, "spool", "rekindle", name) for name in ("ask.sock", "bare.sock"))
+		r.write_conf(ask_listen="unix:" + path)
+		r.start_milter()
+		told = r.cli("import", input="".join(people()))
+		assert told.code == 0, told
+		rig.wait_until(lambda: found(r, path), 120, "the touches to be summed up")
+		bare = subprocess.Popen([tool("ask_bare"), bare_path, "OK " + ROUTE], stdin=subprocess.DEVNULL, start_new_session=True)
+		try:
+			rig.wait_until(lambda: os.path.exists(bare_path), what="the bare server to listen")
+			pin(r.milter.pid, SERVER)
+			pin(bare.pid, SERVER)
+			print("lookups, %d people, %d rounds of %g s: lookups/s, CPU us each" % (PEOPLE, ROUNDS, SECONDS))
+			for what, (connections, flight) in LOOKUPS.items():
+				ours, theirs = [], []
+				for i in range(ROUNDS):
+					pair = [(ours, path, r.milter.pid, "ask"), (theirs, bare_path, bare.pid, "ask_bare")]
+					for results, where, pid, thread in pair if i % 2 else reversed(pair):
+						results.append(ask(where, pid, thread, connections, flight))
+				ratio = statistics.median(a[0] / b[0] for a, b in zip(ours, theirs))
+				goal = GOALS.get(what)
+				good = good and (goal is None or ratio >= goal)
+				print("  %-30s ours %7.0f %5.2f us   bare %7.0f %5.2f us   ratio %.2f%s" % (what,
+					*(statistics.median(x[k] for x in side) for side in (ours, theirs) for k in (0, 1)), ratio,
+					"" if goal is None else " (goal: %.2f) %s" % (goal, "ok" if ratio >= goal else "MISSED")))
+		finally:
+			bare.terminate()
+			bare.wait()
+	return good
+
+
+SECTIONS = {"lookups": lookups}
+
+if __name__ == "__main__":
+	results = [SECTIONS[name]() for name in sys.argv[1:] or SECTIONS]
+	sys.exit(0 if all(results) else 1)
