@@ -36,6 +36,16 @@ def history():
 		yield {"type": what, "address": who + "@example.com", "at": ago(5), "stream": "news"}
 
 
+def recipe(name):
+	"""conf/postfix-routes.NAME to the letter, but for the stream, and without chroot."""
+	with open(os.path.join(rig.TOP, "conf", "postfix-routes." + name)) as f:
+		return f.read().replace("ask.sock:default", "ask.sock:news").replace("       y       ", "       n       ")
+
+
+def settings(text):
+	return dict(re.findall(r"(?m)^(\w+) = (.*)$", text))
+
+
 def shared():
 	"""One mail server for all tests; the last of them ends it."""
 	global _rig, _slow
@@ -49,13 +59,12 @@ def shared():
 				"receipts": {"match_sender_domain": "receipts.example", "transactional": True}},
 			policy={"on_inactive": "send", "on_held": "defer", "on_bounced": "discard", "on_complained": "hold"},
 			# No DNS here: what has no address goes to the fallback.
-			master=["reengage unix - - n - - smtp -o syslog_name=postfix/reengage -o smtp_fallback_relay=[127.0.0.1]:%d" % _slow.port],
+			master=[recipe("master.cf") + "    -o smtp_fallback_relay=[127.0.0.1]:%d" % _slow.port],
 			listeners={
 				"routes": "-o smtpd_milters=",
 				"policy": "-o smtpd_milters= -o smtpd_recipient_restrictions=check_policy_service,{unix:rekindle/ask.sock}",
 				"quiet": "-o smtpd_milters= -o smtpd_recipient_restrictions=$quiet"},
-			main={"transport_maps": "socketmap:unix:rekindle/ask.sock:news",
-				"quiet": "check_policy_service { unix:rekindle/ask.sock, policy_context=quiet }, permit"}).__enter__()
+			main={**settings(recipe("main.cf")), "quiet": "check_policy_service { unix:rekindle/ask.sock, policy_context=quiet }, permit"}).__enter__()
 		r.ask_path = os.path.join(r.dir, "spool", "rekindle", "ask.sock")
 		r.ask_port = rig.free_port()
 		r.write_conf(ask_listen=["unix:" + r.ask_path, "127.0.0.1:%d" % r.ask_port])
