@@ -164,11 +164,25 @@ unreadable(struct ask *a, struct buf *text)
 	return a->setup->conf->ask_defer ? ANSWER_LATER : ANSWER_NONE;
 }
 
+/*
+ * The queue manager asks a table about messages that were accepted and
+ * counted already, and what a table stops then is bounced.  Frequency, series
+ * and class follow from that very count: they are for those who ask once, at
+ * RCPT.  These follow from what the recipient or a person did.
+ */
+static bool
+stands_in_tables(enum cause c)
+{
+	return c == CAUSE_COMPLAINED || c == CAUSE_BOUNCED || c == CAUSE_UNSUBSCRIBED || c == CAUSE_HELD;
+}
+
 /* Who is not stopped gets the route of the class, where the stream does more than observe. */
 static enum answer
-carry_out(const struct stream *s, const struct verdict *v, struct buf *text)
+carry_out(const struct lookup *q, const struct stream *s, const struct verdict *v, struct buf *text)
 {
-	switch (v->action) {
+	enum action action = q->protocol == ANSWER_POLICY || stands_in_tables(v->cause) ? v->action : ACTION_SEND;
+
+	switch (action) {
 	case ACTION_REJECT:
 		return ANSWER_REJECT;
 	case ACTION_DEFER:
@@ -215,7 +229,7 @@ decide(struct ask *a, const struct lookup *q, int64_t now, struct buf *text)
 		.now = now,
 	};
 	v = verdict_find(&question);
-	answer = carry_out(s, &v, text);
+	answer = carry_out(q, s, &v, text);
 	if (answer == ANSWER_NONE || answer == ANSWER_ROUTE)
 		return answer;
 	verdict_explain(text, &question, &v);

@@ -56,8 +56,11 @@ def shared():
 				"news": {"match_sender_domain": "letters.example", "campaign": "letter"},
 				"offers": {"match_login": "marketing", "route_engaged": "fast:[192.0.2.1]:25"},
 				"quiet": {"match_daemon": "quiet", "enforce": "observe", "route_engaged": "fast"},
+				"often": {"match_login": "often", "cap_engaged": "1/60d", "on_capped": "defer", "route_engaged": "fast"},
+				"severe": {"match_login": "severe", "on_inactive": "reject"},
 				"receipts": {"match_sender_domain": "receipts.example", "transactional": True}},
-			policy={"on_inactive": "send", "on_held": "defer", "on_bounced": "discard", "on_complained": "hold"},
+			policy={"on_inactive": "send", "on_held": "defer", "on_bounced": "discard", "on_complained": "hold",
+				**{"cap_" + name: "off" for name in ("new", "engaged", "semi")}},
 			# No DNS here: what has no address goes to the fallback.
 			master=[recipe("master.cf") + "    -o smtp_fallback_relay=[127.0.0.1]:%d" % _slow.port],
 			listeners={
@@ -172,6 +175,9 @@ def test_routes_and_verdicts_by_socketmap():
 			("quiet", "ann@example.com", r"NOTFOUND "),  # observes
 			("quiet", "ida@example.com", r"NOTFOUND "),
 			("receipts", "bob@example.com", r"NOTFOUND "),
+			# Not what a message's own count brings about: the queue manager asks after it.
+			("often", "ann@example.com", r"OK fast:"),
+			("severe", "ida@example.com", r"OK reengage:"),
 			("default", "ida@example.com", r"OK reengage:"),
 			("nws", "ida@example.com", r"PERM rekindle\.conf has no stream nws"),
 			("", "ida@example.com", r"PERM .*")):
@@ -196,6 +202,8 @@ def test_the_policy_service_by_itself():
 			("lea@example.com", {"client_address": "192.0.2.1", "sasl_username": "joe"}, r"550 .*"),
 			("cal@example.com", {"sender": "", "sasl_username": "marketing"}, r"HOLD .*"),  # a complaint is about everything
 			("lea@example.com", {"sender": "x@receipts.example"}, r"DUNNO"),
+			("ann@example.com", {"sender": "", "sasl_username": "often"}, r"451 4\.7\.1 .*"),
+			("ida@example.com", {"sender": "", "sasl_username": "severe"}, r"550 5\.7\.1 .*inactive.*"),
 			("hal@example.com", {"sender": "", "policy_context": "quiet"}, r"DUNNO"),
 			("", {}, r"DUNNO")):
 		got = policy(r, recipient, **more)
