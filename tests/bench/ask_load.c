@@ -48,22 +48,28 @@ ask(int fd, size_t n)
 		err(1, "send");
 }
 
-/* How many answers came; what is not whole stays in the socket. */
+static struct connection {
+	int fd;
+	size_t have; /* of an answer that is not whole */
+	char in[256 * QUESTION_MAX];
+} connection[256];
+
+/* How many answers came. */
 static size_t
-take(int fd)
+take(struct connection *c)
 {
-	static char in[65536];
-	ssize_t n = recv(fd, in, sizeof in, MSG_PEEK);
+	ssize_t n = recv(c->fd, c->in + c->have, sizeof c->in - c->have, 0);
 	size_t answers;
 
 	if (n <= 0)
 		errx(1, "the server hung up");
-	answers = (size_t)n / nwant;
-	if (answers > 0 && recv(fd, in, answers * nwant, 0) != (ssize_t)(answers * nwant))
-		err(1, "recv");
+	c->have += (size_t)n;
+	answers = c->have / nwant;
 	for (size_t i = 0; i < answers; i++)
-		if (memcmp(in + i * nwant, want, nwant) != 0)
-			errx(1, "another answer: %.*s", (int)nwant, in + i * nwant);
+		if (memcmp(c->in + i * nwant, want, nwant) != 0)
+			errx(1, "another answer: %.*s", (int)nwant, c->in + i * nwant);
+	c->have -= answers * nwant;
+	memmove(c->in, c->in + answers * nwant, c->have);
 	return answers;
 }
 
@@ -88,12 +94,12 @@ main(int argc, char **argv)
 		errx(2, "1 to 256 connections, 1 to 256 in flight");
 	next = (uint64_t)clock_us(); /* not those of the last run */
 	for (size_t i = 0; i < connections; i++) {
-		struct epoll_event ev = { .events = EPOLLIN };
+		struct epoll_event ev = { .events = EPOLLIN, .data.ptr = &connection[i] };
+		int fd = connection[i].fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-		ev.data.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-		if (connect(ev.data.fd, (struct sockaddr *)&sun, sizeof sun) != 0 || epoll_ctl(all, EPOLL_CTL_ADD, ev.data.fd, &ev) != 0)
+		if (connect(fd, (struct sockaddr *)&sun, sizeof sun) != 0 || epoll_ctl(all, EPOLL_CTL_ADD, fd, &ev) != 0)
 			err(1, "%s", argv[1]);
-		ask(ev.data.fd, flight);
+		ask(fd, flight);
 	}
 	begin = clock_us();
 	end = begin + (int64_t)(1e6 * strtod(argv[7], NULL));
@@ -103,10 +109,11 @@ main(int argc, char **argv)
 		if (n <= 0)
 			errx(1, "no answer for ten seconds");
 		for (int i = 0; i < n; i++) {
-			size_t m = take(ready[i].data.fd);
+			struct connection *c = ready[i].data.ptr;
+			size_t m = take(c);
 
 			answered += m;
-			ask(ready[i].data.fd, m);
+			ask(c->fd, m);
 		}
 	}
 	printf("answered=%zu seconds=%.6f\n", answered, (double)(clock_us() - begin) / 1e6);
