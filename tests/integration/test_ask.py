@@ -437,6 +437,16 @@ def test_whoever_does_not_read_is_not_read_from():
 		assert sent % len(good) == 0 or talk(s, good[sent % len(good):]) == answer
 
 
+def test_more_in_one_write_than_one_turn_answers():
+	r = shared()
+	good = netstring("news lea@example.com")
+	assert ask(r, 600 * good, 600) == 600 * ask(r, good)
+	# Two reads of them, and the last one is not whole.
+	with dial(r) as s:
+		assert talk(s, 2000 * good + good[:5], 2000) == 2000 * ask(r, good)
+		assert talk(s, good[5:]) == ask(r, good)
+
+
 def test_connections_have_a_limit_and_an_end():
 	r = shared()
 	reload(r, ask_connections=5, ask_idle="500ms")
