@@ -4,9 +4,6 @@
 import json
 import os
 import re
-import subprocess
-import sys
-import time
 
 import rig
 
@@ -227,6 +224,7 @@ def test_export_reads_back():
 	exported = told(r, "suppress", "export").out
 	assert exported.startswith("address,reason,stream,since,until,source\r\n"), exported
 	with rig.Rig() as other:
+		other.make_keys()
 		answer = told(other, "suppress", "import", "-", "--json", input=exported)
 		assert answer.json["format"] == "rekindle" and answer.json["bad"] == 0, answer
 		def lines(text):
@@ -253,8 +251,7 @@ def test_forgotten_and_campaigns_still_know():
 		urls[rcpt] = [u for u in rig.links(page) if "/c/" in u]
 		assert r.get(rig.pixel(page)).status == 200
 		assert r.get(urls[rcpt][0]).status == 302
-	rig.wait_until(lambda: campaign(r, "keep")["clicks"]["all"] == 2 if isinstance(campaign(r, "keep").get("clicks"), dict)
-		else len(person(r, "fred@example.com")["touches"]) >= 3, 15, "hits")
+	assert (campaign(r, "keep")["raw"]["opens"], campaign(r, "keep")["raw"]["clicks"]) == (2, 2)
 	told(r, "consent", "grant", "fred@example.com", "--note", "form of 2026")
 	told(r, "suppress", "add", "fred@example.com", "--for", "1d")
 	told(r, "suppress", "remove", "fred@example.com", "--reason", "changed his mind")
@@ -279,19 +276,17 @@ def test_forgotten_and_campaigns_still_know():
 	why = told(r, "why", "fred@example.com", code=1)
 	assert "forgotten on" in why.out, why
 	refused(r, "hugo@example.com", "unsubscribed")
-	assert campaign(r, "keep")["clicks"] == before["clicks"]
+	assert campaign(r, "keep") == before
 
 	# An old link works, and leaves nothing of him.
 	assert r.get(urls["fred@example.com"][1]).status == 302
-	rig.wait_until(lambda: told(r, "campaign", "show", "keep", "--json").json != before or True, 1)
 	assert not person(r, "fred@example.com")["touches"]
 	still = campaign(r, "keep")
 
 	# And all of it stays so when the sums are made anew.
-	r.milter.stop()
-	r.tracker.stop()
-	for file in ("state.mdb",):
-		os.unlink(os.path.join(r.data_dir if hasattr(r, "data_dir") else r.settings["data_dir"], file))
+	r.milter.kill()
+	r.tracker.kill()
+	os.unlink(os.path.join(r.data_dir, "state.mdb"))
 	assert campaign(r, "keep") == still
 	left = person(r, "fred@example.com")
 	assert left["address"] is None and not left["campaigns"] and left["profile"]["consent"]["links"] == "denied", left
