@@ -11,6 +11,7 @@
 #include "common/mem.h"
 
 #define AT_ONCE 10000 /* people: each search goes over all touches */
+#define ROUNDS 2
 
 struct forget {
 	struct cli *c;
@@ -116,12 +117,15 @@ forget_some(struct forget *f, size_t from, size_t to)
 		.source = buf_span(&f->source) };
 	enum store_result r = STORE_OK;
 
-	for (int round = 0; round < 2 && r == STORE_OK; round++) {
+	for (int round = 0; round < ROUNDS && r == STORE_OK; round++) {
 		if (round > 0)
 			cli_settle(f->c, true);
 		r = fold_forget(f->c->store, &how);
 		f->touches += how.touches;
 	}
+	/* There is a limit of pages in one transaction: with fewer it may do. */
+	if (r == STORE_FULL && to - from > 1)
+		return forget_some(f, from, from + (to - from) / 2) && forget_some(f, from + (to - from) / 2, to);
 	f->stopped += how.stops;
 	if (r == STORE_OK) {
 		f->forgotten += to - from;
