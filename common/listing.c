@@ -1,5 +1,6 @@
 #include "common/listing.h"
 
+#include "common/bounce.h"
 #include "common/text.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
@@ -373,55 +374,43 @@ find_word(const struct word *list, size_t n, struct span text, const struct word
 	return false;
 }
 
-/* The enhanced status code (RFC 3463) in a text like "550 5.1.1 no such user": its first two numbers behind the class. */
+/* For good, but not what. */
 static bool
-find_status(struct span text, unsigned *class, unsigned *subject, unsigned *detail)
+says_nothing(struct span status)
 {
-	for (size_t i = 0; i + 4 < text.n; i++) {
-		struct span s = span_from(text, i + 2);
-
-		if ((text.p[i] != '4' && text.p[i] != '5') || text.p[i + 1] != '.' || (i > 0 && text.p[i - 1] >= '0' && text.p[i - 1] <= '9')
-		    || (i > 0 && text.p[i - 1] == '.'))
-			continue;
-		*class = (unsigned)(text.p[i] - '0');
-		if (take_number(&s, 1, 3, subject) && take_char(&s, ".") && take_number(&s, 1, 3, detail))
-			return true;
-	}
-	return false;
+	return span_eq(status, SPAN("550")) || span_eq(status, SPAN("5.0.0")) || span_eq(status, SPAN("5.1.0"));
 }
 
 /*
  * A list of replies has dead addresses, and mail that was refused for what it
- * or its sender was: that says nothing about the address (RFC 3463, section 3).
+ * or its sender was: that says nothing about the address.  Where the reply
+ * does not tell, the list itself does: it is one of bounces.
  */
 static enum list_row
 read_reply(struct span status, struct span text, struct listed *out, struct buf *why)
 {
-	unsigned class = 0, subject = 0, detail = 0, code = 0;
+	char counted[BOUNCE_CODE_MAX];
 	struct span s = status;
+	unsigned code = 0;
 
 	out->kind = TOUCH_BOUNCED;
-	if (!find_status(status, &class, &subject, &detail) && !find_status(text, &class, &subject, &detail)) {
-		if (!take_number(&s, 3, 3, &code) || s.n > 0)
-			return bad(why, "the status is neither like 5.1.1 nor like 550");
-		/* Mailgun's own: not sent, for it bounced (605), complained (607) or unsubscribed (606) before. */
-		if (code == 606)
-			out->kind = TOUCH_LEFT;
-		if (code == 607)
-			out->kind = TOUCH_COMPLAINED;
-		if (code >= 600)
-			return LIST_STOP;
-		class = code / 100;
+	if (!take_number(&s, 1, 3, &code))
+		return bad(why, "the status is neither like 5.1.1 nor like 550");
+	/* Mailgun's own: not sent, for it bounced (605), complained (607) or unsubscribed (606) before. */
+	if (code >= 605 && code <= 607) {
+		out->kind = code == 605 ? TOUCH_BOUNCED : code == 606 ? TOUCH_LEFT : TOUCH_COMPLAINED;
+		return LIST_STOP;
 	}
-	if (class != 5)
-		return skip(why, "the mail was refused for a while, not the address");
-	if (subject == 7 || subject == 3 || subject == 6 || (subject == 1 && (detail == 7 || detail == 8)))
+	switch (bounce_judge(status, text, counted)) {
+	case BOUNCE_POLICY:
 		return skip(why, "the mail was refused, not the address");
-	if (subject == 2 && detail != 1)
-		return skip(why, "the mailbox is full, not gone");
-	if (subject == 4)
-		return skip(why, "the way there failed, not the address");
-	return LIST_STOP;
+	case BOUNCE_SOFT:
+		if (text.n == 0 && says_nothing(status))
+			return LIST_STOP;
+		return skip(why, "the reply does not say that the address is dead");
+	default:
+		return LIST_STOP;
+	}
 }
 
 static enum list_row

@@ -34,7 +34,7 @@ static const struct {
 	    "postmark: held ann@example.org 2025-11-03T10:22:19Z Customer" },
 	{ "Mailgun, a bounce", "address,code,error,created_at", "ann@example.org,550,No such mailbox,\"Mon, 03 Nov 2025 10:22:19 UTC\"",
 	    "mailgun: bounced ann@example.org 2025-11-03T10:22:19Z No such mailbox" },
-	{ "Mailgun, refused for a while", "address,code,error,created_at", "ann@example.org,421,busy,", "mailgun: skip: the mail was refused for a while, not the address" },
+	{ "Mailgun, refused for a while", "address,code,error,created_at", "ann@example.org,421,busy,", "mailgun: skip: the reply does not say that the address is dead" },
 	{ "Mailgun, its own code", "address,code,error,created_at", "ann@example.org,607,,", "mailgun: complained ann@example.org - " },
 	{ "Mailgun, unsubscribed", "address,tags,created_at", "ann@example.org,*,\"Mon, 3 Nov 2025 10:22:19 GMT\"", "mailgun: left ann@example.org 2025-11-03T10:22:19Z *" },
 	{ "Mailgun, a complaint", "address,created_at", "ann@example.org,\"Mon, 03 Nov 2025 11:22:19 +0100\"", "mailgun: complained ann@example.org 2025-11-03T10:22:19Z " },
@@ -169,8 +169,8 @@ dead_addresses_and_refusals(void **state)
 		bool dead;
 	} replies[] = {
 		{ "5.0.0", true }, { "5.1.0", true }, { "5.1.1", true }, { "5.1.2", true }, { "5.1.6", true }, { "5.1.10", true }, { "5.2.1", true },
-		{ "550", true }, { "5.5.0", true }, { "605", true },
-		{ "5.1.7", false }, { "5.1.8", false }, { "5.2.2", false }, { "5.2.3", false }, { "5.3.0", false }, { "5.4.4", false },
+		{ "550", true }, { "5.4.4", true }, { "605", true },
+		{ "5.1.7", false }, { "5.1.8", false }, { "5.2.2", false }, { "5.2.3", false }, { "5.3.0", false }, { "5.5.0", false }, { "554", false },
 		{ "5.6.1", false }, { "5.7.1", false }, { "5.7.26", false }, { "4.1.1", false }, { "4.2.2", false }, { "421", false }, { "451", false },
 	};
 
