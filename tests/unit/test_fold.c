@@ -1072,9 +1072,15 @@ forgotten_touches_leave_their_numbers(void **state)
 	struct who w[] = { person(1), person(2) };
 	char *dir = temp_make();
 	struct store *s = open_store(dir);
+	struct numbered left[2];
+	size_t n;
 
 	(void)state;
 	append(s, t, 2);
+	/* Who did not look at the last one erases nothing. */
+	assert_int_equal(store_erase(s, &(struct erasure){ .who = w, .n = 2, .seq = (uint64_t[]){ 1 }, .nseq = 1, .upto = 1 }), STORE_MOVED);
+	assert_int_equal(store_touches(s, 0, left, 2, &n), STORE_OK);
+	assert_int_equal(n, 2);
 	assert_int_equal(forget(s, w, 2, false), STORE_OK);
 	assert_int_equal(store_last(s), 2);
 	append(s, t, 1);
