@@ -208,6 +208,21 @@ check_path(struct span *s, struct buf *why)
 	return true;
 }
 
+/* A file, systemd's journal, or one in a directory. */
+static bool
+check_mail_log(struct span *s, struct buf *why)
+{
+	struct span path = *s;
+
+	if (span_eq(*s, SPAN("journal")))
+		return true;
+	if (span_starts(*s, SPAN("journal:")))
+		path = span_from(*s, 8);
+	if (!span_starts(path, SPAN("/")))
+		return WRONG(why, "`%.*s' is neither a path that starts with / nor journal nor journal:/DIRECTORY", SHOWN(*s));
+	return check_path(&path, why);
+}
+
 /* It has a template, or has not: setup_pages looks. */
 static bool
 check_language(struct span *s, struct buf *why)
@@ -664,8 +679,8 @@ static const struct setting settings[] = {
 	    .help = "In which field they say it; the one that they set, not one that they let through." },
 	{ "access_log", IN(GENERAL), TEXT, OF_CONF(access_log), .value = "", .check = check_path,
 	    .help = "File for one line per request, in the combined format, without tokens and persons; empty: none." },
-	{ "mail_log", IN(GENERAL), TEXT, OF_CONF(mail_log), .value = "", .check = check_path,
-	    .help = "Postfix's log, for deliveries and bounces: /var/log/mail.log; empty: none is read." },
+	{ "mail_log", IN(GENERAL), TEXT, OF_CONF(mail_log), .value = "", .check = check_mail_log,
+	    .help = "Postfix's log, for deliveries and bounces: /var/log/mail.log, or journal; empty: none is read." },
 	{ "ask_listen", IN(GENERAL), LIST, OF_CONF(ask_listen), .value = "", .check = check_listen,
 	    .help = "Addresses at which the milter answers Postfix's lookups: socketmap, policy service, tcp_table." },
 	{ "ask_stream", IN(GENERAL), TEXT, OF_CONF(ask_stream), .value = "default",

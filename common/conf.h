@@ -68,7 +68,7 @@ struct conf {
 	char *data_dir, *key_file;
 	char *lock_dir;       /* "" none */
 	char *access_log;     /* "" none */
-	char *mail_log;       /* Postfix's: a path, or "journal"; "" none */
+	char *mail_log;       /* Postfix's: a path, "journal" or "journal:/directory"; "" none */
 	char *tracking_url;   /* http(s)://host[:port][/path], no trailing slash */
 	enum privacy_profile privacy_profile;
 	char *pages_dir;      /* templates of pages; "": those that are built in */

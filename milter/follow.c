@@ -18,6 +18,7 @@
 #include "common/maillog.h"
 #include "common/mem.h"
 #include "common/text.h"
+#include "milter/journald.h"
 
 #define POLL_MS 200
 #define RETRY_MS 1000
@@ -25,6 +26,8 @@
 #define MARK 256                     /* bytes in front of the place that show that it is the same file: more than a line, mostly */
 #define PLACE_BYTES 1024             /* of the file that remembers the place: one write */
 #define WRITE_MS 60000
+#define ENTRIES 1000                 /* of the journal at once */
+#define CURSOR_MAX 1024
 
 struct follow {
 	struct follow_options o; /* with strings of our own */
@@ -32,7 +35,8 @@ struct follow {
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
-	bool stop, ended;
+	bool stop, started, ended;
+	struct buf why;          /* it cannot start */
 
 	/* Of the thread. */
 	struct setup *setup;
@@ -40,6 +44,7 @@ struct follow {
 	size_t n, cap;
 
 	int place_fd;      /* -1: the place cannot be kept */
+	struct journald *journald; /* NULL: a file is read, and what follows is about that */
 	int fd;            /* -1: there is no log, or not yet */
 	ino_t inode;       /* of it, or the one that was read last */
 	uint64_t offset;   /* all before it is done */
@@ -287,7 +292,10 @@ checksum(struct span s)
 	return h;
 }
 
-/* "CHECKSUM 1 INODE OFFSET MARK PATH", blanks up to PLACE_BYTES; the mark in hexadecimal. */
+/*
+ * "CHECKSUM 1 INODE OFFSET MARK PATH", the mark in hexadecimal, or "CHECKSUM j
+ * CURSOR SETTING"; blanks up to PLACE_BYTES.
+ */
 static void
 save_place(struct follow *f)
 {
@@ -295,8 +303,13 @@ save_place(struct follow *f)
 
 	if (f->place_fd < 0)
 		return;
-	buf_addf(&text, "1 %" PRIu64 " %" PRIu64 " x", (uint64_t)f->inode, f->offset);
-	text_add_hex(&text, f->mark, f->nmark);
+	if (f->journald != NULL) {
+		buf_adds(&text, "j ");
+		journald_cursor(f->journald, &text);
+	} else {
+		buf_addf(&text, "1 %" PRIu64 " %" PRIu64 " x", (uint64_t)f->inode, f->offset);
+		text_add_hex(&text, f->mark, f->nmark);
+	}
 	buf_addf(&text, " %s", f->o.log);
 	buf_addf(&line, "%08" PRIx32 " ", checksum(buf_span(&text)));
 	buf_add(&line, buf_span(&text));
@@ -312,22 +325,15 @@ save_place(struct follow *f)
 	buf_free(&line);
 }
 
+/* After its "1". */
 static bool
-parse_place(struct follow *f, struct span text)
+parse_file_place(struct follow *f, struct span rest)
 {
-	struct span rest, word;
 	uint64_t inode, offset;
-	uint32_t sum;
-	unsigned char b[4];
+	struct span word;
 
-	text = span_trim(span_cut(text, 0, span_find(text, '\n')));
-	rest = text;
-	if (!span_split(&rest, ' ', &word) || !text_hex(word, b, 4))
-		return false;
-	sum = (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
-	if (sum != checksum(rest) || !span_split(&rest, ' ', &word) || !span_eq(word, SPAN("1")) || !span_split(&rest, ' ', &word) ||
-	    !text_u64(word, &inode) || !span_split(&rest, ' ', &word) || !text_u64(word, &offset) || !span_split(&rest, ' ', &word) ||
-	    !span_starts(word, SPAN("x")) || word.n > 1 + 2 * MARK || !span_eq(rest, span_of(f->o.log)))
+	if (!span_split(&rest, ' ', &word) || !text_u64(word, &inode) || !span_split(&rest, ' ', &word) || !text_u64(word, &offset) ||
+	    !span_split(&rest, ' ', &word) || !span_starts(word, SPAN("x")) || word.n > 1 + 2 * MARK || !span_eq(rest, span_of(f->o.log)))
 		return false;
 	f->nmark = word.n / 2;
 	if (!text_hex(span_from(word, 1), f->mark, f->nmark))
@@ -337,9 +343,32 @@ parse_place(struct follow *f, struct span text)
 	return true;
 }
 
+/* The cursor, of a journal's, goes to cursor. */
+static bool
+parse_place(struct follow *f, struct span text, struct buf *cursor)
+{
+	struct span rest, word;
+	uint32_t sum;
+	unsigned char b[4];
+
+	text = span_trim(span_cut(text, 0, span_find(text, '\n')));
+	rest = text;
+	if (!span_split(&rest, ' ', &word) || !text_hex(word, b, 4))
+		return false;
+	sum = (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
+	if (sum != checksum(rest) || !span_split(&rest, ' ', &word))
+		return false;
+	if (f->journald == NULL)
+		return span_eq(word, SPAN("1")) && parse_file_place(f, rest);
+	if (!span_eq(word, SPAN("j")) || !span_split(&rest, ' ', &word) || !span_eq(rest, span_of(f->o.log)))
+		return false;
+	buf_add(cursor, word);
+	return true;
+}
+
 /* False: there is none, or of another log. */
 static bool
-load_place(struct follow *f)
+load_place(struct follow *f, struct buf *cursor)
 {
 	struct buf path = BUF(4096);
 	char text[16 * PLACE_BYTES];
@@ -351,7 +380,7 @@ load_place(struct follow *f)
 		log_warn("%s: cannot be opened: %s; a restart will lose a little of the log", buf_cstr(&path), strerror(errno));
 	n = f->place_fd < 0 ? -1 : pread(f->place_fd, text, sizeof text, 0);
 	buf_free(&path);
-	return n > 0 && parse_place(f, span_make(text, (size_t)n));
+	return n > 0 && parse_place(f, span_make(text, (size_t)n), cursor);
 }
 
 /* ---- the file ---- */
@@ -436,7 +465,7 @@ open_first(struct follow *f)
 	struct stat st;
 	char *old;
 
-	if (!load_place(f)) {
+	if (!load_place(f, NULL)) {
 		if (open_new(f) && fstat(f->fd, &st) == 0 && st.st_size > 0) {
 			begin_at(f, (uint64_t)st.st_size - 1);
 			f->inside = true; /* of the last line there is, ended or not */
@@ -548,22 +577,84 @@ step(struct follow *f)
 	return true;
 }
 
+/* ---- the journal ---- */
+
+static void
+open_journal(struct follow *f)
+{
+	struct buf cursor = BUF(CURSOR_MAX);
+
+	load_place(f, &cursor);
+	if (journald_is_empty(f->journald))
+		log_warn("mail_log = %s: there is nothing that may be read; the milter's user needs the group systemd-journal", f->o.log);
+	if (!journald_seek(f->journald, buf_span(&cursor)))
+		log_warn("mail_log: the entry that was read last is gone from the journal; what came behind it may be lost");
+	if (cursor.n == 0)
+		save_place(f);
+	buf_free(&cursor);
+}
+
+static bool
+step_journal(struct follow *f)
+{
+	static struct log_rate rate;
+	struct span tag, message;
+	int64_t when;
+	size_t n = 0;
+	int rc = 0, error;
+
+	f->setup = setup_get(f->o.slot);
+	while (n < ENTRIES && (rc = journald_next(f->journald, &tag, &message, &when, &error)) > 0) {
+		struct maillog m;
+
+		maillog_message(tag, message, &m);
+		take(f, &m, when);
+		n++;
+	}
+	setup_put(f->setup);
+	if (rc < 0)
+		log_rated(&rate, "mail_log: the journal cannot be read: %s", strerror(error));
+	if (n == 0 || !write_touches(f))
+		return false;
+	save_place(f);
+	return true;
+}
+
 /* ---- the thread ---- */
+
+static void
+open_log(struct follow *f)
+{
+	if (strncmp(f->log, "journal", 7) != 0)
+		open_first(f);
+	else if ((f->journald = journald_open(f->log[7] == ':' ? f->log + 8 : NULL, &f->why)) != NULL)
+		open_journal(f);
+	if (f->why.n == 0)
+		log_info("mail_log: following %s", f->o.log);
+}
 
 static void *
 run(void *arg)
 {
 	struct follow *f = arg;
 
-	open_first(f);
-	log_info("mail_log: following %s", f->o.log);
-	while (!stopping(f)) {
-		bool more = step(f);
+	open_log(f);
+	pthread_mutex_lock(&f->lock);
+	f->started = true;
+	pthread_cond_broadcast(&f->wake);
+	pthread_mutex_unlock(&f->lock);
+	while (f->why.n == 0 && !stopping(f)) {
+		bool more = f->journald != NULL ? step_journal(f) : step(f);
 
 		queue_save(f->o.queue, clock_read(CLOCK_REALTIME));
-		if (!more)
+		if (more)
+			continue;
+		if (f->journald != NULL)
+			journald_wait(f->journald, POLL_MS);
+		else
 			pause_for(f, POLL_MS);
 	}
+	journald_close(f->journald);
 	pthread_mutex_lock(&f->lock);
 	f->ended = true;
 	pthread_cond_broadcast(&f->wake);
@@ -580,11 +671,19 @@ follow_start(const struct follow_options *o)
 	f->o.log = f->log = xstrdup(o->log);
 	f->o.dir = f->dir = xstrdup(o->dir);
 	f->fd = f->place_fd = -1;
+	buf_init(&f->why, 1024);
 	f->buffer = xcalloc(1, CHUNK);
 	pthread_mutex_init(&f->lock, NULL);
 	clock_cond(&f->wake);
 	if (pthread_create(&f->thread, NULL, run, f) != 0)
 		fatal("cannot start a thread");
+	/* What comes from now on is read. */
+	pthread_mutex_lock(&f->lock);
+	while (!f->started)
+		pthread_cond_wait(&f->wake, &f->lock);
+	pthread_mutex_unlock(&f->lock);
+	if (f->why.n > 0)
+		fatal("mail_log = %s: %s", f->log, buf_cstr(&f->why));
 	return f;
 }
 
@@ -616,6 +715,7 @@ follow_stop(struct follow *f, int64_t within_ms)
 	free(f->buffer);
 	free(f->log);
 	free(f->dir);
+	buf_free(&f->why);
 	free(f);
 	return true;
 }

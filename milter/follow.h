@@ -26,7 +26,7 @@
 struct follow;
 
 struct follow_options {
-	const char *log;  /* a path, or "journal" */
+	const char *log;  /* a path, "journal" or "journal:/directory" */
 	const char *dir;  /* for the place */
 	struct setup_slot *slot;
 	struct store *store;
@@ -34,7 +34,7 @@ struct follow_options {
 	struct queue *queue;
 };
 
-/* Cannot start a thread: fatal. */
+/* No journal to be read, or no thread: fatal. */
 struct follow *follow_start(const struct follow_options *);
 /* NULL is fine.  False: it waits for a disk for longer than that, and still uses all of it. */
 bool follow_stop(struct follow *, int64_t within_ms);

@@ -4,10 +4,10 @@
 set -eu
 
 packages_build="gcc libc6-dev make autoconf automake pkg-config liblmdb-dev libssl-dev libevent-dev libidn2-dev libunistring-dev
-	libjansson-dev libmilter-dev"
+	libjansson-dev libmilter-dev libsystemd-dev"
 packages_run="python3 postfix postfix-lmdb postfix-pcre"
 packages_check="clang libclang-rt-dev llvm libcmocka-dev mandoc xz-utils openssl opendkim python3-dkim python3-html5lib python3-h11
-	haproxy nginx-light e2fsprogs iproute2 libfaketime python3-prometheus-client strace systemd chromium"
+	haproxy nginx-light e2fsprogs iproute2 libfaketime python3-prometheus-client strace systemd systemd-journal-remote chromium"
 packages_bench="opendkim libgumbo-dev libxml2-dev nginx-light lighttpd h2o"
 
 # As root, or by way of sudo, or not at all.

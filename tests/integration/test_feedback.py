@@ -4,9 +4,15 @@ import json
 import os
 import re
 import shutil
+import signal
+import socket
 import socketserver
+import subprocess
 import threading
+import time
+import uuid
 
+import milterclient
 import rig
 
 MESSAGE = """From: news@example.org
@@ -151,7 +157,7 @@ def test_bounces():
 		rig.wait_until(lambda: touches(r, "bounced")[1:2] == [("bounced", "known", None, None)], what="the bounce of somebody known")
 		rig.wait_until(lambda: not r.postfix.queue() or {q["recipients"][0]["address"] for q in r.postfix.queue()} == {"never@example.com"},
 			what="an empty queue")
-		r.milter.signal(rig.signal.SIGUSR1)
+		r.milter.signal(signal.SIGUSR1)
 		r.milter.wait_log(r"so far mail_log lines=\d+ delivered=1 deferred=3 bounced=3 soft_bounced=2 policy_bounced=3")
 		assert [t[1] for t in touches(r, "bounced")] == ["gone", "known", "later"], touches(r, "bounced")
 		assert [t[1] for t in touches(r, "delivered")] == ["good"], touches(r, "delivered")
@@ -159,20 +165,39 @@ def test_bounces():
 
 
 class Log:
-	"""The mail log as syslog would write it, by hand; the messages behind it are real."""
+	"""The mail log as syslog would write it, by hand, and the messages behind it, by hand too."""
 
 	def __init__(self, r):
 		self.r, self.path, self.ids = r, os.path.join(r.dir, "log", "followed.log"), {}
 
-	def send(self, *names):
-		for name in names:
-			told = send(self.r, name)
-			assert told.ok, told
-			self.ids[name] = re.search(r"queued as (\w+)", str(told))[1]
+	def start(self):
+		self.r.start_milter()
+		self.r.milter.wait_log("mail_log: following")
 
-	def line(self, name, status="sent (250 2.0.0 ok)", dsn="2.0.0", relay="mx.example.com[192.0.2.1]:25"):
-		return "Nov 23 05:28:51 mx postfix/smtp[1]: %s: to=<%s@example.com>, relay=%s, delay=1, delays=1/0/0/0, dsn=%s, status=%s\n" % (
-			self.ids[name], name, relay, dsn, status)
+	def stop(self):
+		self.r.milter.signal(signal.SIGTERM)
+		time.sleep(0.1)
+		try:  # libmilter looks up from its socket every five seconds; or when somebody calls
+			socket.create_connection(("127.0.0.1", self.r.milter_port), 5).close()
+		except OSError:
+			pass
+		self.r.milter.stop()
+
+	def send(self, *names):
+		with milterclient.Milter(self.r.milter_address) as mta:
+			mta.negotiate()
+			mta.connect()
+			for name in names:
+				self.ids[name] = "4F2X%04dA" % len(self.ids)
+				to = name + "@example.com"
+				told = mta.message((CAMPAIGN % to).replace("\n", "\r\n"), rcpts=[to], queue_id=self.ids[name])
+				assert told.verdict == "continue", told.verdict
+
+	def message(self, name, status="sent (250 2.0.0 ok)", dsn="2.0.0", relay="mx.example.com[192.0.2.1]:25"):
+		return "%s: to=<%s@example.com>, relay=%s, delay=1, delays=1/0/0/0, dsn=%s, status=%s" % (self.ids[name], name, relay, dsn, status)
+
+	def line(self, *arguments, **more):
+		return "Nov 23 05:28:51 mx postfix/smtp[1]: %s\n" % self.message(*arguments, **more)
 
 	def write(self, text, path=None):
 		with open(path or self.path, "a") as f:
@@ -185,13 +210,11 @@ def delivered(r, *names):
 
 def test_rotation_and_restart():
 	"""Each line is read once: in pieces, before and behind a rotation, before and behind a restart, however it came."""
-	with rig.Rig(streams=STREAMS) as r:
+	with rig.Rig(streams=STREAMS, milter="inet") as r:
 		log = Log(r)
 		log.write("Nov 23 05:28:50 mx postfix/smtp[1]: 3A4B5C6D7E8: of long ago\n")
 		r.write_conf(mail_log=log.path)
-		r.start_milter()
-		r.milter.wait_log("mail_log: following")
-		r.start_postfix()
+		log.start()
 		log.send(*"abcdefghijkl")
 
 		# In two pieces, with others around it, and with a line that never seems to end.
@@ -209,40 +232,41 @@ def test_rotation_and_restart():
 		log.write(log.line("e"))
 		delivered(r, *"abcde")
 
-		# Copied and truncated.
+		# Copied and truncated, and as long as it was before anybody looks; or longer.
 		shutil.copy(log.path, log.path + ".2")
-		os.truncate(log.path, 0)
-		log.write(log.line("f"))
+		with open(log.path, "r+") as f:
+			f.truncate()
+			f.write(log.line("f"))
 		delivered(r, *"abcdef")
-		# The same, and longer than it was before anybody looks.
-		with open(log.path, "w") as f:
+		with open(log.path, "r+") as f:
+			f.truncate()
 			f.write("Nov 23 05:28:50 mx something[1]: else\n" * 100 + log.line("g"))
 		delivered(r, *"abcdefg")
 
-		# Killed; then rotated while nobody reads; then killed again.
+		# Killed; then stopped and rotated while nobody reads; then killed again.
 		r.milter.kill()
 		log.write(log.line("h"))
-		r.start_milter()
+		log.start()
 		delivered(r, *"abcdefgh")
-		r.milter.stop()
+		log.stop()
 		log.write(log.line("i"))
 		os.rename(log.path, log.path + "-20261123")
 		log.write(log.line("j"))
-		r.start_milter()
+		log.start()
 		delivered(r, *"abcdefghij")
 		r.milter.kill()
-		r.start_milter()
+		log.start()
 		log.write(log.line("k"))
 		delivered(r, *"abcdefghijk")
 
 		# There is none, for a while.
-		os.rename(log.path, log.path + ".gone")
-		os.unlink(log.path + ".gone")
-		r.milter.stop()
-		r.start_milter()
+		r.milter.kill()
+		os.unlink(log.path)
+		log.start()
 		r.milter.wait_log("No such file or directory; waiting for it")
 		log.write(log.line("l"))
 		delivered(r, *"abcdefghijkl")
+		log.stop()
 
 
 def test_whose_it_is():
@@ -250,13 +274,11 @@ def test_whose_it_is():
 	A filter behind us hands mail on under another name; an alias is its
 	recipient; a copy for somebody else is nobody's; a gateway is known by its name.
 	"""
-	with rig.Rig(streams=STREAMS) as r:
+	with rig.Rig(streams=STREAMS, milter="inet") as r:
 		log = Log(r)
 		open(log.path, "w").close()
 		r.write_conf(mail_log=log.path)
-		r.start_milter()
-		r.milter.wait_log("mail_log: following")
-		r.start_postfix()
+		log.start()
 		log.send("filtered", "alias", "copied", "watched", "twice")
 		log.write(log.line("filtered", "sent (250 2.0.0 from MTA: 250 2.0.0 Ok: queued as 9A8B7C6D5E)", relay="127.0.0.1[127.0.0.1]:10024"))
 		log.write("Nov 23 05:28:51 mx postfix/qmgr[1]: %s: removed\n" % log.ids["filtered"])
@@ -275,8 +297,63 @@ def test_whose_it_is():
 			("delivered", "twice", "spring", None),
 			("delivered", "watched", "spring", None),
 		])
-		gateways = [line["address"] for line in r.cli("export", "--type", "delivered").json_lines if line.get("gateway")]
-		assert gateways == ["watched@example.com"], gateways
+		lines = r.cli("export", "--type", "delivered").json_lines
+		assert [line["address"] for line in lines if line.get("gateway")] == ["watched@example.com"], lines
+		# The line says when; without a year it is this one or the last.
+		assert {line["at"][4:19] for line in lines} == {"-11-23T05:28:51"}, lines
+		log.stop()
+
+
+class Journal:
+	"""A journal in a directory of its own, written by systemd's own program."""
+
+	def __init__(self, path):
+		os.mkdir(path)
+		shutil.chown(path, rig.OWNER)
+		self.boot, self.machine, self.n = uuid.uuid4().hex, uuid.uuid4().hex, 0
+		self.process = subprocess.Popen(["/lib/systemd/systemd-journal-remote", "-o", os.path.join(path, "mail.journal"), "-"],
+			stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd="/", user=rig.OWNER)
+
+	def write(self, message, tag="postfix/smtp", facility="2"):
+		self.n += 1
+		entry = {"__REALTIME_TIMESTAMP": int(time.time() * 1e6) + self.n, "__MONOTONIC_TIMESTAMP": 1000000 + self.n, "_BOOT_ID": self.boot,
+			"_MACHINE_ID": self.machine, "SYSLOG_FACILITY": facility, "SYSLOG_IDENTIFIER": tag, "MESSAGE": message}
+		self.process.stdin.write("".join("%s=%s\n" % field for field in entry.items()).encode() + b"\n")
+		self.process.stdin.flush()
+
+	def close(self):
+		self.process.stdin.close()
+		self.process.wait()
+
+
+def test_journal():
+	"""systemd's journal instead of a file: facility mail alone, each entry once, also across restarts."""
+	with rig.Rig(streams=STREAMS, milter="inet") as r:
+		log = Log(r)
+		directory = os.path.join(r.dir, "journal")
+		journal = Journal(directory)
+		try:
+			journal.write("of long ago")
+			rig.wait_until(lambda: os.path.exists(directory + "/mail.journal"), what="a journal")
+			r.write_conf(mail_log="journal:" + directory)
+			log.start()
+			log.send(*"abcd")
+			journal.write(log.message("d"), facility="3")
+			journal.write(log.message("d"), tag="postfix/smtpd")
+			journal.write(log.message("a"))
+			delivered(r, "a")
+			r.milter.kill()
+			journal.write(log.message("b"))
+			log.start()
+			delivered(r, "a", "b")
+			log.stop()
+			log.start()
+			journal.write(log.message("c"))
+			journal.write(log.message("d", "bounced (user unknown)", "5.1.1"))
+			wait_for(r, [("bounced", "d", "spring", None)] + [("delivered", name, "spring", None) for name in "abc"])
+			log.stop()
+		finally:
+			journal.close()
 
 
 if __name__ == "__main__":
