@@ -429,7 +429,15 @@ open_new(struct follow *f)
 	return true;
 }
 
-/* The file that was read last, which has another name now, or NULL. */
+static bool
+has_inode(const char *path, ino_t inode)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && st.st_ino == inode && S_ISREG(st.st_mode);
+}
+
+/* The file that was read last, which may have another name now, or NULL. */
 static char *
 find_old(struct follow *f)
 {
@@ -439,16 +447,16 @@ find_old(struct follow *f)
 	char *found = NULL;
 	DIR *d;
 
+	if (has_inode(f->o.log, f->inode))
+		return xstrdup(f->o.log);
 	buf_add(&dir, span_make(f->o.log, (size_t)(slash - f->o.log)));
 	d = opendir(dir.n > 0 ? buf_cstr(&dir) : "/");
 	while (d != NULL && found == NULL && (e = readdir(d)) != NULL) {
-		struct stat st;
-
 		if (!span_starts(span_of(e->d_name), span_of(slash + 1)))
 			continue;
 		buf_clear(&path);
 		buf_addf(&path, "%s/%s", buf_cstr(&dir), e->d_name);
-		if (stat(buf_cstr(&path), &st) == 0 && st.st_ino == f->inode && S_ISREG(st.st_mode))
+		if (has_inode(buf_cstr(&path), f->inode))
 			found = xstrdup(buf_cstr(&path));
 	}
 	if (d != NULL)
@@ -509,14 +517,12 @@ read_on(struct follow *f)
 static void
 advance(struct follow *f, struct span done)
 {
-	struct buf both = BUF(MARK + CHUNK);
+	size_t fresh = done.n < MARK ? done.n : MARK, kept = f->nmark < MARK - fresh ? f->nmark : MARK - fresh;
 
-	buf_add(&both, span_make(f->mark, f->nmark));
-	buf_add(&both, done);
-	f->nmark = both.n < MARK ? both.n : MARK;
-	memcpy(f->mark, both.p + both.n - f->nmark, f->nmark);
+	memmove(f->mark, f->mark + f->nmark - kept, kept);
+	memcpy(f->mark + kept, done.p + done.n - fresh, fresh);
+	f->nmark = kept + fresh;
 	f->offset += done.n;
-	buf_free(&both);
 }
 
 /* Is there another file of this name, with something in it? */
