@@ -112,12 +112,25 @@ say(struct cli *c, const struct report *r)
 		printf("%s%s%s\n", said(r), r->status[0] != '\0' ? " with status " : "", r->status);
 }
 
+/* For the history: by what way we know. */
+static void
+add_source(struct buf *out, const struct report *r)
+{
+	if (r->kind == REPORT_LEAVE)
+		buf_adds(out, "mail: unsubscribe");
+	else if (r->kind == REPORT_COMPLAINT)
+		buf_adds(out, "report: complaint");
+	else
+		buf_addf(out, "report: bounced%s%s", r->status[0] != '\0' ? " with status " : "", r->status);
+}
+
 static bool
 record(struct cli *c, const struct report *r, const struct who *who)
 {
 	struct batch *batch = xcalloc(1, sizeof *batch);
 	struct record rec = { .touch = { .kind = (uint8_t)kind_of(r), .mode = MODE_IDENTIFIED, .who = *who,
 		.campaign = r->claim.campaign, .sent = r->claim.when } };
+	struct buf source = BUF(SOURCE_MAX);
 	bool ok;
 
 	if (r->claim.text.n > 0) {
@@ -126,10 +139,13 @@ record(struct cli *c, const struct report *r, const struct who *who)
 	}
 	if (rec.touch.kind == TOUCH_SOFT_BOUNCED)
 		rec.touch.detail = (uint8_t)r->bounce;
+	add_source(&source, r);
+	rec.source = buf_span(&source);
 	rec.touch.when = moment(c, who, rec.touch.stream);
 	batch_add(batch, &rec);
 	ok = batch_write(c, batch);
 	free(batch);
+	buf_free(&source);
 	return ok;
 }
 

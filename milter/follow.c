@@ -26,6 +26,7 @@
 #define MARK 256                     /* bytes in front of the place that show that it is the same file: more than a line, mostly */
 #define PLACE_BYTES 1024             /* of the file that remembers the place: one write */
 #define WRITE_MS 60000
+#define HOST_SHOWN 200               /* of its name, in a source */
 #define ENTRIES 1000                 /* of the journal at once */
 #define CURSOR_MAX 1024
 
@@ -41,7 +42,11 @@ struct follow {
 	/* Of the thread. */
 	struct setup *setup;
 	struct record *record;
+	struct source {
+		size_t at, n;
+	} *source;         /* of each record, in text */
 	size_t n, cap;
+	struct buf text;
 
 	int place_fd;      /* -1: the place cannot be kept */
 	struct journald *journald; /* NULL: a file is read, and what follows is about that */
@@ -142,10 +147,25 @@ add_touch(struct follow *f, enum touch_kind kind, unsigned detail, const struct 
 	if (f->n == f->cap) {
 		f->cap = f->cap ? 2 * f->cap : 64;
 		f->record = xreallocarray(f->record, f->cap, sizeof *f->record);
+		f->source = xreallocarray(f->source, f->cap, sizeof *f->source);
 	}
+	f->source[f->n] = (struct source){ 0, 0 };
 	f->record[f->n++] = (struct record){ .touch = {
 		.kind = (uint8_t)kind, .mode = MODE_IDENTIFIED, .detail = (uint8_t)detail, .when = when, .who = *who,
 		.campaign = about->campaign, .stream = about->stream, .sent = about->when } };
+}
+
+/* Who says so, for the history: the last touch's.  What the server said besides is a stranger's text, and in the log. */
+static void
+add_source(struct follow *f, const char *code, struct span host)
+{
+	struct source *s = &f->source[f->n - 1];
+
+	s->at = f->text.n;
+	buf_addf(&f->text, "mail log: bounced%s%s", code[0] != '\0' ? " with status " : "", code);
+	if (host.n > 0 && host.n <= HOST_SHOWN && text_is_ascii(host) && !span_eq(host, SPAN("none")))
+		buf_addf(&f->text, " by %.*s", SPAN_ARG(host));
+	s->n = f->text.n - s->at;
 }
 
 static void
@@ -225,6 +245,7 @@ bounced(struct follow *f, const struct maillog *m, const struct who *who, const 
 		return;
 	atomic_fetch_add(&count.bounced, 1);
 	add_touch(f, TOUCH_BOUNCED, 0, who, ours ? about : &nothing, when);
+	add_source(f, code, m->host);
 }
 
 static void
@@ -270,6 +291,8 @@ write_touches(struct follow *f)
 {
 	static struct log_rate rate;
 
+	for (size_t i = 0; i < f->n; i++)
+		f->record[i].source = span_cut(buf_span(&f->text), f->source[i].at, f->source[i].at + f->source[i].n);
 	while (f->n > 0 && writer_write(f->o.writer, f->record, f->n, WRITE_MS) == WRITER_LOST) {
 		log_rated(&rate, "mail_log: touches cannot be recorded; the log waits");
 		if (stopping(f))
@@ -277,6 +300,7 @@ write_touches(struct follow *f)
 		pause_for(f, RETRY_MS);
 	}
 	f->n = 0;
+	buf_clear(&f->text);
 	return true;
 }
 
@@ -678,6 +702,7 @@ follow_start(const struct follow_options *o)
 	f->o.dir = f->dir = xstrdup(o->dir);
 	f->fd = f->place_fd = -1;
 	buf_init(&f->why, 1024);
+	buf_init(&f->text, 4 * CHUNK);
 	f->buffer = xcalloc(1, CHUNK);
 	pthread_mutex_init(&f->lock, NULL);
 	clock_cond(&f->wake);
@@ -718,6 +743,8 @@ follow_stop(struct follow *f, int64_t within_ms)
 	pthread_mutex_destroy(&f->lock);
 	pthread_cond_destroy(&f->wake);
 	free(f->record);
+	free(f->source);
+	buf_free(&f->text);
 	free(f->buffer);
 	free(f->log);
 	free(f->dir);

@@ -149,6 +149,8 @@ def test_bounces():
 			assert send(r, name).ok
 		why = r.cli("why", "gone@example.com", "--json").json
 		assert why["status"] == "bounced", why
+		history = r.cli("suppress", "show", "gone@example.com", "--json").json["history"]
+		assert [(h["type"], h["source"]) for h in history] == [("bounced", "mail log: bounced with status 5.1.1 by 127.0.0.1")], history
 
 		# Mail that is no campaign's leaves no trace, but that somebody whom we know is gone.
 		assert r.cli("import", input=json.dumps({"type": "joined", "address": "known@example.com", "stream": "weekly"})).code == 0

@@ -111,6 +111,10 @@ def test_reports():
 			assert status(r, to) == stands, (name, status(r, to))
 			if did.endswith("bounced"):
 				assert told.json["bounce"] == SOFT.get(name, "hard"), (name, told)
+		for name, source in (("dsn-qq-mailbox-not-found.eml", "report: bounced with status 5.0.0"), ("arf-yahoo.eml", "report: complaint"),
+				("unsubscribe-plain.eml", "mail: unsubscribe")):
+			history = r.cli("suppress", "show", people[name], "--json").json["history"]
+			assert [h["source"] for h in history] == [source], (name, history)
 		kept = r.cli("export", "--type", "soft-bounced")
 		assert sorted(line["bounce"] for line in kept.json_lines) == sorted(SOFT.values()), kept
 		assert r.cli("import", input=kept.out).code == 0 and len(r.cli("export", "--type", "soft-bounced").json_lines) == 2 * len(SOFT)
