@@ -57,7 +57,7 @@ struct follow {
 	size_t nmark;
 	bool inside;       /* of a line that is too long */
 	bool switching;    /* there is another file, and this one is read for the last time */
-	bool said;         /* that it cannot be opened */
+	int said;          /* errno that was logged, of why it cannot be opened; 0 none */
 	char *buffer;
 };
 
@@ -420,11 +420,10 @@ open_file(struct follow *f, const char *path)
 		fd = -1;
 		errno = EINVAL;
 	}
-	if (fd < 0) {
-		if (!f->said)
-			log_warn("mail_log: %s: %s%s", path, strerror(errno),
-			    errno == EACCES ? "; the milter's user needs the group that may read it (adm)" : "; waiting for it");
-		f->said = true;
+	if (fd < 0 && f->said != errno) {
+		f->said = errno;
+		log_warn("mail_log: %s: %s%s", path, strerror(f->said),
+		    f->said == EACCES ? "; the milter's user needs the group that may read it (adm)" : "; waiting for it");
 	}
 	return fd;
 }
@@ -446,7 +445,7 @@ open_new(struct follow *f)
 		return false;
 	if (f->said)
 		log_info("mail_log: %s is here", f->o.log);
-	f->said = false;
+	f->said = 0;
 	fstat(f->fd, &st);
 	f->inode = st.st_ino;
 	begin_at(f, 0);

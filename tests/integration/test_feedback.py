@@ -166,6 +166,23 @@ def test_bounces():
 		assert "stranger" not in r.cli("export").out
 
 
+def test_split():
+	"""Behind a split each recipient's copy has a queue id of its own; that the front handed it on is no delivery."""
+	with Fussy({"gone": "550 5.1.1 user unknown"}) as fussy, rig.Rig(streams={"weekly": {"match_login": "news"}}, split=True, sasl=True) as r:
+		r.write_conf(mail_log=r.postfix.log_file)
+		r.postfix.main["default_transport"] = "smtp:[127.0.0.1]:%d" % fussy.port
+		r.start_milter()
+		r.milter.wait_log("No such file or directory; waiting for it")
+		r.start_postfix()
+		# Postfix makes it for itself.
+		r.milter.wait_log("Permission denied; the milter's user needs the group")
+		os.chmod(r.postfix.log_file, 0o644)
+		r.milter.wait_log("mail.log is here")
+		told = r.send(CAMPAIGN % "all@example.com", rcpts=[name + "@example.com" for name in ("ann", "bob", "gone")], listener="front", login="news")
+		assert told.ok, told
+		wait_for(r, [("bounced", "gone", "spring", None), ("delivered", "ann", "spring", None), ("delivered", "bob", "spring", None)])
+
+
 class Log:
 	"""The mail log as syslog would write it, by hand, and the messages behind it, by hand too."""
 
