@@ -6,6 +6,8 @@
 
 #include "common/mem.h"
 
+#define BUF_SMALL 8192
+
 void
 buf_init(struct buf *b, size_t max)
 {
@@ -38,18 +40,12 @@ buf_more(struct buf *b, size_t n)
 	if (b->cap - b->n <= n) {
 		size_t cap = b->cap ? b->cap : 64;
 
-		while (cap - b->n <= n)
-			cap *= 2;
+		while (cap - b->n <= n) /* to grow costs more than the room, while that is small */
+			cap *= cap < BUF_SMALL ? 4 : 2;
 		b->p = xrealloc(b->p, cap);
 		b->cap = cap;
 	}
 	return b->p + b->n;
-}
-
-void
-buf_grew(struct buf *b, size_t n)
-{
-	b->n += n;
 }
 
 void

@@ -36,7 +36,11 @@ buf_room(struct buf *b, size_t n)
 		return b->p + b->n;
 	return buf_more(b, n);
 }
-void buf_grew(struct buf *, size_t n);
+static inline void
+buf_grew(struct buf *b, size_t n)
+{
+	b->n += n;
+}
 
 /* The bytes so far; good until the next change. */
 static inline struct span

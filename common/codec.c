@@ -301,38 +301,37 @@ qp_escapes(struct span s, bool first, bool last)
 
 /*
  * Copies what needs no escape from the start of s, which is not the start of a
- * line, and says how much that is.  `to` has room for 16 bytes more.
+ * line, and says how much of it there is, up to max.  `to` has room for max
+ * and a block more.
  */
 static size_t
-copy_plain(char *to, struct span s)
+copy_plain(char *to, struct span s, size_t max)
 {
 	size_t n = 0;
 
 #ifdef __SSE2__
-	unsigned mask = 0;
-
-	for (; n + 16 <= s.n && mask == 0; n += 16) {
+	for (; n < max && n + 16 <= s.n; n += 16) {
 		scan_block v = scan_load(s.p + n);
 		/* Signed bytes: what is above ASCII is below the space, too. */
-		scan_block odd = _mm_or_si128(_mm_cmplt_epi8(v, _mm_set1_epi8(' ')),
-		    _mm_or_si128(scan_equals(v, '='), scan_equals(v, 0x7f)));
+		unsigned odd = scan_mask(_mm_or_si128(_mm_cmplt_epi8(v, _mm_set1_epi8(' ')), scan_eithers(v, '=', 0x7f)));
 
 		_mm_storeu_si128((void *)(to + n), v);
-		mask = scan_mask(odd);
+		if (odd != 0) {
+			n += (unsigned)__builtin_ctz(odd);
+			return n < max ? n : max;
+		}
 	}
-	if (mask != 0)
-		return n - 16 + (unsigned)__builtin_ctz(mask);
 #endif
-	for (; n < s.n && s.p[n] >= ' ' && s.p[n] <= '~' && s.p[n] != '='; n++)
+	for (; n < max && n < s.n && s.p[n] >= ' ' && s.p[n] <= '~' && s.p[n] != '='; n++)
 		to[n] = s.p[n];
-	return n;
+	return n < max ? n : max;
 }
 
-/* The same, but at most max, and no space that may be the last byte of its line. */
+/* The same, without a space that may be the last byte of its line. */
 static size_t
 copy_run(char *to, struct span s, size_t max)
 {
-	size_t n = copy_plain(to, span_cut(s, 0, max));
+	size_t n = copy_plain(to, s, max);
 
 	if (n > 0 && s.p[n - 1] == ' ' && (n == s.n || line_break(span_from(s, n)) > 0))
 		n--;
@@ -343,7 +342,7 @@ void
 qp_add(struct buf *b, struct span bytes, struct span eol, bool soft_end)
 {
 	static const char hex[] = "0123456789ABCDEF";
-	char line[LINE + 16]; /* the one that is being made */
+	char line[LINE + 16]; /* the one that is being made, and what copy_run wants */
 	size_t column = 0;
 
 	for (size_t i = 0; i < bytes.n;) {

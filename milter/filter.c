@@ -527,7 +527,7 @@ static _Atomic uint64_t labels[LABELS];
 static uint64_t
 label_hash(uint64_t campaign, const struct tagged_link *l)
 {
-	uint64_t h = (span_hash(l->destination) ^ campaign ^ (uint64_t)l->no << 48) * 0x9e3779b97f4a7c15u;
+	uint64_t h = (l->hash ^ campaign ^ (uint64_t)l->no << 48) * 0x9e3779b97f4a7c15u;
 
 	h ^= h >> 32;
 	return h != 0 ? h : 1;

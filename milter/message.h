@@ -63,6 +63,7 @@ struct header_edit {
 struct tagged_link {
 	uint16_t no; /* 1 .. in order of appearance; the same destination has the same number */
 	struct span destination; /* in plan->text */
+	uint64_t hash;           /* of the destination: span_hash */
 };
 
 /* What was decided, for people; only when asked for. */

@@ -791,13 +791,13 @@ static bool
 read_qp(struct span raw, struct mime_text *t)
 {
 	struct span rest = raw;
-	size_t cap = 0;
+	size_t cap = 0, likely = raw.n / 64 + 16; /* lines */
 	bool soft;
 
 	buf_room(&t->own, raw.n);
 	for (;; t->nlines++) {
 		if (t->nlines == cap) {
-			cap = cap ? cap * 2 : 64;
+			cap = cap ? cap * 2 : likely;
 			t->line = xreallocarray(t->line, cap, sizeof *t->line);
 		}
 		t->line[t->nlines] = (struct mime_line){ (uint32_t)(raw.n - rest.n), (uint32_t)t->own.n };

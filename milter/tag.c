@@ -85,7 +85,7 @@ tag_end(struct tagger *w)
 	for (size_t i = 0; i < p->nlinks; i++) {
 		const struct link *l = &w->links.link[i];
 
-		p->link[i] = (struct tagged_link){ (uint16_t)(i + 1), span_cut(buf_span(&p->text), l->at, l->at + l->n) };
+		p->link[i] = (struct tagged_link){ (uint16_t)(i + 1), span_cut(buf_span(&p->text), l->at, l->at + l->n), l->hash };
 	}
 	links_free(&w->links);
 	buf_free(&w->targets);
