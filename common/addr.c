@@ -257,11 +257,19 @@ addr_domain(struct span normal)
 
 /*
  * Finding HMAC and SHA-256 by their names costs several times what the digest
- * does, so that is done once, and every digest works on a copy.  Copying only
- * reads the original, which has no key.
+ * does, and making a context as much as the digest.  So the first is done
+ * once, and each thread keeps a context of its own, a copy; the key is set
+ * anew for every digest.
  */
 static EVP_MAC_CTX *unkeyed;
-static pthread_once_t unkeyed_once = PTHREAD_ONCE_INIT;
+static pthread_key_t own;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void
+free_own(void *c)
+{
+	EVP_MAC_CTX_free(c);
+}
 
 static void
 make_unkeyed(void)
@@ -274,23 +282,31 @@ make_unkeyed(void)
 
 	unkeyed = EVP_MAC_CTX_new(hmac);
 	EVP_MAC_free(hmac); /* the context holds it */
-	if (unkeyed == NULL || EVP_MAC_CTX_set_params(unkeyed, params) != 1)
+	if (unkeyed == NULL || EVP_MAC_CTX_set_params(unkeyed, params) != 1 || pthread_key_create(&own, free_own) != 0)
 		abort();
+}
+
+static EVP_MAC_CTX *
+own_context(void)
+{
+	EVP_MAC_CTX *c;
+
+	pthread_once(&once, make_unkeyed);
+	if ((c = pthread_getspecific(own)) == NULL && (c = EVP_MAC_CTX_dup(unkeyed)) != NULL && pthread_setspecific(own, c) != 0)
+		abort();
+	return c;
 }
 
 /* No memory for a digest of a few bytes is the end, as everywhere (mem.h). */
 static void
 keyed(const struct keys *k, struct span text, unsigned char digest[32])
 {
-	EVP_MAC_CTX *c;
+	EVP_MAC_CTX *c = own_context();
 	size_t n = 0;
 
-	pthread_once(&unkeyed_once, make_unkeyed);
-	c = EVP_MAC_CTX_dup(unkeyed);
 	if (c == NULL || EVP_MAC_init(c, k->identity, sizeof k->identity, NULL) != 1 ||
 	    EVP_MAC_update(c, (const unsigned char *)text.p, text.n) != 1 || EVP_MAC_final(c, digest, &n, 32) != 1 || n != 32)
 		abort();
-	EVP_MAC_CTX_free(c);
 }
 
 bool
