@@ -340,6 +340,7 @@ struct walk {
 	struct span body;
 	size_t cap;
 	bool crlf; /* how lines end, as the first one does */
+	bool near; /* a line begins with a boundary and is none: see has_boundary_start */
 };
 
 /* The boundaries around a place, "--" included, innermost first. */
@@ -435,7 +436,9 @@ cr_makes_boundary(struct span s)
 
 /*
  * Does a line begin with a boundary?  By RFC 2046 that is enough to make it
- * one; we, and most, want nothing but white space behind it.
+ * one; we, and most, want nothing but white space behind it.  Who looked for
+ * the ends of what is around a part came by every line of it, so there is none
+ * to be found unless next_delimiter saw one.
  */
 static bool
 has_boundary_start(struct span s, const struct frame *in)
@@ -457,7 +460,7 @@ struct delimiter {
 
 /* start: of the multipart; from: of a line. */
 static bool
-next_delimiter(struct span in, size_t start, size_t from, struct span dashed, struct delimiter *d)
+next_delimiter(struct walk *w, struct span in, size_t start, size_t from, struct span dashed, struct delimiter *d)
 {
 	for (;; from = scan_pair(in, from, '\n', '-', true) + 1) {
 		size_t i = from + dashed.n, next;
@@ -475,6 +478,7 @@ next_delimiter(struct span in, size_t start, size_t from, struct span dashed, st
 			d->after = next;
 			break;
 		}
+		w->near = true;
 	}
 	if (d->before > start) { /* the line break before it is its own */
 		d->before--;
@@ -566,7 +570,7 @@ children(struct walk *w, const struct place *at, const struct frame *frame, bool
 	struct delimiter d;
 	bool closed = false;
 
-	for (; !closed && w->mime->leave == NULL && next_delimiter(in, at->start, start, frame->dashed, &d); n++) {
+	for (; !closed && w->mime->leave == NULL && next_delimiter(w, in, at->start, start, frame->dashed, &d); n++) {
 		if (has_other_breaks(w, span_cut(in, d.line > 1 ? d.line - 2 : 0, d.after)))
 			return mixed;
 		part.header = start;
@@ -678,7 +682,7 @@ leave_text(const struct walk *w, const struct place *at, const struct content_ty
 	part->utf8 = kind == CHARSET_UTF8 || kind == CHARSET_CONVERTED;
 	if (t->params.named && !at->is_body)
 		return attachment;
-	if (has_boundary_start(span_cut(w->body, at->header, at->end), at->in))
+	if (w->near && has_boundary_start(span_cut(w->body, at->header, at->end), at->in))
 		return ambiguous;
 	if (at->empty)
 		return "empty part";
