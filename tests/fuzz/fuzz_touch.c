@@ -28,7 +28,7 @@ judge(const struct profile *p, int64_t now)
 
 	must(f.class < ENGAGE_CLASSES && f.silent_sends <= PROFILE_SENDS);
 	engage_explain(&b, p, &policy, &f, now);
-	cause_explain(&b, engage_cause(p, NULL, &f), p, NULL, &f, now);
+	cause_explain(&b, engage_cause(p, NULL, &f, now), p, NULL, &f, now);
 	must(!b.over && span_find(buf_span(&b), '\n') == b.n);
 	buf_free(&b);
 }
