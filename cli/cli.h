@@ -52,6 +52,7 @@ bool import_is_stream_name(struct span);
 int cmd_intake(struct cli *);
 int cmd_key(struct cli *);
 int cmd_segment(struct cli *);
+int cmd_series(struct cli *);
 int cmd_suppress(struct cli *);
 /* rekindle suppress import */
 struct suppress_import {

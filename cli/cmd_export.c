@@ -127,6 +127,12 @@ emit_touch(struct export *x, struct emit *e, const struct touch *t)
 		emit_flag(e, "tracked", t->flags & TOUCH_TRACKED);
 		if (t->flags & TOUCH_OBSERVED)
 			emit_flag(e, "observed", true);
+		if (t->flags & TOUCH_SERIES)
+			emit_flag(e, "series", true);
+		if (t->flags & TOUCH_EXEMPT)
+			emit_flag(e, "exempt", true);
+		if (t->flags & TOUCH_HOLDOUT)
+			emit_flag(e, "holdout", true);
 		if (t->link)
 			emit_number(e, "links", t->link);
 		break;

@@ -34,7 +34,7 @@
 static const char *const known_fields[] = {
 	"type", "address", "who", "at", "stream", "stream_id", "campaign", "campaign_id", "link", "url", "verdict", "evidence", "class",
 	"cause", "tracked", "observed", "axis", "value", "source", "mode", "sent", "agent", "net", "imported",
-	"links", "gateway", "until",
+	"links", "gateway", "until", "series", "exempt", "holdout",
 };
 
 struct import {
@@ -329,11 +329,12 @@ read_sent(struct import *im, const json_t *o, struct touch *t)
 {
 	const json_t *links = json_object_get(o, "links");
 	enum engage class = ENGAGE_NEW;
-	bool tracked, observed;
+	bool tracked, observed, series, exempt, holdout;
 	struct span text;
 
 	if (!get_text(im, o, "class", &text) || !get_flag(im, o, "tracked", true, &tracked)
-	    || !get_flag(im, o, "observed", false, &observed))
+	    || !get_flag(im, o, "observed", false, &observed) || !get_flag(im, o, "series", false, &series)
+	    || !get_flag(im, o, "exempt", false, &exempt) || !get_flag(im, o, "holdout", false, &holdout))
 		return false;
 	if (text.n > 0 && !engage_parse(text, &class))
 		return wrong(im, "there is no class \"%.*s\"; one of new, engaged, semi-engaged, inactive",
@@ -344,7 +345,8 @@ read_sent(struct import *im, const json_t *o, struct touch *t)
 		t->link = (uint16_t)json_integer_value(links);
 	}
 	t->detail = text.n > 0 ? (uint8_t)class : CLASS_UNKNOWN;
-	t->flags |= (tracked ? TOUCH_TRACKED : 0) | (observed ? TOUCH_OBSERVED : 0);
+	t->flags |= (tracked ? TOUCH_TRACKED : 0) | (observed ? TOUCH_OBSERVED : 0) | (series ? TOUCH_SERIES : 0) |
+	    (exempt ? TOUCH_EXEMPT : 0) | (holdout ? TOUCH_HOLDOUT : 0);
 	return true;
 }
 

@@ -20,6 +20,7 @@ struct sizes {
 	struct cli *c;
 	uint64_t people;
 	uint64_t class[ENGAGE_CLASSES], status[CAUSES];
+	uint64_t series[SERIES_STATUSES];
 	uint64_t loyal, at_risk, opaque;
 	struct left_stream *left;
 	size_t nleft;
@@ -29,12 +30,15 @@ static bool
 count_person(void *arg, const struct who *who, const struct profile *p)
 {
 	struct sizes *s = arg;
-	struct finding f = engage_find(p, &s->c->setup->conf->stream[0].policy, s->c->now);
+	const struct policy *policy = &s->c->setup->conf->stream[0].policy;
+	struct finding f = engage_find(p, policy, s->c->now);
+	enum cause status = status_of(p, NULL, &f, s->c->now);
 
-	(void)who;
 	s->people++;
 	s->class[f.class]++;
-	s->status[status_of(p, NULL, &f, s->c->now)]++;
+	s->status[status]++;
+	if (status == CAUSE_NONE)
+		s->series[series_find(p, who, policy, &f, s->c->now).status]++;
 	s->loyal += f.loyal;
 	s->at_risk += f.at_risk;
 	s->opaque += f.opaque;
@@ -100,6 +104,16 @@ print_sizes(const struct sizes *s)
 	table_free(&t);
 
 	t = TABLE("lrr");
+	table_adds(&t, "of the inactive, not stopped");
+	table_adds(&t, "people");
+	table_adds(&t, "share");
+	for (enum series_status i = SERIES_HOLDOUT; i < SERIES_STATUSES; i++)
+		size_row(&t, series_name(i), s->series[i], s->people);
+	putchar('\n');
+	table_print(&t, "", true);
+	table_free(&t);
+
+	t = TABLE("lrr");
 	table_adds(&t, "of these, worth knowing");
 	table_adds(&t, "people");
 	table_adds(&t, "share");
@@ -127,6 +141,10 @@ emit_sizes(const struct sizes *s)
 	emit_open(&e, "status", '{');
 	for (enum cause i = CAUSE_NONE; i < CAUSE_INACTIVE; i++)
 		emit_number(&e, status_name(i), s->status[i]);
+	emit_close(&e, '}');
+	emit_open(&e, "series", '{');
+	for (enum series_status i = SERIES_HOLDOUT; i < SERIES_STATUSES; i++)
+		emit_number(&e, series_name(i), s->series[i]);
 	emit_close(&e, '}');
 	emit_open(&e, "unsubscribed_from", '[');
 	for (size_t i = 0; i < s->nleft; i++) {
@@ -170,13 +188,12 @@ sizes(struct cli *c)
 
 /* ---- export ---- */
 
-enum format { FORMAT_CSV, FORMAT_JSON, FORMAT_TEXT };
-
 struct export {
 	struct cli *c;
 	bool any_class, any_status;
 	enum engage class;
 	enum cause status;
+	unsigned series; /* bits by enum series_status: only these; 0 any */
 	uint64_t stream; /* 0: none in particular */
 	const struct policy *policy; /* that stream's */
 	enum format format;
@@ -185,21 +202,7 @@ struct export {
 };
 
 static void
-csv_time(struct buf *row, uint32_t seconds)
-{
-	buf_addc(row, ',');
-	if (seconds)
-		text_add_time(row, (int64_t)seconds * 1000);
-}
-
-static const char *
-word(bool flag)
-{
-	return flag ? "true" : "false";
-}
-
-static void
-write_csv(struct export *x, const struct profile *p, const struct finding *f, enum cause status)
+write_csv(struct export *x, const struct profile *p, const struct finding *f, enum cause status, const struct series *s)
 {
 	struct buf *row = &x->row;
 
@@ -212,12 +215,14 @@ write_csv(struct export *x, const struct profile *p, const struct finding *f, en
 	csv_time(row, p->last_click);
 	buf_addf(row, ",%" PRIu32 ",%" PRIu32 ",%u,%u.%02u", p->sends, p->tracked_sends, f->silent_sends, f->score / 100,
 	    f->score % 100);
-	buf_addf(row, ",%s,%s,%s\r\n", word(f->loyal), word(f->at_risk), word(f->opaque));
+	buf_addf(row, ",%s,%s,%s,%s", csv_flag(f->loyal), csv_flag(f->at_risk), csv_flag(f->opaque), series_name(s->status));
+	csv_time(row, s->next);
+	buf_adds(row, "\r\n");
 	print_bytes(row);
 }
 
 static void
-write_json(struct export *x, const struct profile *p, const struct finding *f, enum cause status)
+write_json(struct export *x, const struct profile *p, const struct finding *f, enum cause status, const struct series *s)
 {
 	struct emit e = { 0 };
 
@@ -237,6 +242,8 @@ write_json(struct export *x, const struct profile *p, const struct finding *f, e
 	emit_flag(&e, "loyal", f->loyal);
 	emit_flag(&e, "at_risk", f->at_risk);
 	emit_flag(&e, "opaque", f->opaque);
+	emit_string(&e, "series", series_name(s->status));
+	emit_time(&e, "next", (int64_t)s->next * 1000);
 	emit_close(&e, '}');
 	emit_end(&e);
 }
@@ -246,6 +253,7 @@ export_person(void *arg, const struct who *who, const struct profile *p)
 {
 	struct export *x = arg;
 	struct finding f = engage_find(p, x->policy, x->c->now);
+	struct series series = series_find(p, who, x->policy, &f, x->c->now);
 	struct subscription s;
 	enum cause status;
 
@@ -257,6 +265,8 @@ export_person(void *arg, const struct who *who, const struct profile *p)
 		status = status_of(p, NULL, &f, x->c->now);
 	if (!x->any_status && status != x->status)
 		return true;
+	if (x->series != 0 && (x->series >> series.status & 1) == 0)
+		return true;
 	buf_clear(&x->name);
 	if (store_name(x->c->store, who, &x->name) != STORE_OK) {
 		x->nameless++;
@@ -266,10 +276,10 @@ export_person(void *arg, const struct who *who, const struct profile *p)
 	x->stopped += status != CAUSE_NONE;
 	switch (x->format) {
 	case FORMAT_CSV:
-		write_csv(x, p, &f, status);
+		write_csv(x, p, &f, status, &series);
 		break;
 	case FORMAT_JSON:
-		write_json(x, p, &f, status);
+		write_json(x, p, &f, status, &series);
 		break;
 	case FORMAT_TEXT:
 		print_bytes(&x->name);
@@ -277,19 +287,6 @@ export_person(void *arg, const struct who *who, const struct profile *p)
 		break;
 	}
 	return !ferror(stdout);
-}
-
-static bool
-format_parse(const char *name, enum format *format)
-{
-	static const char *const names[] = { [FORMAT_CSV] = "csv", [FORMAT_JSON] = "json", [FORMAT_TEXT] = "text" };
-
-	for (size_t i = 0; i < 3; i++)
-		if (strcmp(name, names[i]) == 0) {
-			*format = (enum format)i;
-			return true;
-		}
-	return false;
 }
 
 static int
@@ -309,9 +306,10 @@ export(struct cli *c, const char *status, const char *stream, const char *format
 		return cli_usage(c, "there is no class \"%s\"; one of new, engaged, semi-engaged, inactive, all", c->word[1]);
 	if (status) {
 		x.any_status = false;
-		if (!status_parse(span_of(status), &x.status))
-			return cli_usage(c, "there is no status \"%s\"; one of ok, complained, bounced, unsubscribed, held",
-			    status);
+		x.series = series_set(span_of(status));
+		if (x.series == 0 && !status_parse(span_of(status), &x.status))
+			return cli_usage(c, "there is no status \"%s\"; one of ok, complained, bounced, unsubscribed, held, "
+			    SERIES_WORDS, status);
 	}
 	if (format && !format_parse(format, &x.format))
 		return cli_usage(c, "there is no format \"%s\"; one of csv, json, text", format);
@@ -325,7 +323,7 @@ export(struct cli *c, const char *status, const char *stream, const char *format
 
 	if (x.format == FORMAT_CSV)
 		fputs("address,class,reason,status,first_seen,last_sent,last_open,last_click,sends,tracked_sends,silent_sends,"
-		      "score,loyal,at_risk,opaque\r\n", stdout);
+		      "score,loyal,at_risk,opaque,series,next\r\n", stdout);
 	result = store_each_person(c->store, export_person, &x);
 	if (x.nameless)
 		cli_error("%" PRIu64 " more are known by their hash only and cannot be listed", x.nameless);

@@ -433,6 +433,8 @@ print_explanation(const struct plan *p)
 		printf("header: %s %s%s%s\n", change_name(h->change), h->name, line.n ? ": " : "", buf_cstr(&line));
 		buf_free(&line);
 	}
+	if (p->warnings & WARN_OWN_PAGE)
+		printf("warning: a place for the recipient's own page leads nowhere; the links above say why\n");
 	if (p->warnings & WARN_CLIP)
 		printf("warning: the HTML is over %d bytes now; Gmail hides the rest of it, the pixel too\n", CLIP_BYTES);
 }

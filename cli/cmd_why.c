@@ -33,12 +33,43 @@ profile_of(const struct person *p)
 	return p->known ? &p->profile : NULL;
 }
 
+/* One window of a cap that holds for this recipient. */
+struct window {
+	const struct cap *cap;
+	bool of_stream; /* counts this stream's messages, else those of all */
+	unsigned sent;
+};
+
 /* What one stream would do with the next message. */
 struct outlook {
 	const struct stream *stream;
 	struct verdict verdict;
 	struct buf text;
+	struct window window[VERDICT_CAPS * CAP_WINDOWS];
+	size_t nwindows;
+	uint32_t free;       /* seconds: when all of them have room again; 0 now */
+	uint32_t held_until; /* of this stream alone; 0: not held, or for ever */
 };
+
+static void
+look_at_caps(const struct question *q, struct outlook *o)
+{
+	struct held_caps held[VERDICT_CAPS];
+	size_t n = verdict_caps(q, &o->verdict.finding, held);
+	uint32_t now = (uint32_t)(q->now / 1000), until;
+
+	for (size_t i = 0; i < n; i++) {
+		for (size_t k = 0; k < held[i].caps->n; k++) {
+			const struct cap *cap = &held[i].caps->cap[k];
+
+			o->window[o->nwindows++] = (struct window){ cap, held[i].tag != 0,
+				caps_sent(cap, held[i].tag, q->profile, NULL, 0, now) };
+		}
+		until = caps_free(held[i].caps, held[i].tag, q->profile, NULL, 0, now);
+		if (until > o->free)
+			o->free = until;
+	}
+}
 
 static void
 look_ahead(struct person *p, const struct stream *stream, struct outlook *o)
@@ -64,6 +95,9 @@ look_ahead(struct person *p, const struct stream *stream, struct outlook *o)
 	o->verdict = verdict_find(&q);
 	o->text = BUF(LINE_CAP);
 	print_verdict(&o->text, &q, &o->verdict);
+	look_at_caps(&q, o);
+	if (o->verdict.cause == CAUSE_HELD && sub != NULL && sub->held >= sub->released)
+		o->held_until = sub->held_until;
 }
 
 static void
@@ -139,6 +173,105 @@ field_hits(const char *label, uint32_t opens, uint32_t clicks)
 }
 
 static void
+print_soft_bounces(const struct person *p)
+{
+	const uint32_t *soft = p->profile.soft_bounced;
+	struct buf text = BUF(LINE_CAP);
+	size_t n = 0;
+
+	while (n < PROFILE_SOFT && soft[n] != 0)
+		n++;
+	if (n > 0) {
+		buf_addf(&text, "%zu%s, the last ", n, n == PROFILE_SOFT ? " or more" : "");
+		print_when(&text, (int64_t)soft[0] * 1000, p->c->now);
+		print_field("Soft bounces", &text);
+	}
+	buf_free(&text);
+}
+
+/* "resting; re-engage-1 2026-01-31T12:00:00Z" */
+static void
+add_coming(struct buf *text, const struct outlook *o)
+{
+	const struct series *s = &o->verdict.series;
+	enum series_status coming = series_coming(s, &o->stream->policy);
+
+	buf_adds(text, series_name(s->status));
+	if (s->sent > 0)
+		buf_addf(text, ", %u message%s sent", s->sent, s->sent == 1 ? "" : "s");
+	if (s->due)
+		buf_addf(text, "; %s is due", series_name(coming));
+	else if (coming != SERIES_NONE) {
+		buf_addf(text, "; %s ", series_name(coming));
+		text_add_time(text, (int64_t)s->next * 1000);
+	} else if (s->status == SERIES_HOLDOUT)
+		buf_adds(text, ": of the control group, whose inactivity changes nothing");
+}
+
+/* Once for all streams whose policy gives the same: mostly all of them. */
+static void
+print_series(const struct outlook *o, size_t n)
+{
+	struct buf text = BUF(LINE_CAP), first = BUF(LINE_CAP);
+	struct table t = TABLE("ll");
+	bool same = true;
+
+	for (size_t i = 0; i < n; i++) {
+		if (o[i].stream->transactional || o[i].verdict.series.status == SERIES_NONE)
+			continue;
+		buf_clear(&text);
+		add_coming(&text, &o[i]);
+		if (t.n == 0)
+			add_coming(&first, &o[i]);
+		same = same && span_eq(buf_span(&text), buf_span(&first));
+		table_adds(&t, o[i].stream->name);
+		table_add(&t, buf_span(&text));
+	}
+	if (t.n > 0 && same)
+		print_field("Series", &first);
+	else if (t.n > 0) {
+		printf("\n%sSeries%s\n", print_bold(), print_plain());
+		table_print(&t, "  ", false);
+	}
+	table_free(&t);
+	buf_free(&text);
+	buf_free(&first);
+}
+
+/* "default   2 of 3 in 7d": only of streams that have caps for this class. */
+static void
+print_caps(const struct outlook *o, size_t n)
+{
+	struct table t = TABLE("ll");
+	struct buf text = BUF(LINE_CAP);
+
+	for (size_t i = 0; i < n; i++) {
+		if (o[i].nwindows == 0)
+			continue;
+		buf_clear(&text);
+		for (size_t k = 0; k < o[i].nwindows; k++) {
+			const struct window *w = &o[i].window[k];
+
+			buf_addf(&text, "%s%u of %u in ", k > 0 ? ", " : "", w->sent, w->cap->count);
+			text_add_duration(&text, (int64_t)w->cap->seconds * 1000);
+			buf_adds(&text, w->of_stream ? " of this stream" : "");
+		}
+		if (o[i].free != 0) {
+			buf_adds(&text, "; the next one from ");
+			text_add_time(&text, (int64_t)o[i].free * 1000);
+		}
+		table_adds(&t, o[i].stream->name);
+		table_add(&t, buf_span(&text));
+	}
+	if (t.n > 0) {
+		printf("\n%sMessages so far, of how many%s\n", print_bold(), print_plain());
+		table_print(&t, "  ", false);
+	}
+	table_free(&t);
+	buf_free(&text);
+}
+
+static void
 print_evidence(struct person *p)
 {
 	const struct profile *r = &p->profile;
@@ -147,6 +280,9 @@ print_evidence(struct person *p)
 	printf("\n%sEvidence%s\n", print_bold(), print_plain());
 	field_when(p, "First seen", r->first_seen);
 	field_when(p, "Last sent", r->last_sent);
+	if (r->delivered)
+		field_when(p, "Last delivered", r->delivered);
+	print_soft_bounces(p);
 	field_last_open(p);
 	field_when(p, "Last click", r->last_click);
 	print_fieldf("Sends", "%" PRIu32 ", of which %" PRIu32 " tracked", r->sends, r->tracked_sends);
@@ -169,6 +305,8 @@ print_evidence(struct person *p)
 		field_when(p, "Complained", r->complained);
 	if (r->held)
 		field_when(p, "Held", r->held);
+	if (r->held_until)
+		field_when(p, "Held until", r->held_until);
 	if (r->released)
 		field_when(p, "Released", r->released);
 }
@@ -325,6 +463,8 @@ print_person(struct person *p, struct outlook *o, size_t n)
 		print_when(&status, (int64_t)since * 1000, p->c->now);
 	}
 	print_field("Status", &status);
+	if (p->status == CAUSE_NONE)
+		print_series(o, n);
 
 	printf("\n%sThe next message%s\n", print_bold(), print_plain());
 	for (size_t i = 0; i < n; i++) {
@@ -332,8 +472,10 @@ print_person(struct person *p, struct outlook *o, size_t n)
 		table_add(&t, buf_span(&o[i].text));
 	}
 	table_print(&t, "  ", false);
-	if (p->known && !p->forgotten)
+	if (p->known && !p->forgotten) {
+		print_caps(o, n);
 		print_evidence(p);
+	}
 	store_each_subscription_of(p->c->store, &p->who, print_subscription, p);
 	print_hits(p);
 	table_free(&t);
@@ -365,6 +507,46 @@ emit_subscription(void *arg, const struct who *who, uint64_t stream, const struc
 	return true;
 }
 
+/* Those that there are, newest first. */
+static void
+emit_moments(struct emit *e, const char *key, const uint32_t *seconds, size_t n)
+{
+	emit_open(e, key, '[');
+	for (size_t i = 0; i < n && seconds[i] != 0; i++)
+		emit_time(e, NULL, (int64_t)seconds[i] * 1000);
+	emit_close(e, ']');
+}
+
+static void
+emit_caps(struct emit *e, const struct outlook *o)
+{
+	emit_open(e, "caps", '[');
+	for (size_t i = 0; i < o->nwindows; i++) {
+		emit_open(e, NULL, '{');
+		emit_number(e, "sent", o->window[i].sent);
+		emit_number(e, "of", o->window[i].cap->count);
+		emit_number(e, "seconds", o->window[i].cap->seconds);
+		emit_string(e, "counts", o->window[i].of_stream ? "stream" : "all");
+		emit_close(e, '}');
+	}
+	emit_close(e, ']');
+	emit_time(e, "caps_free", (int64_t)o->free * 1000);
+}
+
+static void
+emit_series(struct emit *e, const struct outlook *o)
+{
+	const struct series *s = &o->verdict.series;
+
+	emit_open(e, "series", '{');
+	emit_string(e, "status", series_name(s->status));
+	emit_flag(e, "due", s->due);
+	emit_number(e, "sent", s->sent);
+	emit_string(e, "coming", series_name(series_coming(s, &o->stream->policy)));
+	emit_time(e, "at", (int64_t)s->next * 1000);
+	emit_close(e, '}');
+}
+
 static void
 emit_evidence(struct emit *e, const struct profile *r, const struct finding *f)
 {
@@ -375,7 +557,8 @@ emit_evidence(struct emit *e, const struct profile *r, const struct finding *f)
 		{ "first_seen", r->first_seen }, { "last_sent", r->last_sent }, { "last_open", r->last_open },
 		{ "last_click", r->last_click }, { "last_machine", r->last_machine }, { "last_engaged", f->last_engaged },
 		{ "left", r->left }, { "joined", r->joined }, { "bounced", r->bounced }, { "complained", r->complained },
-		{ "held", r->held }, { "released", r->released },
+		{ "held", r->held }, { "held_until", r->held_until }, { "released", r->released },
+		{ "last_delivered", r->delivered }, { "last_regular", r->last_regular }, { "last_choice", r->chosen },
 	};
 	const struct {
 		const char *name;
@@ -394,6 +577,13 @@ emit_evidence(struct emit *e, const struct profile *r, const struct finding *f)
 	emit_flag(e, "at_risk", f->at_risk);
 	emit_flag(e, "opaque", f->opaque);
 	emit_number(e, "score", f->score);
+	emit_moments(e, "soft_bounced", r->soft_bounced, PROFILE_SOFT);
+	emit_moments(e, "series_sent", r->series, PROFILE_SERIES);
+	if (r->receiver != 0)
+		emit_hex(e, "receiver", (const unsigned char[]){ (unsigned char)(r->receiver >> 24), (unsigned char)(r->receiver >> 16),
+		    (unsigned char)(r->receiver >> 8), (unsigned char)r->receiver }, 4);
+	else
+		emit_null(e, "receiver");
 	emit_open(e, "consent", '{');
 	emit_string(e, "opens", consent_name(profile_consent(r, AXIS_OPENS)));
 	emit_string(e, "links", consent_name(profile_consent(r, AXIS_LINKS)));
@@ -423,6 +613,12 @@ emit_person(struct person *p, struct outlook *o, size_t n)
 		emit_string(e, "action", action_name(o[i].verdict.wanted));
 		emit_flag(e, "carried_out", o[i].verdict.action == o[i].verdict.wanted);
 		emit_flag(e, "transactional", o[i].stream->transactional);
+		emit_flag(e, "series_stream", o[i].stream->series);
+		emit_time(e, "next", (int64_t)o[i].verdict.next * 1000);
+		emit_flag(e, "holdout", o[i].verdict.holdout);
+		emit_time(e, "held_until", (int64_t)o[i].held_until * 1000);
+		emit_caps(e, &o[i]);
+		emit_series(e, &o[i]);
 		emit_text(e, "text", buf_span(&o[i].text));
 		emit_close(e, '}');
 	}

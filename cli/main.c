@@ -35,9 +35,23 @@ static const struct command commands[] = {
 	  "Without `export`: the size of every class, and how many are stopped.\n"
 	  "\n"
 	  "  CLASS           new, engaged, semi-engaged, inactive, or all\n"
-	  "  --status STATUS only ok, complained, bounced, unsubscribed or held\n"
+	  "  --status STATUS only ok, complained, bounced, unsubscribed or held; or of those who are ok,\n"
+	  "                  only resting, re-engage (re-engage-1 to -3), sunset, win-back or holdout\n"
 	  "  --stream NAME   the status with regard to this stream\n"
 	  "  --format FORMAT csv (default), json (one object per line) or text (addresses only)\n" },
+	{ "series", cmd_series,
+	  "[results | export [--step 1|2|3|win-back | --status STATUS] [--on DATE] [--format csv|json|text]] [--stream NAME] [--json]",
+	  "who is where in the re-engagement series, and whose message is due",
+	  "Without a word: how many are in which status, and how many messages are due.\n"
+	  "\n"
+	  "  results         how many came back, beside the control group\n"
+	  "  export          the addresses of those who are due, for the tool that sends\n"
+	  "  --step STEP     only those whose 1st, 2nd, 3rd or win-back message is due\n"
+	  "  --status STATUS not who is due, but all who are resting, re-engage (or re-engage-1 to -3),\n"
+	  "                  sunset, win-back or holdout\n"
+	  "  --on DATE       as it will be then, if nothing happens until then\n"
+	  "  --format FORMAT csv (default), json (one object per line) or text (addresses only)\n"
+	  "  --stream NAME   when several streams have series_stream = yes\n" },
 	{ "campaign", cmd_campaign, "[show NAME [--machines] [--stream NAME] | stop|start NAME [--stream NAME]] [--json]", "report on campaigns, and stop their links",
 	  "Without a word: all campaigns, the newest first.\n"
 	  "\n"

@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -324,6 +325,45 @@ bool
 unsubscribed(const struct subscription *s)
 {
 	return engage_cause(NULL, s, &(struct finding){ .class = ENGAGE_NEW }, 0) == CAUSE_UNSUBSCRIBED;
+}
+
+unsigned
+series_set(struct span word)
+{
+	enum series_status s;
+
+	if (span_ieq(word, SPAN("re-engage")))
+		return 1u << SERIES_1 | 1u << SERIES_2 | 1u << SERIES_3;
+	return series_parse(word, &s) && s != SERIES_NONE ? 1u << s : 0;
+}
+
+/* ---- lists ---- */
+
+bool
+format_parse(const char *name, enum format *format)
+{
+	static const char *const names[] = { [FORMAT_CSV] = "csv", [FORMAT_JSON] = "json", [FORMAT_TEXT] = "text" };
+
+	for (size_t i = 0; i < 3; i++)
+		if (strcmp(name, names[i]) == 0) {
+			*format = (enum format)i;
+			return true;
+		}
+	return false;
+}
+
+void
+csv_time(struct buf *row, uint32_t seconds)
+{
+	buf_addc(row, ',');
+	if (seconds)
+		text_add_time(row, (int64_t)seconds * 1000);
+}
+
+const char *
+csv_flag(bool flag)
+{
+	return flag ? "true" : "false";
 }
 
 /* ---- for machines ---- */

@@ -64,6 +64,21 @@ bool unsubscribed(const struct subscription *);
 /* Since when, seconds. */
 uint32_t status_since(enum cause, const struct profile *, const struct subscription *);
 
+/*
+ * A status in the series as a word, as a set of bits 1 << enum series_status;
+ * "re-engage" is any of the steps.  0: there is no such word.
+ */
+#define SERIES_WORDS "resting, re-engage, re-engage-1, re-engage-2, re-engage-3, sunset, win-back, holdout"
+unsigned series_set(struct span word);
+
+/* ---- lists ---- */
+
+enum format { FORMAT_CSV, FORMAT_JSON, FORMAT_TEXT };
+bool format_parse(const char *name, enum format *);
+/* A comma and the time, or nothing behind it for 0. */
+void csv_time(struct buf *row, uint32_t seconds);
+const char *csv_flag(bool);
+
 /* ---- for machines: one JSON value on standard output, made as it goes ---- */
 
 struct emit {

@@ -78,6 +78,18 @@ caps_free(const struct caps *caps, uint16_t tag, const struct profile *p, const 
 	return latest <= now ? 0 : latest > UINT32_MAX ? UINT32_MAX : (uint32_t)latest;
 }
 
+unsigned
+caps_sent(const struct cap *c, uint16_t tag, const struct profile *p, const struct recent *recent, size_t n, uint32_t now)
+{
+	struct sends sends = { .now = now };
+	unsigned sent = 0;
+
+	collect(&sends, tag, p, recent, n);
+	while (sent < sends.n && (uint64_t)sends.when[sent] + c->seconds > now)
+		sent++;
+	return sent;
+}
+
 void
 caps_add_text(struct buf *b, const struct caps *caps)
 {

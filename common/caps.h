@@ -20,6 +20,9 @@ struct recent {
  */
 uint32_t caps_free(const struct caps *, uint16_t tag, const struct profile *p, const struct recent *, size_t n, uint32_t now);
 
+/* How many messages are in this window now, as caps_free counts them; at most CAP_COUNT_MAX. */
+unsigned caps_sent(const struct cap *, uint16_t tag, const struct profile *p, const struct recent *, size_t n, uint32_t now);
+
 /* "1/16h, 7/7d" or "off". */
 void caps_add_text(struct buf *, const struct caps *);
 

@@ -77,6 +77,25 @@ after(unsigned sent, const struct profile *p, const struct policy *policy, uint6
 	return (struct series){ .status = SERIES_SUNSET, .sent = sent };
 }
 
+enum series_status
+series_coming(const struct series *s, const struct policy *policy)
+{
+	switch (s->status) {
+	case SERIES_RESTING:
+		return SERIES_1;
+	case SERIES_1:
+	case SERIES_2:
+	case SERIES_3:
+		return s->due ? s->status : s->sent < policy->series_steps ? s->status + 1 : SERIES_SUNSET;
+	case SERIES_WINBACK:
+		return s->due ? SERIES_WINBACK : SERIES_SUNSET;
+	case SERIES_SUNSET:
+		return s->next != 0 ? SERIES_WINBACK : SERIES_NONE;
+	default:
+		return SERIES_NONE;
+	}
+}
+
 struct series
 series_find(const struct profile *p, const struct who *who, const struct policy *policy, const struct finding *f, int64_t now_ms)
 {

@@ -36,6 +36,12 @@ struct series {
 
 /* p and who may be NULL: nobody knows this recipient.  now in milliseconds. */
 struct series series_find(const struct profile *p, const struct who *who, const struct policy *, const struct finding *, int64_t now);
+/*
+ * What is due, or comes at .next: SERIES_1 .. SERIES_3 or SERIES_WINBACK are
+ * messages, SERIES_SUNSET is the end of the wait for an answer, SERIES_NONE
+ * is nothing.
+ */
+enum series_status series_coming(const struct series *, const struct policy *);
 /* Is this recipient of the control group? */
 bool series_holdout(const struct who *, const struct policy *);
 

@@ -22,19 +22,37 @@ later(uint32_t a, uint32_t b)
 	return a > b ? a : b;
 }
 
-/* All caps that hold for this recipient, and when the last of them is free; 0: now. */
+size_t
+verdict_caps(const struct question *q, const struct finding *f, struct held_caps held[VERDICT_CAPS])
+{
+	const struct policy *policy = &q->stream->policy;
+	uint16_t tag = profile_tag(q->stream_id);
+	bool loyal = f->class == ENGAGE_ENGAGED && f->loyal && policy->caps[CAPS_LOYAL].n > 0;
+	bool less = q->subscription != NULL && subscription_less(q->subscription);
+	size_t n = 0;
+
+	if (q->stream->transactional || q->stream->series)
+		return 0;
+	if (policy->caps[loyal ? CAPS_LOYAL : (int)f->class].n > 0)
+		held[n++] = (struct held_caps){ &policy->caps[loyal ? CAPS_LOYAL : (int)f->class], 0 };
+	if (policy->stream_caps[f->class].n > 0)
+		held[n++] = (struct held_caps){ &policy->stream_caps[f->class], tag };
+	if (less && policy->caps[CAPS_LESS].n > 0)
+		held[n++] = (struct held_caps){ &policy->caps[CAPS_LESS], tag };
+	return n;
+}
+
+/* When the last of them is free; 0: now. */
 static uint32_t
 capped_until(const struct question *q, const struct finding *f)
 {
-	const struct policy *policy = &q->stream->policy;
-	uint32_t now = seconds(q->now);
-	uint16_t tag = profile_tag(q->stream_id);
-	bool loyal = f->class == ENGAGE_ENGAGED && f->loyal && policy->caps[CAPS_LOYAL].n > 0;
-	uint32_t until = caps_free(&policy->caps[loyal ? CAPS_LOYAL : (int)f->class], 0, q->profile, q->recent, q->nrecent, now);
+	struct held_caps held[VERDICT_CAPS];
+	size_t n = verdict_caps(q, f, held);
+	uint32_t until = 0;
 
-	until = later(until, caps_free(&policy->stream_caps[f->class], tag, q->profile, q->recent, q->nrecent, now));
-	if (q->subscription != NULL && subscription_less(q->subscription))
-		until = later(until, caps_free(&policy->caps[CAPS_LESS], tag, q->profile, q->recent, q->nrecent, now));
+	for (size_t i = 0; i < n; i++)
+		until = later(until,
+		    caps_free(held[i].caps, held[i].tag, q->profile, q->recent, q->nrecent, seconds(q->now)));
 	return until;
 }
 
@@ -58,10 +76,25 @@ soft_bounced_until(const struct question *q)
 	return until <= seconds(q->now) ? 0 : until > UINT32_MAX ? UINT32_MAX : (uint32_t)until;
 }
 
+/* When one went that the profile does not have yet: two that come together are one too many.  0: none did. */
+static uint32_t
+just_sent(const struct question *q)
+{
+	uint16_t tag = profile_tag(q->stream_id);
+	uint32_t last = 0;
+
+	for (size_t i = 0; i < q->nrecent; i++)
+		if (q->recent[i].tag == tag && q->recent[i].when > (q->profile != NULL ? q->profile->series[0] : 0))
+			last = later(last, q->recent[i].when);
+	return last;
+}
+
 /* A message of the series is for those whose turn it is. */
 static enum cause
-series_cause(struct verdict *v)
+series_cause(const struct question *q, struct verdict *v)
 {
+	uint32_t sent = just_sent(q);
+
 	v->next = v->series.next;
 	switch (v->series.status) {
 	case SERIES_NONE:
@@ -72,7 +105,9 @@ series_cause(struct verdict *v)
 	case SERIES_SUNSET:
 		return CAUSE_SUNSET;
 	default:
-		return v->series.due ? CAUSE_NONE : CAUSE_RESTING;
+		if (v->series.due && sent != 0)
+			v->next = sent + q->stream->policy.series_gap_days * DAY;
+		return v->series.due && sent == 0 ? CAUSE_NONE : CAUSE_RESTING;
 	}
 }
 
@@ -105,14 +140,14 @@ find_cause(const struct question *q, struct verdict *v)
 		return CAUSE_BRAKED;
 	}
 	if (q->stream->series)
-		cause = series_cause(v);
+		cause = series_cause(q, v);
 	else if (cause == CAUSE_INACTIVE)
 		cause = inactive_cause(q, v);
 	if (cause != CAUSE_NONE)
 		return cause;
 	if ((v->next = soft_bounced_until(q)) != 0)
 		return CAUSE_SOFT_BOUNCED;
-	if (!q->stream->series && (v->next = capped_until(q, &v->finding)) != 0)
+	if ((v->next = capped_until(q, &v->finding)) != 0)
 		return CAUSE_CAPPED;
 	v->next = q->imposed_until;
 	return q->imposed;

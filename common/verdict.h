@@ -45,6 +45,18 @@ struct verdict {
  */
 struct verdict verdict_find(const struct question *);
 
+/*
+ * The caps that hold for this recipient in this stream, all of them together;
+ * returns how many there are.  With tag 0 they count the messages of all
+ * streams.  None in a transactional stream, and none in that of the series.
+ */
+#define VERDICT_CAPS 3
+struct held_caps {
+	const struct caps *caps;
+	uint16_t tag;
+};
+size_t verdict_caps(const struct question *, const struct finding *, struct held_caps[VERDICT_CAPS]);
+
 /* One line for SMTP replies, logs and people: why, and until when.  No address, ASCII, no line break. */
 void verdict_explain(struct buf *out, const struct question *, const struct verdict *);
 

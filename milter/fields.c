@@ -203,6 +203,12 @@ fields_fill(struct buf *out, struct span s, const struct tagging *t, void (*add_
 
 /* ---- List-Unsubscribe, RFC 8058 and 2369 ---- */
 
+struct span
+fields_stream(const struct tagging *t)
+{
+	return t->stream->series ? SPAN("") : span_of(t->stream->name);
+}
+
 /* RFC 8058: both or none. */
 static void
 add_unsubscribe(struct plan *p, const struct message *m, const struct tagging *t)
@@ -217,7 +223,7 @@ add_unsubscribe(struct plan *p, const struct message *m, const struct tagging *t
 	if (!replace && (message_header(m, SPAN("List-Unsubscribe")) != NULL ||
 	    message_header(m, SPAN("List-Unsubscribe-Post")) != NULL))
 		return;
-	claim.text = span_of(t->stream->name);
+	claim.text = fields_stream(t);
 	if (token_seal(t->sealer, &claim, &token)) {
 		buf_addf(&value, "<%s/%c/%.*s>", t->conf->tracking_url, TOKEN_LEAVE, SPAN_ARG(buf_span(&token)));
 		if (mailto != NULL && mailto[0] != '\0')

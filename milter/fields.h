@@ -26,6 +26,8 @@ bool fields_is_control(const struct conf *, struct span name);
  * is not ours to break.
  */
 void fields_delete_control(struct plan *, const struct message *, const struct conf *, bool keep_signed);
+/* What a message's pages for unsubscribing are about: its stream; empty, which is everything, for the series. */
+struct span fields_stream(const struct tagging *);
 /* List-Unsubscribe, Feedback-ID, CFBL-*: what the stream wants and the message has not. */
 void fields_add(struct plan *, const struct message *, const struct tagging *);
 /* The mark, which is always the last edit.  False when it cannot be made. */

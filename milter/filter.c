@@ -55,6 +55,7 @@ struct recipient {
 	enum action action;  /* what will be done */
 	enum action would;   /* what would have been: observing, or the MTA cannot do it */
 	enum mode opens, links;
+	bool holdout;        /* of the control group, and would have been stopped */
 	char *why;           /* one line, when there is a cause */
 };
 
@@ -419,6 +420,7 @@ judge(struct recipient *r, const struct mail *m, const struct stream *stream, ui
 	r->action = v.action;
 	r->opens = v.opens;
 	r->links = v.links;
+	r->holdout = v.holdout;
 	if (unreadable) {
 		/* There may be a denial that we cannot read. */
 		r->opens = mode_min(r->opens, conf_mode(setup->conf, stream, AXIS_OPENS, CONSENT_DENIED));
@@ -497,13 +499,15 @@ static struct record
 touch_of(const struct mail *m, const struct stream *stream, uint64_t stream_id, const struct recipient *r, int64_t now)
 {
 	bool sent = r->action == ACTION_SEND;
+	unsigned flags = (r->would != ACTION_SEND ? TOUCH_OBSERVED : 0) | (stream->series ? TOUCH_SERIES : 0) |
+	    (stream->transactional ? TOUCH_EXEMPT : 0) | (r->holdout ? TOUCH_HOLDOUT : 0);
 
 	return (struct record){
 		.touch = {
 			.kind = sent ? TOUCH_SENT : TOUCH_SKIPPED,
 			.mode = who_is_nobody(&r->who) ? MODE_ANONYMOUS : MODE_IDENTIFIED,
 			.detail = sent ? (uint8_t)r->class : (uint8_t)r->cause,
-			.flags = sent && r->would != ACTION_SEND ? TOUCH_OBSERVED : 0,
+			.flags = sent ? (uint8_t)flags : 0,
 			.when = now,
 			.who = r->who,
 			.campaign = m->campaign_id,
@@ -1049,11 +1053,14 @@ log_done(const char *id, const struct mail *m, const struct plan *plan, enum act
 static void
 log_warnings(const char *id, const struct mail *m, const struct plan *plan)
 {
-	static struct log_rate track, clip;
+	static struct log_rate track, clip, page;
 
 	if (plan->warnings & WARN_TRACK)
 		log_rated(&track, "%s: %s is malformed, taken as no; write yes, no, opens or links", id,
 		    m->setup->conf->track_header);
+	if (plan->warnings & WARN_OWN_PAGE)
+		log_rated(&page, "%s: campaign=%.*s has places for the recipient's own page that lead nowhere: several recipients, or no such stream",
+		    id, SPAN_ARG(buf_span(&m->campaign)));
 	if (plan->warnings & WARN_CLIP)
 		log_rated(&clip, "%s: HTML of campaign=%.*s is over %d bytes now; Gmail hides the rest of it, the pixel too", id,
 		    SPAN_ARG(buf_span(&m->campaign)), CLIP_BYTES);

@@ -101,9 +101,12 @@ unwanted(const struct work *w, const struct mime_part *part)
 
 	if (part->type == MIME_OTHER)
 		return "neither text/html nor text/plain";
-	if (part->type == MIME_TEXT && !t->stream->text_links)
+	if (part->type == MIME_TEXT && !t->stream->text_links && !t->stream->series)
 		return "text_links = no";
-	return (part->type == MIME_HTML && is_tracking(t)) || t->links > MODE_OFF ? NULL : "tracking is off";
+	/* A recipient's own pages are put in whatever is tracked; in text they are what a series is for. */
+	if (!who_is_nobody(&t->who) || t->links > MODE_OFF || (part->type == MIME_HTML && is_tracking(t)))
+		return NULL;
+	return "tracking is off";
 }
 
 static void
@@ -161,7 +164,7 @@ tag_part(struct work *w, const struct mime_part *part)
 	if (why != NULL)
 		tag_undo(&w->tagger, &before);
 	if (why == NULL && edits.n == 0)
-		why = "nothing to tag";
+		why = is_tracking(&w->tagging) ? "nothing to tag" : "tracking is off";
 	note_part(w, part, why, w->plan->pixel && !before.pixel);
 	edits_free(&edits);
 	mime_text_free(&text);
@@ -240,7 +243,7 @@ undo(struct plan *p, size_t n)
 	p->link = NULL;
 	p->nlinks = p->edited_links = 0;
 	p->body_changed = p->pixel = p->honeypot = false;
-	p->warnings &= WARN_TRACK;
+	p->warnings &= WARN_TRACK | WARN_OWN_PAGE;
 }
 
 static void

@@ -85,6 +85,7 @@ struct link_note {
 enum plan_warning {
 	WARN_CLIP = 1,  /* our bytes push an HTML part over CLIP_BYTES */
 	WARN_TRACK = 2, /* a track header is malformed, and taken as no */
+	WARN_OWN_PAGE = 4, /* a place for the recipient's own page leads nowhere: nobody's own message, or no such stream */
 };
 #define CLIP_BYTES (102 * 1024) /* Gmail hides what comes behind it, the pixel too */
 

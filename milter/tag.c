@@ -269,6 +269,66 @@ track(struct tagger *w, struct span url, bool utf8, const char *why)
 	return tracked;
 }
 
+/* ---- the recipient's own pages ---- */
+
+/*
+ * Senders write https://rekindle.invalid/keep and the like where the page of
+ * the recipient belongs, and the name of a stream behind it when it is not
+ * about this one.  Editors take that for a link, and a message that never
+ * came by here leads nowhere (RFC 6761).  stream is empty where none is named.
+ */
+static bool
+find_own_page(struct span url, enum token_kind *kind, struct span *stream)
+{
+	static const struct {
+		struct span word;
+		enum token_kind kind;
+	} pages[] = {
+		{ SPAN("keep"), TOKEN_PREFERENCES }, { SPAN("less"), TOKEN_PREFERENCES },
+		{ SPAN("preferences"), TOKEN_PREFERENCES }, { SPAN("stop"), TOKEN_LEAVE }, { SPAN("unsubscribe"), TOKEN_LEAVE },
+	};
+	static const struct span places[] = { SPAN("https://rekindle.invalid/"), SPAN("http://rekindle.invalid/") };
+	size_t place = span_istarts(url, places[0]) ? places[0].n : span_istarts(url, places[1]) ? places[1].n : 0, slash;
+
+	if (place == 0)
+		return false;
+	url = span_from(url, place);
+	url = span_cut(url, 0, span_find(url, '?'));
+	url = span_cut(url, 0, span_find(url, '#'));
+	slash = span_find(url, '/');
+	*stream = span_from(url, slash < url.n ? slash + 1 : url.n);
+	if (span_ends(*stream, SPAN("/")))
+		stream->n--;
+	for (size_t k = 0; k < sizeof pages / sizeof *pages; k++)
+		if (span_ieq(span_cut(url, 0, slash), pages[k].word)) {
+			*kind = pages[k].kind;
+			return true;
+		}
+	return false;
+}
+
+/* The URL of the page, or empty: a message for several is nobody's own. */
+static struct span
+own_page(struct tagger *w, struct span url, enum token_kind kind, struct span stream)
+{
+	const struct tagging *t = w->tagging;
+	struct claim claim = links_claim(t, kind, MODE_IDENTIFIED);
+	const char *why = NULL;
+
+	claim.text = stream.n > 0 ? stream : fields_stream(t);
+	buf_clear(&w->url);
+	if (who_is_nobody(&t->who))
+		why = "the message is nobody's own";
+	else if (stream.n > 0 && conf_stream(t->conf, stream) == NULL)
+		why = "no such stream";
+	else if (!links_add_url(t, &w->url, &claim, ""))
+		why = "too long";
+	note(w, url, why != NULL ? why : "the recipient's own page", 0);
+	if (why != NULL)
+		w->plan->warnings |= WARN_OWN_PAGE;
+	return buf_span(&w->url);
+}
+
 /* ---- links in HTML ---- */
 
 /*
@@ -430,11 +490,16 @@ static void
 rewrite(struct scan *s, const struct html_token *t, const struct html_attr *href, bool opt_out)
 {
 	struct tagger *w = s->w;
-	struct span url = href_url(&w->scratch, href->value), tracked;
+	struct span url = href_url(&w->scratch, href->value), tracked = SPAN("");
 	size_t start = (size_t)(href->value.p - s->html->in.p);
+	enum token_kind kind;
+	struct span stream;
 	bool quote;
 
-	tracked = track(w, url, s->utf8, url_is_web(url) ? leave_tag(s, t, opt_out) : NULL);
+	if (find_own_page(url, &kind, &stream))
+		tracked = own_page(w, url, kind, stream);
+	else if (w->tagging->links > MODE_OFF)
+		tracked = track(w, url, s->utf8, url_is_web(url) ? leave_tag(s, t, opt_out) : NULL);
 	if (tracked.n == 0)
 		return;
 	/* Without quotes, the tag's ">" would end a comment around it. */
@@ -456,7 +521,7 @@ link_tag(struct scan *s, const struct html_token *t)
 	for (size_t i = t->attrs; html_attr(s->html, &i, &a);) {
 		if (href.name.n == 0 && span_ieq(a.name, SPAN("href")))
 			href = a;
-		if (s->head != HEAD_INSIDE && is_opt_out(&a)) {
+		if (s->head != HEAD_INSIDE && s->w->tagging->links > MODE_OFF && is_opt_out(&a)) {
 			opt_out = true;
 			strip(s, t, &a);
 		}
@@ -492,7 +557,7 @@ start_tag(struct scan *s, const struct html_token *t)
 		s->body_start = t->end;
 		s->has_body_start = true;
 	}
-	if (s->w->tagging->links > MODE_OFF && (is_link(t->name) || is_shape_link(s->html, t)))
+	if (is_link(t->name) || is_shape_link(s->html, t))
 		link_tag(s, t);
 }
 
@@ -667,8 +732,14 @@ tag_plain(struct tagger *w, struct span text, bool utf8, struct edits *edits)
 	for (size_t at = 0; plain_next(text, utf8, &at, &u);) {
 		struct span url = span_cut(text, u.start, u.end);
 		const char *why = u.placeholder ? "merge tag" : u.unclear ? "where it ends is not clear" : NULL;
-		struct span tracked = track(w, url, utf8, why);
+		struct span tracked = SPAN("");
+		enum token_kind kind;
+		struct span stream;
 
+		if (find_own_page(url, &kind, &stream))
+			tracked = own_page(w, url, kind, stream);
+		else if (w->tagging->links > MODE_OFF && w->tagging->stream->text_links)
+			tracked = track(w, url, utf8, why);
 		if (tracked.n > 0)
 			edits_add(edits, u.start, u.end, tracked);
 	}

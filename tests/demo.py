@@ -19,8 +19,21 @@ DAY = datetime.timedelta(days=1)
 NOW = datetime.datetime.now(datetime.timezone.utc)
 
 ANN, BEN, CEM, DORA, EVA = ("%s@readers.example" % n for n in ("ann", "ben", "cem", "dora", "eva"))
-FINN, GRETA = "finn@readers.example", "greta@readers.example"
-FIRST, NEXT = "winter-12", "winter-13"
+FINN, GRETA, HUGO = "finn@readers.example", "greta@readers.example", "hugo@readers.example"
+FIRST, NEXT, EXTRA = "winter-12", "winter-13", "winter-13b"
+ASKING = "desk@again.harbourbooks.example"
+
+STILL_THERE = """From: Harbour Books <%s>
+To: %%s
+Subject: Shall we go on writing to you?
+X-Rekindle-Campaign: still-there
+MIME-Version: 1.0
+Content-Type: text/html; charset=utf-8
+
+<html><body><p>You have not opened our letter for a long time.</p>
+<p><a href="https://rekindle.invalid/keep/letter">Keep writing</a> or <a href="https://rekindle.invalid/stop/letter">stop</a></p>
+</body></html>
+""" % ASKING
 
 
 # ---- telling ----
@@ -191,8 +204,9 @@ class Demo:
 
 	def history(self):
 		step("The years before Rekindle")
-		say("""Finn and Greta come from the shop's old system, which kept a log. `rekindle import` reads it as JSON lines, each
-			with its own date. Finn last clicked 60 days ago; Greta has not moved for most of a year, over thirty letters.""")
+		say("""Finn, Greta and Hugo come from the shop's old system, which kept a log. `rekindle import` reads it as JSON lines,
+			each with its own date. Finn last clicked 60 days ago; Greta and Hugo have not moved for most of a year, over
+			dozens of letters. Hugo's last one was 50 days ago.""")
 		lines = []
 
 		def touch(kind, address, ago, **more):
@@ -202,12 +216,13 @@ class Demo:
 				for k, v in fields.items()).replace("True", "true"))
 
 		for ago in range(300, 0, -10):
-			for address in (FINN, GRETA):
+			for address in (FINN, GRETA, HUGO) if ago >= 50 else (FINN, GRETA):
 				touch("sent", address, ago, tracked=True)
 			if ago >= 60:
 				touch("clicked", FINN, ago)
 			if ago == 300:
 				touch("opened", GRETA, ago)
+				touch("opened", HUGO, ago)
 		show("\n".join(lines[:3]) + "\n...")
 		told = self.command("import", input="\n".join(lines) + "\n")
 		check(told.code == 0, "the import failed")
@@ -218,12 +233,12 @@ class Demo:
 			job. Machines never move anybody up: Ben and Dora are as new as they were.""")
 		self.command("segment")
 		for address, expected in ((ANN, "engaged"), (BEN, "new"), (CEM, "engaged"), (DORA, "new"), (FINN, "semi-engaged"),
-				(GRETA, "inactive")):
+				(GRETA, "inactive"), (HUGO, "inactive")):
 			got = self.ask("why", address)["class"]
 			check(got == expected, "%s is %s, not %s" % (address, got, expected))
 
 	def next_issue(self):
-		step("The shop sends letter no. 13 to all seven")
+		step("The shop sends letter no. 13 to seven of them")
 		say("""enforce = on: for whom the letter should not go, Postfix says so before it has even seen it, and says why. (A new
 			installation starts with `observe`, which only tells what it would do.)""")
 		stopped = {}
@@ -241,10 +256,54 @@ class Demo:
 		check(got == sorted([ANN, BEN, CEM, DORA, FINN]), "letter 13 went to %s" % got)
 		say("Five went out. Greta and Eva were spared, and so was the sender's reputation with their mailbox providers.")
 
+	def too_much(self):
+		step("And an extra one on the same day")
+		say("""How often anybody gets mail is a setting for each class: cap_engaged = 2/16h is at most two in any sixteen hours.
+			Ann has had hers; Ben is new, and may get three a week.""")
+		self.command("why", ANN, "--stream", "letter", shorten=class_and_next)
+		replies = {to: self.send(to, 14, EXTRA) for to in (ANN, BEN)}
+		for to, reply in replies.items():
+			show("RCPT TO:<%s>  %s" % (to, reply.rcpt[to]))
+		check(re.match(r"550 5\.7\.1 .*enough messages for now; the next one may come \d{4}-\d\d-\d\dT", str(replies[ANN])),
+			"Ann got %s" % replies[ANN])
+		check(replies[BEN].ok, "Ben got %s" % replies[BEN])
+		self.r.sink.take(1)
+
+	def series(self):
+		step("Is anybody there?")
+		say("""Who is inactive gets no letters. After a rest of 30 days they are asked, up to three times, whether mail should go
+			on; after that it stops, and nobody is deleted. Nothing of it is stored: it follows from what was sent and when.""")
+		self.command("series")
+		self.command("series", "export")
+		due = [p["address"] for p in self.r.cli("series", "export", "--format", "json", root=True).json_lines]
+		check(due == [HUGO], "the message is due for %s" % due)
+		say("""The shop's mail program takes that list. Here it writes to Greta too, whose turn it is not:""")
+		for to in (GRETA, HUGO):
+			reply = self.r.send(STILL_THERE % to, [to], ASKING)
+			show("RCPT TO:<%s>  %s" % (to, reply.rcpt[to]))
+			check(reply.ok == (to == HUGO), "%s got %s" % (to, reply))
+		mail = self.r.sink.take(1)[0]
+		keep = rig.links(mail.text())[0]
+		say("""In the message, https://rekindle.invalid/keep has become a page of Hugo's own. To open it changes nothing, so scanners
+			may. He presses "Keep me":""")
+		check(self.r.get(keep, agent=rig.SCANNER).status == 200, "there is no page for Hugo")
+		check(self.ask("why", HUGO)["class"] == "inactive", "a scanner brought Hugo back")
+		answer = self.r.get(keep, method="POST", body=b"choice=keep", headers={"Content-Type": "application/x-www-form-urlencoded"})
+		show("POST %s -> %d" % (cut(keep, 60), answer.status))
+		check(answer.status == 200, "the button answers %s" % answer)
+		self.command("why", HUGO, "--stream", "letter", shorten=class_and_next)
+		reply = self.send(HUGO, 13, NEXT)
+		show("RCPT TO:<%s>  %s" % (HUGO, reply.rcpt[HUGO]))
+		check(reply.ok, "Hugo's letter: %s" % reply)
+		self.r.sink.take(1)
+		self.command("series", "results")
+		got = self.ask("series", "results")["series"]
+		check((got["people"], got["pressed"]) == (1, 1), "the results are %s" % got)
+
 	def reports(self):
 		step("What it all says")
 		self.command("campaign")
-		if any(c["name"] not in (FIRST, NEXT) for c in self.ask("campaign")):
+		if any(c["name"] not in (FIRST, NEXT, EXTRA, "still-there") for c in self.ask("campaign")):
 			say("""The row with today's date is for those who were refused at RCPT: the header that names the campaign had not
 				come yet, so they are counted as stopped in the stream's own campaign of the day.""")
 		self.command("campaign", "show", FIRST, shorten=some_links)
@@ -287,6 +346,8 @@ class Demo:
 		self.history()
 		self.classes()
 		self.next_issue()
+		self.too_much()
+		self.series()
 		self.reports()
 		if keep:
 			self.keep()
@@ -296,7 +357,10 @@ def main():
 	keep = "--keep" in sys.argv[1:]
 	with rig.Rig(
 		settings={"enforce": "on", "answer_within": None, "record_within": None},
-		streams={"letter": {"match_sender_domain": "harbourbooks.example"}},
+		streams={"letter": {"match_sender_domain": "harbourbooks.example"},
+			"again": {"match_sender_domain": "again.harbourbooks.example", "series_stream": "yes"}},
+		# The story has no room for chance: nobody is in the control group.
+		policy={"cap_engaged": "2/16h", "cap_new": "3/7d", "cap_semi": None, "holdout": 0},
 	) as r:
 		r.make_keys()
 		Demo(r).run(keep)

@@ -731,7 +731,8 @@ class Rig:
 		self.settings.update(settings or {})
 		self.streams = streams or {}
 		# Most tests send to the same few recipients again and again, and look at something else.
-		self.policy = dict({"cap_new": "off", "cap_engaged": "off", "cap_semi": "off"}, **(policy or {}))
+		# And nobody shall be in the control group by chance.
+		self.policy = dict({"cap_new": "off", "cap_engaged": "off", "cap_semi": "off", "holdout": 0}, **(policy or {}))
 		self.postfix = Postfix(self, main or {}, master, listeners or {}, split)
 		self.write_conf()
 

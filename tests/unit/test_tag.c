@@ -86,6 +86,24 @@ static const struct row {
 	    "--b\n" HTML "\n<a href=\"[https://e.com/]\">x</a><a href=\"[https://e.com/]\" tabindex=\"-1\" aria-hidden=\"true\"></a>\n--b\n" HTML
 	    "\n<a href=\"[https://e.com/]\">x</a>\n--b--\n" },
 
+	/* the recipient's own pages; the text of their tokens is the stream */
+	{ "places for the recipient's own pages", "", HTML,
+	    "<a href=\"https://rekindle.invalid/keep\">Keep me</a><A HREF='HTTP://Rekindle.Invalid/Stop/?utm_source=x'>No</A>" LINK, NULL,
+	    "<a href=\"[default]\">Keep me</a><A HREF='[default]'>No</A><a href=\"[https://e.com/]\">x</a>[PIXEL]" },
+	{ "of a stream by name", "", HTML, "<a href=\"https://rekindle.invalid/less/other.1\">x</a><a href=\"https://rekindle.invalid/less/none\">x</a>" LINK
+	    "\n", NULL, "<a href=\"[other.1]\">x</a><a href=\"https://rekindle.invalid/less/none\">x</a><a href=\"[https://e.com/]\">x</a>[PIXEL]\n" },
+	{ "in a button for Outlook, and where an opt-out stands", "", HTML,
+	    "<!--[if mso]><v:rect href='https://rekindle.invalid/less'>x</v:rect><![endif]--><a href=https://rekindle.invalid/preferences clicktracking=off>x</a>",
+	    NULL, "<!--[if mso]><v:rect href='[default]'>x</v:rect><![endif]--><a href=[default]>x</a>[PIXEL]" },
+	{ "whatever is tracked", "opens = off\nlinks = off\n", HTML, "<a href=\"https://rekindle.invalid/unsubscribe\" data-skip-click>x</a>" LINK, NULL,
+	    "<a href=\"[default]\" data-skip-click>x</a>" LINK },
+	{ "where nothing is tracked and no such place is", "opens = off\nlinks = off\n", HTML, LINK, "tracking is off", NULL },
+	{ "other words are links like others", "", HTML, "<a href=\"https://rekindle.invalid/keep-me\">x</a><a href=\"https://rekindle.invalid.e.com/keep\">x</a>",
+	    NULL, "<a href=\"[https://rekindle.invalid/keep-me]\">x</a><a href=\"[https://rekindle.invalid.e.com/keep]\">x</a>[PIXEL]" },
+	{ "in text too", "text_links = yes\nlinks = off\n", "Content-Type: text/plain\n", "Keep me: https://rekindle.invalid/keep.\nhttps://e.com/\n", NULL,
+	    "Keep me: [default].\nhttps://e.com/\n" },
+	{ "in text that is not looked at", "", "Content-Type: text/plain\n", "https://rekindle.invalid/keep\n", "no text/html part", NULL },
+
 	/* text/plain */
 	{ "text is not touched", "", "Content-Type: text/plain\n", "See https://e.com/.\n", "no text/html part", NULL },
 	{ "unless asked for", "text_links = yes\n", "Content-Type: text/plain\n", "See https://e.com/.\n", NULL, "See [https://e.com/].\n" },
@@ -125,7 +143,7 @@ conf_of(const char *row, const char *settings)
 	struct buf text = BUF(10000), errors = BUF(10000);
 	struct conf *c;
 
-	buf_addf(&text, "tracking_url = " TRACKING "\nprivacy_profile = classic\n%s%s",
+	buf_addf(&text, "tracking_url = " TRACKING "\nprivacy_profile = classic\n%s%s[stream other.1]\nseries_stream = yes\n",
 	    strstr(settings, "list_unsubscribe") ? "" : "list_unsubscribe = off\n", settings);
 	c = conf_parse(buf_span(&text), "t", &errors);
 	if (c == NULL)
@@ -193,6 +211,56 @@ test_settings(void **state)
 		assert_span(row->name, buf_span(&readable), span_of(row->out ? row->out : row->body));
 		buf_free(&readable);
 		tagged_free(&t);
+	}
+}
+
+/* Which page it is, and whose; and nobody's, where the message is for several. */
+static void
+test_own_pages(void **state)
+{
+	static const struct {
+		const char *word;
+		enum token_kind kind;
+	} pages[] = {
+		{ "keep", TOKEN_PREFERENCES }, { "less", TOKEN_PREFERENCES }, { "preferences", TOKEN_PREFERENCES },
+		{ "stop", TOKEN_LEAVE }, { "unsubscribe", TOKEN_LEAVE },
+	};
+	static const struct who nobody;
+
+	(void)state;
+	for (size_t i = 0; i < 3 * COUNT(pages); i++) {
+		const char *word = pages[i / 3].word;
+		bool several = i % 3 == 1, series = i % 3 == 2;
+		struct buf body = BUF(1000), text = BUF(1000);
+		struct claim claim;
+		struct tagged t;
+		size_t n;
+
+		buf_addf(&body, "<a href=\"https://rekindle.invalid/%s\">x</a>", word);
+		tag(&t, word, "opens = off\nlinks = anonymous\n", HTML, buf_span(&body), false);
+		if (several || series) {
+			plan_free(&t.plan);
+			t.r.tagging.who = several ? nobody : t.r.tagging.who;
+			t.r.tagging.stream = &t.conf->stream[series];
+			message_tag(&t.message, &t.r.tagging, &t.plan);
+		}
+		if (several) {
+			assert_false(t.plan.body_changed);
+			assert_true(t.plan.warnings & WARN_OWN_PAGE);
+		} else {
+			assert_true(t.plan.body_changed);
+			assert_int_equal(t.plan.warnings, 0);
+			assert_int_equal(t.plan.edited_links + t.plan.nlinks, 0);
+			assert_true(rig_url(&t.r, span_from(buf_span(&t.plan.body), strlen("<a href=\"")), &n, &claim, &text));
+			assert_int_equal(claim.kind, pages[i / 3].kind);
+			assert_memory_equal(&claim.who, &t.r.tagging.who, sizeof claim.who);
+			assert_int_equal(claim.campaign, t.r.tagging.campaign);
+			/* A series is about all mail. */
+			assert_span(word, claim.text, series ? SPAN("") : SPAN("default"));
+		}
+		tagged_free(&t);
+		buf_free(&body);
+		buf_free(&text);
 	}
 }
 
@@ -528,6 +596,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_settings),
+		cmocka_unit_test(test_own_pages),
 		cmocka_unit_test(test_headers),
 		cmocka_unit_test(test_no_header_is_injected),
 		cmocka_unit_test(test_whole_messages),

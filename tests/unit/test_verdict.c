@@ -97,6 +97,14 @@ windows_end_exactly(void **state)
 			}
 			assert_row(rows[i].row, caps_free(&rows[i].caps, 0, &p, recent, n, NOW) == (rows[i].free ? NOW + rows[i].free : 0));
 			assert_row(rows[i].row, caps_free(&rows[i].caps, profile_tag(OTHER), &p, recent, n, NOW) == 0);
+			/* A cap is full exactly while one has to wait for it. */
+			for (size_t k = 0; k < rows[i].caps.n; k++) {
+				const struct caps alone = { 1, { rows[i].caps.cap[k] } };
+				unsigned sent = caps_sent(&alone.cap[0], 0, &p, recent, n, NOW);
+
+				assert_row(rows[i].row, (sent >= alone.cap[0].count) == (caps_free(&alone, 0, &p, recent, n, NOW) != 0));
+				assert_row(rows[i].row, caps_sent(&alone.cap[0], profile_tag(OTHER), &p, recent, n, NOW) == 0);
+			}
 		}
 }
 
@@ -184,6 +192,7 @@ the_series_step_by_step(void **state)
 	s = series_find(&p, &ann, policy, &f, now * 1000);
 	assert_int_equal(s.status, SERIES_RESTING);
 	assert_int_equal(s.next, now - 1 + 30 * DAY);
+	assert_int_equal(series_coming(&s, policy), SERIES_1);
 	for (unsigned step = 0; step < 3; step++) {
 		now = s.next - 1;
 		f = engage_find(&p, policy, now * 1000);
@@ -193,19 +202,23 @@ the_series_step_by_step(void **state)
 		s = series_find(&p, &ann, policy, &f, now * 1000);
 		assert_true(s.due);
 		assert_int_equal(s.status, SERIES_1 + (int)step);
+		assert_int_equal(series_coming(&s, policy), SERIES_1 + (int)step);
 		add(&p, TOUCH_SENT, now, 9, TOUCH_SERIES | TOUCH_TRACKED);
 		f = engage_find(&p, policy, now * 1000);
 		s = series_find(&p, &ann, policy, &f, now * 1000);
 		assert_false(s.due);
 		assert_int_equal(s.status, SERIES_1 + (int)step);
 		assert_int_equal(s.next, now + (step < 2 ? 7 : 14) * DAY);
+		assert_int_equal(series_coming(&s, policy), step < 2 ? SERIES_1 + (int)step + 1 : SERIES_SUNSET);
 	}
 	now = s.next;
 	s = series_find(&p, &ann, policy, &f, now * 1000);
 	assert_int_equal(s.status, SERIES_SUNSET);
 	assert_int_equal(s.next, now + 100 * DAY);
+	assert_int_equal(series_coming(&s, policy), SERIES_WINBACK);
 	now = s.next;
 	s = series_find(&p, &ann, policy, &f, now * 1000);
+	assert_int_equal(series_coming(&s, policy), SERIES_WINBACK);
 	assert_int_equal(s.status, SERIES_WINBACK);
 	assert_true(s.due);
 	add(&p, TOUCH_SENT, now, 9, TOUCH_SERIES);
@@ -213,6 +226,7 @@ the_series_step_by_step(void **state)
 	s = series_find(&p, &ann, policy, &f, (now + 14 * DAY) * 1000);
 	assert_int_equal(s.status, SERIES_SUNSET);
 	assert_int_equal(s.next, 0);
+	assert_int_equal(series_coming(&s, policy), SERIES_NONE);
 	/* Any life ends it, and the next silence begins anew. */
 	add(&p, TOUCH_KEPT, now + 20 * DAY, 0, 0);
 	f = engage_find(&p, policy, (now + 21 * DAY) * 1000);
@@ -292,6 +306,22 @@ who_gets_what(void **state)
 			assert_span(rows[i].row, buf_span(&why), span_of(rows[i].words));
 		assert_row(rows[i].row, v.holdout == (rows[i].who == &control && rows[i].stream == general));
 		assert_row(rows[i].row, v.spared == rows[i].outage);
+	}
+	/* A message of the series that nobody has summed up yet, beside one of another stream and one of long ago. */
+	for (int i = 0; i < 3; i++) {
+		const struct recent just[] = { { (uint32_t)NOW, profile_tag(i == 0 ? NEWS : OTHER) }, { (uint32_t)NOW - 300 * DAY, profile_tag(NEWS) } };
+		struct profile answered = due;
+		struct question q = { .conf = c, .stream = series, .stream_id = NEWS, .who = &ann, .profile = &answered,
+			.now = NOW * 1000, .recent = just, .nrecent = 2 };
+		struct verdict v;
+
+		if (i == 1)
+			add(&answered, TOUCH_SENT, NOW - 250 * DAY, NEWS, TOUCH_SERIES);
+		else if (i == 2)
+			q.nrecent = 1;
+		v = ask(&q, &why);
+		assert_int_equal(v.cause, i == 0 ? CAUSE_RESTING : CAUSE_NONE);
+		assert_int_equal(v.next, i == 0 ? NOW + 7 * DAY : 0);
 	}
 	/* One that arrived, and time, both end it. */
 	add(&soft, TOUCH_DELIVERED, NOW - HOUR, 0, 0);
