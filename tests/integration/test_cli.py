@@ -26,7 +26,7 @@ BUILD = pathlib.Path(os.environ.get("REKINDLE_BUILD", ROOT))
 REKINDLE = BUILD / "rekindle"
 
 FOUND, NOTHING, USAGE, CANNOT = 0, 1, 2, 3
-COMMANDS = ["why", "segment", "campaign", "suppress", "consent", "tag", "token", "key", "import", "export", "forget", "conf"]
+COMMANDS = ["why", "segment", "series", "campaign", "suppress", "consent", "tag", "token", "key", "import", "export", "forget", "conf"]
 
 CONF = """
 data_dir = {dir}/data
@@ -45,6 +45,9 @@ several_recipients = leave
 [stream receipts]
 match_login = shop
 transactional = yes
+
+[policy]
+holdout = 0
 """
 
 MESSAGE = b"""From: News <news@example.org>\r
@@ -182,6 +185,15 @@ class Manners(Case):
             (("segment", "export", "new", "--format", "xml"), "one of csv, json, text"),
             (("segment", "export", "new", "--status", "odd"), "one of ok"),
             (("segment", "--format", "csv"), "belong to `segment export`"),
+            (("series", "show"), 'what is "show"'),
+            (("series", "export", "now"), 'what is "now"'),
+            (("series", "results", "--step", "1"), "belong to `series export`"),
+            (("series", "export", "--step", "4"), "one of 1, 2, 3, win-back"),
+            (("series", "export", "--step", "1", "--status", "resting"), "not both"),
+            (("series", "export", "--status", "ok"), "one of resting"),
+            (("series", "export", "--format", "xml"), "one of csv, json, text"),
+            (("series", "export", "--on", "soon"), "not a date"),
+            (("series", "export", "--on", "2020-01-01"), "in the past"),
             (("campaign", "report"), "usage"),
             (("campaign", "show"), "one name"),
             (("suppress",), "one of add, remove, list, show, export, import"),
@@ -550,6 +562,31 @@ class Why(Case):
         self.assertRegex(text, r"Class +engaged: ")
         self.assertRegex(text, r"news +is sent")
         self.assertNotIn("\033", text)
+
+    def test_caps(self):
+        self.touches({"type": "open", "address": self.ADDRESS, "at": ago(2)},
+                     *[{"type": "sent", "address": self.ADDRESS, "at": ago(days=d, hours=1), "stream": "news"} for d in (0, 3, 8)],
+                     {"type": "sent", "address": self.ADDRESS, "at": ago(hours=2), "stream": "receipts", "exempt": True})
+        by_stream = {n["stream"]: n for n in self.json("why", self.ADDRESS)["next"]}
+        news = by_stream["news"]
+        free = (NOW + datetime.timedelta(hours=15)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        self.assertEqual(news["caps"], [{"sent": 1, "of": 1, "seconds": 16 * 3600, "counts": "all"},
+                                        {"sent": 2, "of": 7, "seconds": 7 * 86400, "counts": "all"}])
+        self.assertEqual((news["cause"], news["next"], news["caps_free"]), ("capped", free, free))
+        self.assertEqual((by_stream["receipts"]["caps"], by_stream["receipts"]["cause"]), ([], "none"))
+        text = self.run_ok("why", self.ADDRESS)
+        self.assertRegex(text, rf"news +1 of 1 in 16h, 2 of 7 in 7d; the next one from {free}")
+        self.assertNotRegex(text, r"receipts +\d of")
+
+    def test_soft_bounces_and_deliveries(self):
+        self.sends(self.ADDRESS, [30])
+        self.touches({"type": "delivered", "address": self.ADDRESS, "at": ago(29), "stream": "news", "campaign": "c"},
+                     *[{"type": "soft-bounced", "address": self.ADDRESS, "at": ago(d)} for d in (3, 2, 1)])
+        o = self.json("why", self.ADDRESS, "--stream", "news")
+        self.assertEqual((o["last_delivered"], o["soft_bounced"]), (ago(29), [ago(1), ago(2), ago(3)]))
+        until = (NOW + datetime.timedelta(days=29)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        self.assertEqual((o["next"][0]["cause"], o["next"][0]["next"]), ("soft-bounced", until))
+        self.assertRegex(self.run_ok("why", self.ADDRESS), r"Soft bounces +3 or more, the last \d{4}-")
 
     def test_the_last_day_of_engaged_and_the_first_of_semi(self):
         for days, name in (29, "engaged"), (31, "semi-engaged"), (89, "semi-engaged"):
