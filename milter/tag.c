@@ -321,8 +321,11 @@ own_page(struct tagger *w, struct span url, enum token_kind kind, struct span st
 		why = "the message is nobody's own";
 	else if (stream.n > 0 && conf_stream(t->conf, stream) == NULL)
 		why = "no such stream";
+	else if (w->own_pages == MESSAGE_LINKS_MAX)
+		why = "too many links";
 	else if (!links_add_url(t, &w->url, &claim, ""))
 		why = "too long";
+	w->own_pages += why == NULL;
 	note(w, url, why != NULL ? why : "the recipient's own page", 0);
 	if (why != NULL)
 		w->plan->warnings |= WARN_OWN_PAGE;

@@ -13,6 +13,7 @@ struct tagger {
 	struct links links;
 	struct url own;        /* the tracking_url */
 	bool has_own;
+	size_t own_pages;      /* places for the recipient's own page, at most MESSAGE_LINKS_MAX */
 	struct buf targets;    /* List-Unsubscribe targets, each behind a line feed */
 	struct buf parameters; /* to be added to URLs, encoded: name=value, each behind a line feed */
 	struct buf scratch, url;
