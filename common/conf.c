@@ -824,6 +824,9 @@ static const struct setting settings[] = {
 	{ "route_inactive", IN(GENERAL) | IN(STREAM), TEXT, OF_STREAM(route[ENGAGE_INACTIVE]), .value = "", .check = check_route,
 	    .help = "For inactive ones; of use where on_inactive lets their mail go out." },
 
+	{ "route_slow", IN(GENERAL) | IN(STREAM), TEXT, OF_STREAM(route_slow), .value = "", .check = check_route,
+	    .help = "For whom the policy says route, whatever their class; empty: their mail goes the usual way." },
+
 	{ "match_header", IN(STREAM), COMMAS, OF_STREAM(match_header), .value = "", .check = check_match_header,
 	    .help = "Header fields, separated by commas: NAME (present) or NAME: TEXT (its value contains TEXT)." },
 	{ "match_login", IN(STREAM), LIST, OF_STREAM(match_login), .value = "",

@@ -60,6 +60,7 @@ struct stream {
 	char *stream_title;              /* what recipients know it as; "": its name */
 	char *unsubscribe_mailto;        /* addresses and templates; "" is none */
 	char *route[ENGAGE_CLASSES];     /* by enum engage: transport of Postfix, or transport:nexthop; "" the usual one */
+	char *route_slow;                /* the same, for on_...= route */
 	char *feedback_id;
 	char *cfbl_address;
 };

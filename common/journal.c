@@ -738,7 +738,9 @@ void
 journal_load(struct journal *j, struct journal_load *out)
 {
 	pthread_mutex_lock(&j->lock);
-	out->waiting = j->head - atomic_load(&j->moved);
+	out->put = j->head;
+	out->moved = atomic_load(&j->moved);
+	out->waiting = out->put - out->moved;
 	out->size = j->size;
 	pthread_mutex_unlock(&j->lock);
 }

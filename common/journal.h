@@ -66,6 +66,7 @@ void journal_moved(struct journal *, uint64_t to);
 
 struct journal_load {
 	uint64_t waiting, size; /* bytes */
+	uint64_t put, moved;    /* places: all that was put is before the one, and the store has what is before the other */
 };
 void journal_load(struct journal *, struct journal_load *);
 

@@ -33,6 +33,7 @@
 #include "common/verdict.h"
 #include "milter/fields.h"
 #include "milter/message.h"
+#include "milter/recent.h"
 #include "milter/select.h"
 #include "milter/split.h"
 
@@ -57,6 +58,10 @@ struct recipient {
 	enum mode opens, links;
 	bool holdout;        /* of the control group, and would have been stopped */
 	char *why;           /* one line, when there is a cause */
+	const char *route;   /* of the settings: by which transport; "" the usual one */
+	uint64_t reserved;   /* with recents, while it is not known whether the message goes out; 0: nothing */
+	bool again;          /* the same person as recipient number `first`, further up */
+	size_t first;
 };
 
 struct field {
@@ -78,6 +83,8 @@ struct mail {
 	struct header *header; /* the same, as spans, from the end of the header on */
 	struct buf body;
 	const char *odd;     /* why it must pass untouched, or NULL */
+	bool tagged;         /* it came through here before */
+	const char *route;   /* of all who get it; "" the usual one */
 
 	const struct stream *stream;
 	uint64_t stream_id, campaign_id;
@@ -175,10 +182,18 @@ symbol_or(SMFICTX *ctx, const char *name, const char *other)
 	return value != NULL && value[0] != '\0' ? value : other;
 }
 
+#define NO_QUEUE_ID "NOQUEUE"
+
 static const char *
 queue_id(SMFICTX *ctx)
 {
-	return symbol_or(ctx, "i", "NOQUEUE");
+	return symbol_or(ctx, "i", NO_QUEUE_ID);
+}
+
+static bool
+has_queue_id(const char *id)
+{
+	return strcmp(id, NO_QUEUE_ID) != 0;
 }
 
 /* "name=value" for a log line; a stranger's value cannot look like another pair. */
@@ -215,15 +230,23 @@ go_on(const struct session *s, unsigned long no_reply)
 
 /* ---- a session and its mail ---- */
 
+/* What is still reserved was not sent. */
+static void
+recipient_free(struct recipient *r)
+{
+	if (r->reserved != 0)
+		recent_drop(filter->recents, &r->who, r->reserved);
+	free(r->address);
+	free(r->why);
+}
+
 static void
 mail_free(struct mail *m)
 {
 	if (m == NULL)
 		return;
-	for (size_t i = 0; i < m->nrecipients; i++) {
-		free(m->recipient[i].address);
-		free(m->recipient[i].why);
-	}
+	for (size_t i = 0; i < m->nrecipients; i++)
+		recipient_free(&m->recipient[i]);
 	free(m->recipient);
 	free(m->field);
 	free(m->header);
@@ -379,14 +402,141 @@ on_mail(SMFICTX *ctx, char **argv)
 	return go_on(s, SMFIP_NR_MAIL);
 }
 
+/* ---- sends that the state does not have yet ---- */
+
+/* As its touch will say it. */
+static uint32_t
+touch_second(int64_t now)
+{
+	return touch_seconds(&(struct touch){ .when = now });
+}
+
+#define SETTLED_LATER 60 /* seconds: a touch may be written late, after its message went on */
+
+/* In order: what was put into the journal goes to the facts, and from there into the sums. */
+static struct {
+	pthread_mutex_t lock;
+	_Atomic uint32_t next; /* not before */
+	enum { ASK, MOVING, FOLDING } waits_for;
+	uint32_t asked;
+	uint64_t place, last;
+} settling = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static uint32_t
+steady_seconds(void)
+{
+	return (uint32_t)(clock_ms() / 1000) + 1;
+}
+
+/* Once a second whoever comes along finds out whether the state has caught up with some moment. */
+static void
+settle_recents(uint32_t now)
+{
+	struct writer_stats w;
+
+	if (now < atomic_load_explicit(&settling.next, memory_order_relaxed) || pthread_mutex_trylock(&settling.lock) != 0)
+		return;
+	atomic_store_explicit(&settling.next, now + 1, memory_order_relaxed);
+	writer_stats(filter->writer, &w);
+	if (settling.waits_for == ASK) {
+		settling.asked = now;
+		settling.place = w.journal.put;
+		settling.waits_for = MOVING;
+	}
+	if (settling.waits_for == MOVING && w.journal.moved >= settling.place &&
+	    (settling.last = store_last(filter->store)) > 0)
+		settling.waits_for = FOLDING;
+	if (settling.waits_for == FOLDING && store_folded(filter->store) >= settling.last) {
+		recents_settled(filter->recents, settling.asked > SETTLED_LATER ? settling.asked - SETTLED_LATER : 0);
+		settling.waits_for = ASK;
+	}
+	pthread_mutex_unlock(&settling.lock);
+}
+
+static void
+reserve(struct recipient *r, const struct stream *stream, uint64_t stream_id, int64_t now)
+{
+	struct recent recent[RECENT_FOUND];
+	uint16_t tag = profile_tag(stream_id);
+
+	if (r->reserved != 0 || who_is_nobody(&r->who) || stream->transactional)
+		return;
+	recent_open(filter->recents, &r->who, tag, recent);
+	r->reserved = recent_reserve(filter->recents, &r->who, (struct recent){ touch_second(now), tag });
+	recent_close(filter->recents, &r->who);
+}
+
+/* Their touches are recorded. */
+static void
+keep_reserved(struct mail *m)
+{
+	uint32_t now = steady_seconds();
+
+	for (size_t i = 0; i < m->nrecipients; i++) {
+		struct recipient *r = &m->recipient[i];
+
+		if (r->reserved != 0)
+			recent_keep(filter->recents, &r->who, r->reserved, now);
+		r->reserved = 0;
+	}
+	settle_recents(now);
+}
+
 /* ---- deciding about a recipient ---- */
 
+static bool
+goes_out(enum action a)
+{
+	return a == ACTION_SEND || a == ACTION_ROUTE;
+}
+
+/* The verdict and, with taking set, the place under the caps are one step: two messages at once are two steps. */
+static struct verdict
+decide(struct recipient *r, struct question *q, bool taking)
+{
+	struct recent recent[RECENT_FOUND];
+	uint16_t tag = profile_tag(q->stream_id);
+	struct verdict v;
+
+	if (who_is_nobody(q->who) || q->stream->transactional)
+		return verdict_find(q);
+	q->recent = recent;
+	q->nrecent = recent_open(filter->recents, q->who, tag, recent);
+	v = verdict_find(q);
+	if (taking && goes_out(v.action))
+		r->reserved = recent_reserve(filter->recents, q->who, (struct recent){ touch_second(q->now), tag });
+	recent_close(filter->recents, q->who);
+	q->recent = NULL;
+	q->nrecent = 0;
+	return v;
+}
+
+/* Such a cause comes of messages that were sent, and this very one may be among them. */
+static bool
+is_of_sends(enum cause c)
+{
+	return c == CAUSE_CAPPED || c == CAUSE_RESTING || c == CAUSE_NOT_DUE || c == CAUSE_SUNSET || c == CAUSE_THROTTLED ||
+	    c == CAUSE_BRAKED;
+}
+
+/* By which transport, when it goes out. */
+static const char *
+route_of(const struct stream *stream, const struct verdict *v)
+{
+	if (!stream->enforce || stream->transactional)
+		return "";
+	if (v->action == ACTION_ROUTE)
+		return stream->route_slow;
+	return stream->route[stream->series ? ENGAGE_INACTIVE : v->finding.class];
+}
+
 /*
- * Class, cause and modes of one recipient.  Whatever cannot be looked up,
- * the answer is to send: mail comes first.
+ * Class, cause and modes of one recipient; with taking set, what is sent
+ * counts from here on.  Whatever cannot be looked up, the answer is to send:
+ * mail comes first.
  */
 static void
-judge(struct recipient *r, const struct mail *m, const struct stream *stream, uint64_t stream_id, int64_t now)
+judge(struct recipient *r, const struct mail *m, const struct stream *stream, uint64_t stream_id, int64_t now, bool taking)
 {
 	static struct log_rate rate;
 	const struct setup *setup = m->setup;
@@ -412,15 +562,20 @@ judge(struct recipient *r, const struct mail *m, const struct stream *stream, ui
 		.subscription = subscribed ? &subscription : NULL,
 		.now = now,
 	};
-	v = verdict_find(&q);
+	v = decide(r, &q, taking && !m->tagged);
+	if (m->tagged && is_of_sends(v.cause)) {
+		v.cause = CAUSE_NONE;
+		v.wanted = v.action = ACTION_SEND;
+	}
 
 	r->class = v.finding.class;
 	r->cause = v.cause;
 	r->would = v.wanted;
 	r->action = v.action;
+	r->holdout = v.holdout;
+	r->route = route_of(stream, &v);
 	r->opens = v.opens;
 	r->links = v.links;
-	r->holdout = v.holdout;
 	if (unreadable) {
 		/* There may be a denial that we cannot read. */
 		r->opens = mode_min(r->opens, conf_mode(setup->conf, stream, AXIS_OPENS, CONSENT_DENIED));
@@ -431,6 +586,75 @@ judge(struct recipient *r, const struct mail *m, const struct stream *stream, ui
 
 		verdict_explain(&why, &q, &v);
 		r->why = buf_steal(&why);
+	}
+}
+
+static int
+by_who(const void *a, const void *b)
+{
+	const struct recipient *x = *(const struct recipient *const *)a, *y = *(const struct recipient *const *)b;
+	int rc = memcmp(&x->who, &y->who, sizeof x->who);
+
+	return rc != 0 ? rc : (x > y) - (x < y);
+}
+
+/*
+ * Who stands there twice gets one message, and to delete one of the two
+ * would delete both: the first decides.
+ */
+static void
+find_again(struct mail *m)
+{
+	struct recipient **sorted;
+
+	if (m->nrecipients < 2)
+		return;
+	sorted = xcalloc(m->nrecipients, sizeof *sorted);
+	for (size_t i = 0; i < m->nrecipients; i++) {
+		sorted[i] = &m->recipient[i];
+		if (!addr_who(&m->setup->keys, span_of(sorted[i]->address), &sorted[i]->who))
+			sorted[i]->who = (struct who){ 0 };
+	}
+	qsort(sorted, m->nrecipients, sizeof *sorted, by_who);
+	for (size_t i = 1; i < m->nrecipients; i++)
+		sorted[i]->again = !who_is_nobody(&sorted[i]->who) &&
+		    memcmp(&sorted[i]->who, &sorted[i - 1]->who, sizeof sorted[i]->who) == 0;
+	/* In that order each comes right behind the first of its kind. */
+	for (size_t i = 0, first = 0; i < m->nrecipients; i++) {
+		if (!sorted[i]->again)
+			first = i;
+		else
+			sorted[i]->first = (size_t)(sorted[first] - m->recipient);
+	}
+	free(sorted);
+}
+
+/* A copy of what was found about the same person before. */
+static void
+judge_again(struct recipient *r, const struct recipient *first)
+{
+	char *address = r->address;
+	size_t at = r->first;
+
+	*r = *first;
+	r->address = address;
+	r->why = first->why != NULL ? xstrdup(first->why) : NULL;
+	r->reserved = 0;
+	r->again = true;
+	r->first = at;
+}
+
+static void
+judge_all(struct mail *m, int64_t now)
+{
+	find_again(m);
+	for (size_t i = 0; i < m->nrecipients; i++) {
+		struct recipient *r = &m->recipient[i];
+
+		if (r->again)
+			judge_again(r, &m->recipient[r->first]);
+		else
+			judge(r, m, m->stream, m->stream_id, now, m->pass != PASS_FRONT);
 	}
 }
 
@@ -478,6 +702,13 @@ log_stop(const char *id, const struct mail *m, const struct stream *stream, cons
 
 /* ---- recording ---- */
 
+/* Is this recipient to be deleted from a message that goes on? */
+static bool
+deleted(const struct recipient *r, enum action whole)
+{
+	return r->action != ACTION_SEND && r->action != whole;
+}
+
 static void
 write_records(const char *id, const struct mail *m, const struct record *records, size_t n, bool *written)
 {
@@ -499,15 +730,17 @@ static struct record
 touch_of(const struct mail *m, const struct stream *stream, uint64_t stream_id, const struct recipient *r, int64_t now)
 {
 	bool sent = r->action == ACTION_SEND;
-	unsigned flags = (r->would != ACTION_SEND ? TOUCH_OBSERVED : 0) | (stream->series ? TOUCH_SERIES : 0) |
-	    (stream->transactional ? TOUCH_EXEMPT : 0) | (r->holdout ? TOUCH_HOLDOUT : 0);
+	uint8_t flags = 0;
 
+	if (sent)
+		flags = (r->would != ACTION_SEND && r->would != ACTION_ROUTE ? TOUCH_OBSERVED : 0) | (stream->series ? TOUCH_SERIES : 0) |
+		    (stream->transactional ? TOUCH_EXEMPT : 0) | (r->holdout ? TOUCH_HOLDOUT : 0);
 	return (struct record){
 		.touch = {
 			.kind = sent ? TOUCH_SENT : TOUCH_SKIPPED,
 			.mode = who_is_nobody(&r->who) ? MODE_ANONYMOUS : MODE_IDENTIFIED,
 			.detail = sent ? (uint8_t)r->class : (uint8_t)r->cause,
-			.flags = sent ? (uint8_t)flags : 0,
+			.flags = flags,
 			.when = now,
 			.who = r->who,
 			.campaign = m->campaign_id,
@@ -569,7 +802,8 @@ would_be_seen(const struct recipient *r, const struct plan *plan)
 
 /* What happened to each recipient, and what the links are called, in the journal before the message goes on. */
 static void
-record(const char *id, const struct mail *m, const struct plan *plan, bool individual, bool elsewhere, int64_t now)
+record(const char *id, const struct mail *m, const struct plan *plan, enum action whole, bool individual, bool elsewhere,
+    int64_t now)
 {
 	struct record *records = xcalloc(m->nrecipients + plan->nlinks + 1, sizeof *records);
 	uint64_t *hashes = xcalloc(plan->nlinks + 1, sizeof *hashes);
@@ -579,12 +813,16 @@ record(const char *id, const struct mail *m, const struct plan *plan, bool indiv
 	for (size_t i = 0; i < m->nrecipients; i++) {
 		const struct recipient *r = &m->recipient[i];
 
-		if (elsewhere && r->action == ACTION_SEND)
+		if (r->again || (elsewhere && r->action == ACTION_SEND))
 			continue;
 		records[n] = touch_of(m, m->stream, m->stream_id, r, now);
-		if (individual && r->action == ACTION_SEND && would_be_seen(r, plan)) {
+		if (individual && !deleted(r, whole) && would_be_seen(r, plan)) {
 			records[n].touch.flags |= TOUCH_TRACKED;
 			records[n].touch.link = (uint16_t)plan->nlinks; /* at most MESSAGE_LINKS_MAX */
+		}
+		if (whole == ACTION_HOLD && !deleted(r, whole) && has_queue_id(id)) {
+			records[n].touch.flags |= TOUCH_ON_HOLD;
+			records[n].source = span_of(id);
 		}
 		n++;
 	}
@@ -629,10 +867,7 @@ recipient_add(struct mail *m, const char *address)
 static void
 recipient_drop_last(struct mail *m)
 {
-	struct recipient *r = &m->recipient[--m->nrecipients];
-
-	free(r->address);
-	free(r->why);
+	recipient_free(&m->recipient[--m->nrecipients]);
 }
 
 /*
@@ -655,7 +890,7 @@ rcpt_verdict(SMFICTX *ctx, struct session *s, struct recipient *r)
 	if (stream == NULL || !stream->enforce || stream->transactional)
 		return SMFIS_CONTINUE;
 	stream_no = stream_id(&m->setup->keys, span_of(stream->name));
-	judge(r, m, stream, stream_no, now);
+	judge(r, m, stream, stream_no, now, false);
 	if (r->action != ACTION_REJECT && r->action != ACTION_DEFER) {
 		free(r->why);
 		r->why = NULL; /* it is judged again when the headers are known */
@@ -886,13 +1121,6 @@ settle(const struct session *s, struct mail *m)
 	return whole;
 }
 
-/* Is this recipient to be deleted from a message that goes on? */
-static bool
-deleted(const struct recipient *r, enum action whole)
-{
-	return r->action != ACTION_SEND && r->action != whole;
-}
-
 static void
 log_verdicts(const char *id, const struct mail *m, enum action whole)
 {
@@ -911,7 +1139,9 @@ log_verdicts(const char *id, const struct mail *m, enum action whole)
 		/* Who goes on to the back is told about there. */
 		if (r->would == ACTION_SEND || (r->action == ACTION_SEND && m->pass == PASS_FRONT))
 			continue;
-		if (r->action == ACTION_SEND) {
+		if (r->would == ACTION_ROUTE && r->route[0] != '\0' && m->route == r->route)
+			buf_addf(&verb, "routed route=%s", r->route);
+		else if (r->action == ACTION_SEND) {
 			atomic_fetch_add(&count.would, 1);
 			buf_addf(&verb, "would=%s%s", action_name(r->would),
 			    m->stream->enforce ? " (cannot be done here)" : "");
@@ -953,6 +1183,45 @@ tag(struct mail *m, int64_t now, enum action whole, struct plan *plan)
 	tagging_address(&how, to, n, m->nrecipients > 1, now);
 	free(to);
 	message_tag(&message, &how, plan);
+}
+
+#define ROUTE_HEADER "X-Rekindle-Route"
+
+/* A message has one road: that of all who get it, or the usual one. */
+static void
+find_route(const char *id, struct mail *m, enum action whole)
+{
+	const char *route = NULL;
+
+	m->route = "";
+	for (size_t i = 0; m->pass != PASS_FRONT && !m->tagged && i < m->nrecipients; i++) {
+		const struct recipient *r = &m->recipient[i];
+
+		if (deleted(r, whole))
+			continue;
+		if (route != NULL && strcmp(route, r->route) != 0) {
+			log_info("%s: no route: its recipients have several (%s, %s)", id, route[0] != '\0' ? route : "the usual one",
+			    r->route[0] != '\0' ? r->route : "the usual one");
+			return;
+		}
+		route = r->route;
+	}
+	if (route != NULL)
+		m->route = route;
+}
+
+/* In front of the mark, which stays the last edit; a client's own are among the deletions, which come first. */
+static void
+add_route(struct plan *p, const char *route)
+{
+	struct header_edit last;
+
+	fields_edit(p, HEADER_ADD, 0, SPAN(ROUTE_HEADER), span_of(route));
+	if (p->nheaders < 2 || p->header[p->nheaders - 2].change != HEADER_ADD)
+		return;
+	last = p->header[p->nheaders - 1];
+	p->header[p->nheaders - 1] = p->header[p->nheaders - 2];
+	p->header[p->nheaders - 2] = last;
 }
 
 /* Can this MTA do what the plan wants?  NULL, or why not. */
@@ -1110,6 +1379,14 @@ remember(const char *id, const struct mail *m, enum action whole, int64_t now)
 }
 
 static bool
+bears_mark(struct mail *m)
+{
+	struct message message = message_of(m);
+
+	return m->odd == NULL && fields_bear_mark(&message, m->setup->sealer);
+}
+
+static bool
 is_tagged_already(const struct plan *plan)
 {
 	return plan->untouched != NULL && strcmp(plan->untouched, "already tagged") == 0;
@@ -1135,10 +1412,21 @@ make_plan(const struct session *s, struct mail *m, int64_t now, enum action whol
 	/* Such a message is left to the byte, but for what brought it here. */
 	if (is_tagged_already(plan))
 		split_strip(&message, plan);
+	else if (m->route[0] != '\0')
+		add_route(plan, m->route);
 	if ((fault = plan_fault(s, plan)) != NULL) {
 		plan_free(plan);
 		*plan = (struct plan){ .untouched = fault };
 	}
+}
+
+/* Who gets it because this MTA, or this place, does not let the policy have its way. */
+static void
+reserve_rest(struct mail *m, int64_t now)
+{
+	for (size_t i = 0; i < m->nrecipients; i++)
+		if (m->recipient[i].action == ACTION_SEND && !m->recipient[i].again)
+			reserve(&m->recipient[i], m->stream, m->stream_id, now);
 }
 
 static sfsistat
@@ -1153,18 +1441,19 @@ finish(SMFICTX *ctx, struct session *s)
 	sfsistat answer = SMFIS_CONTINUE;
 	enum action whole;
 
-	for (size_t i = 0; i < m->nrecipients; i++)
-		judge(&m->recipient[i], m, m->stream, m->stream_id, now);
+	m->tagged = bears_mark(m);
+	judge_all(m, now);
 	if (m->pass != PASS_FRONT)
 		lower(m, id);
 	if (m->pass == PASS_BACK && !individual)
 		log_rated(&rate, "%s: comes from the split with several recipients; its transport needs"
 		    " _destination_recipient_limit = 1", id);
 	whole = settle(s, m);
+	find_route(id, m, whole);
 	log_verdicts(id, m, whole);
 	if (whole == ACTION_REJECT || whole == ACTION_DEFER || whole == ACTION_DISCARD) {
 		atomic_fetch_add(&count.messages, 1);
-		record(id, m, &plan, individual, false, now);
+		record(id, m, &plan, whole, individual, false, now);
 		return whole == ACTION_DISCARD ? SMFIS_DISCARD : refuse(ctx, whole, why_stopped(m, whole));
 	}
 
@@ -1172,12 +1461,17 @@ finish(SMFICTX *ctx, struct session *s)
 	marked = m->pass == PASS_FRONT && plan.untouched == NULL;
 	/* What was sent is counted once: not when it came through here before, and not when it will. */
 	elsewhere = marked || is_tagged_already(&plan);
-	record(id, m, &plan, individual, elsewhere, now);
+	if (!elsewhere)
+		reserve_rest(m, now);
 	if (!marked)
 		remember(id, m, whole, now);
 	if (!marked)
 		atomic_fetch_add(&count.messages, 1);
 	if (carry_out(ctx, s, m, &plan, whole)) {
+		/* Not before: what the MTA did not take comes again, and would be over its cap then. */
+		record(id, m, &plan, whole, individual, elsewhere, now);
+		if (!elsewhere)
+			keep_reserved(m);
 		if (!marked)
 			atomic_fetch_add(plan.untouched != NULL ? &count.untouched : &count.tagged, 1);
 		log_done(id, m, &plan, whole);

@@ -5,6 +5,7 @@
 #include "common/setup.h"
 #include "common/writer.h"
 #include "milter/queue.h"
+#include "milter/recent.h"
 
 /* What all sessions share.  libmilter's callbacks get no argument of ours, so there is one. */
 struct filter {
@@ -12,6 +13,7 @@ struct filter {
 	struct store *store;
 	struct writer *writer;
 	struct queue *queue; /* NULL: nobody reads the mail log */
+	struct recents *recents;
 };
 
 /* Tells libmilter about the callbacks; they look at the filter from smfi_main on.  False when it refuses. */

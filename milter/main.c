@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/bind.h"
@@ -29,6 +30,8 @@
 #define SESSION_TIMEOUT 3600 /* seconds that an MTA may be silent in a connection; Postfix gives up long before */
 #define DRAIN_MS 5000
 #define BACKLOG 128
+#define REMEMBER_MS 10000   /* for what an earlier process left; sums that are made anew take longer, and mail does not wait for those */
+#define REMEMBER_BATCH 8192 /* touches in one transaction */
 
 struct reloader {
 	struct setup_slot *slot;
@@ -294,6 +297,30 @@ listen_for_lookups(const struct conf *c)
 	return a;
 }
 
+/*
+ * What an earlier process sent counts under the caps from the first message
+ * on.  What it left in a journal is on its way to the store by now.
+ */
+static void
+remember(struct store *s, struct writer *w)
+{
+	const struct timespec tick = { .tv_nsec = 5 * 1000000 };
+	int64_t until = clock_ms() + REMEMBER_MS;
+	struct writer_stats stats;
+	enum store_result r;
+	uint64_t last;
+	size_t n;
+
+	for (writer_stats(w, &stats); stats.journal.waiting > 0 && clock_ms() < until; writer_stats(w, &stats))
+		nanosleep(&tick, NULL);
+	last = store_last(s);
+	do
+		r = fold_some(s, REMEMBER_BATCH, &n);
+	while ((r == STORE_OK || r == STORE_MOVED) && store_folded(s) < last && clock_ms() < until);
+	if (stats.journal.waiting > 0 || store_folded(s) < last)
+		log_warn("starts although not all touches are summed up; frequency caps do not know the last ones yet");
+}
+
 static void
 start_reloader(struct reloader *r)
 {
@@ -340,7 +367,9 @@ main(int argc, char **argv)
 	filter.writer = writer_start(filter.store, store_lock_dir(filter.store), setup->conf->data_dir, setup->conf->journal_size);
 	if (setup->conf->mail_log[0] != '\0')
 		filter.queue = queue_open(setup->conf->data_dir, clock_read(CLOCK_REALTIME));
+	filter.recents = recents_new(RECENT_MAX);
 	fold = fold_start(filter.store, setup->conf->keep_facts, &setup->conf->rules);
+	remember(filter.store, filter.writer);
 	log_info("listening on %s", setup->conf->milter_socket);
 	filter.slot = setup_slot_new(setup);
 	reloader = (struct reloader){ .slot = filter.slot, .file = file, .store = filter.store, .fold = fold, .ask = ask };
