@@ -206,6 +206,17 @@ class Caps(Base):
 		for who in people:
 			self.is_capped(who)
 
+	def test_zz_nor_does_a_start_with_much_to_sum_up(self):
+		lines = "".join('{"type": "sent", "address": "other%d@example.com", "at": "2026-01-01T12:00:00Z"}\n' % i for i in range(40000))
+		self.assertEqual(0, self.rig.cli("import", input=lines).code)
+		who = self.somebody()
+		self.goes(who)
+		self.rig.milter.kill()
+		self.rig.cli("why", who)  # brings what is in the journal to the facts
+		os.unlink(os.path.join(self.rig.data_dir, "state.mdb"))
+		self.rig.start_milter()
+		self.is_capped(who)
+
 
 class AtRcpt(Base):
 	"""Streams that the envelope selects."""
