@@ -253,6 +253,32 @@ class AtRcpt(Base):
 		self.assertEqual("continue", mta.message(mail(), rcpts=[who], login="marketing").verdict)
 
 
+class Edits(Base):
+	"""The header that names a route, among the other edits."""
+
+	settings = {"max_message": "32M", "route_new": "slow"}
+
+	def test_the_route_comes_before_the_mark_and_behind_all_deletions(self):
+		raw = mail(extra=[("X-Rekindle-Route", "forged"), ("X-REKINDLE-ROUTE", "forged too")])
+		outcome = self.dial().message(raw, rcpts=[self.somebody()])
+		self.tagged(outcome, raw)
+		changes = [e for e in outcome.edits if e[0] in ("add", "change")]
+		self.assertEqual(("add", "X-Rekindle-Route", " slow"), changes[-2])
+		self.assertEqual([("change", 2, ""), ("change", 1, "")],
+			[(e[0], e[1], e[3]) for e in changes if e[0] == "change" and e[2].lower() == "x-rekindle-route"])
+		self.assertLess(max(i for i, e in enumerate(changes) if e[0] == "change"), len(changes) - 2)
+		self.assertEqual(["slow"], outcome.added("X-Rekindle-Route"))
+		new = outcome.apply(raw)
+		self.assertEqual(1, new.lower().count(b"x-rekindle-route:"))
+
+	def test_what_is_not_tagged_has_a_route_all_the_same(self):
+		raw = mail(extra=[("Auto-Submitted", "auto-replied"), ("X-Rekindle-Route", "forged")])
+		outcome = self.dial().message(raw, rcpts=[self.somebody()])
+		self.assertEqual("X-Rekindle-Route", outcome.edits[-1][1])
+		self.assertEqual(1, outcome.apply(raw).count(b"X-Rekindle-Route:"))
+		self.assertIsNone(outcome.body)
+
+
 class Boundary(Case):
 	"""A clock that stands still until somebody moves it."""
 
