@@ -51,6 +51,7 @@ bool import_json_rows(FILE *, const char *file, import_row_fn *, void *arg);
 bool import_is_stream_name(struct span);
 int cmd_intake(struct cli *);
 int cmd_key(struct cli *);
+int cmd_release(struct cli *);
 int cmd_segment(struct cli *);
 int cmd_series(struct cli *);
 int cmd_suppress(struct cli *);

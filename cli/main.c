@@ -90,6 +90,14 @@ static const struct command commands[] = {
 	  "  --entirely      forget also that they may not be written to, and may not be tracked;\n"
 	  "                  else both stays known, under a keyed hash without the address\n"
 	  "  --yes           do not ask\n" },
+	{ "release", cmd_release, "[--dry-run] [--all] [--config-directory DIR] [QUEUE-ID...] [--json]",
+	  "let messages go that wait in Postfix's hold queue, when they are due",
+	  "  QUEUE-ID        only these; else all that the milter put there\n"
+	  "  --dry-run       only say which are due\n"
+	  "  --all           those that are not due yet, too; but none to who complained, bounced, left or is held\n"
+	  "  --config-directory DIR  Postfix's main.cf; else $MAIL_CONFIG, or where it usually is\n"
+	  "\n"
+	  "Needs root.  Exit status 1: nothing was due.\n" },
 	{ "consent", cmd_consent,
 	  "grant|deny|reset ADDRESS... [--opens] [--links] [--at DATE] [--note TEXT] | show ADDRESS [--json] | import [FILE]",
 	  "what recipients agreed to, since when, and how they said so",

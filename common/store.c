@@ -28,7 +28,7 @@
 #define STATE_SCHEMA 2 /* of an older one all is summed up anew */
 #define DEFAULT_SIZE ((uint64_t)64 << 30)
 #define MAX_READERS 1024 /* LMDB's 126 run out: milter threads times processes */
-#define MAX_TABLES 12    /* in one file */
+#define MAX_TABLES 16    /* in one file */
 #define SPARE_READERS 8
 #define WALK_RENEW 1000
 #define TRY_PAGES 16                      /* room for this much is enough to go on */
@@ -88,7 +88,7 @@ struct store {
 	struct alarm disk_low;
 	pthread_mutex_t health_lock;
 	struct store_health health;
-	MDB_dbi touches, links, names, campaigns, streams, kept, history, stopped, carried, facts_meta;
+	MDB_dbi touches, links, names, campaigns, streams, kept, history, stopped, carried, holds, facts_meta;
 	MDB_dbi people, subscriptions, counters, link_counters, trails, state_meta;
 	_Atomic uint64_t none_stopped; /* as of this transaction no campaign is */
 	_Atomic uint64_t scanned; /* touches up to here hold nothing to tidy, as far as this process knows */
@@ -472,7 +472,8 @@ static const struct table facts_tables[] = {
 	{ "names", offsetof(struct store, names) }, { "campaigns", offsetof(struct store, campaigns) },
 	{ "streams", offsetof(struct store, streams) }, { "kept", offsetof(struct store, kept) },
 	{ "consents", offsetof(struct store, history) }, { "stopped", offsetof(struct store, stopped) },
-	{ "carried", offsetof(struct store, carried) }, { "meta", offsetof(struct store, facts_meta) }, { NULL, 0 }
+	{ "carried", offsetof(struct store, carried) }, { "holds", offsetof(struct store, holds) },
+	{ "meta", offsetof(struct store, facts_meta) }, { NULL, 0 }
 };
 static const struct table state_tables[] = {
 	{ "people", offsetof(struct store, people) }, { "subscriptions", offsetof(struct store, subscriptions) },
@@ -1241,6 +1242,39 @@ put_history(struct store *s, MDB_txn *txn, const struct touch *t, struct span so
 	return mdb_put(txn, s->history, &k, &v, 0);
 }
 
+/* queue id, 0, who -> touch. */
+#define HOLD_KEY_MAX (HOLD_ID_MAX + 1 + 16)
+
+static size_t
+hold_key(unsigned char key[HOLD_KEY_MAX], struct span id)
+{
+	memcpy(key, id.p, id.n);
+	key[id.n] = 0;
+	return id.n + 1;
+}
+
+static bool
+hold_id_good(struct span id)
+{
+	return id.n > 0 && id.n <= HOLD_ID_MAX && memchr(id.p, 0, id.n) == NULL;
+}
+
+static int
+put_hold(struct store *s, MDB_txn *txn, const struct record *r)
+{
+	unsigned char key[HOLD_KEY_MAX], bytes[TOUCH_BYTES];
+	MDB_val k, v = val(bytes, sizeof bytes);
+	size_t n;
+
+	if (r->touch.kind != TOUCH_SKIPPED || !(r->touch.flags & TOUCH_ON_HOLD) || !hold_id_good(r->source))
+		return 0;
+	n = hold_key(key, r->source);
+	memcpy(key + n, &r->touch.who, sizeof r->touch.who);
+	k = val(key, n + sizeof r->touch.who);
+	touch_pack(&r->touch, bytes);
+	return mdb_put(txn, s->holds, &k, &v, 0);
+}
+
 static int
 put_touch(struct store *s, MDB_txn *txn, uint64_t seq, const struct touch *t)
 {
@@ -1282,6 +1316,20 @@ mark_name(char name[MARK_NAME], uint64_t journal)
 	return name;
 }
 
+/* *seq is the last number given out, before and after. */
+static int
+put_records(struct store *s, MDB_txn *txn, const struct record *r, size_t n, uint64_t *seq)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < n && rc == 0; i++) {
+		if ((rc = put_names(s, txn, &r[i])) == 0 && r[i].touch.kind != 0 &&
+		    (rc = put_history(s, txn, &r[i].touch, r[i].source)) == 0 && (rc = put_hold(s, txn, &r[i])) == 0)
+			rc = put_touch(s, txn, ++*seq, &r[i].touch);
+	}
+	return rc;
+}
+
 static int
 append(struct store *s, const struct record *r, size_t n, uint64_t *seq, uint64_t journal, uint64_t from, uint64_t upto)
 {
@@ -1300,11 +1348,8 @@ append(struct store *s, const struct record *r, size_t n, uint64_t *seq, uint64_
 	 */
 	if (rc == 0 && upto > 0 && (rc = get_meta(txn, s->facts_meta, mark_name(name, journal), &mark)) == 0 && mark > from)
 		rc = MDB_NOTFOUND;
-	for (size_t i = 0; i < n && rc == 0; i++) {
-		if ((rc = put_names(s, txn, &r[i])) == 0 && r[i].touch.kind != 0 &&
-		    (rc = put_history(s, txn, &r[i].touch, r[i].source)) == 0)
-			rc = put_touch(s, txn, ++*seq, &r[i].touch);
-	}
+	if (rc == 0)
+		rc = put_records(s, txn, r, n, seq);
 	if (rc == 0 && upto > 0)
 		rc = put_meta(txn, s->facts_meta, mark_name(name, journal), upto);
 	if (rc == 0)
@@ -1339,6 +1384,61 @@ enum store_result
 store_append_from(struct store *s, const struct record *r, size_t n, uint64_t journal, uint64_t from, uint64_t upto)
 {
 	return append_all(s, r, n, NULL, journal, from, upto);
+}
+
+/* MDB_NOTFOUND: none. */
+static int
+take_holds(struct store *s, MDB_txn *txn, struct span id)
+{
+	unsigned char key[HOLD_KEY_MAX];
+	size_t n = hold_key(key, id);
+	MDB_val k = val(key, n), v;
+	MDB_cursor *cursor;
+	bool some = false;
+	int rc;
+
+	if ((rc = mdb_cursor_open(txn, s->holds, &cursor)) != 0)
+		return rc;
+	rc = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
+	while (rc == 0 && span_starts(val_span(k), span_make(key, n))) {
+		some = true;
+		if ((rc = mdb_cursor_del(cursor, 0)) == 0)
+			rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT);
+	}
+	mdb_cursor_close(cursor);
+	if (rc != 0 && rc != MDB_NOTFOUND)
+		return rc;
+	return some ? 0 : MDB_NOTFOUND;
+}
+
+/* Into the reserve, if need be: the message is on its way already. */
+static int
+unhold(struct store *s, struct span id, const struct record *r, size_t n)
+{
+	uint64_t seq;
+	MDB_txn *txn;
+	int rc;
+
+	if ((rc = env_begin(&s->facts, 0, &txn)) != 0)
+		return rc;
+	if ((rc = last_seq(s, txn, &seq)) == 0 && (rc = take_holds(s, txn, id)) == 0 &&
+	    (rc = put_records(s, txn, r, n, &seq)) == 0)
+		return env_commit(&s->facts, txn);
+	env_end(&s->facts, txn);
+	return rc;
+}
+
+enum store_result
+store_unhold(struct store *s, struct span id, const struct record *r, size_t n)
+{
+	int rc;
+
+	if (!hold_id_good(id))
+		return STORE_NONE;
+	rc = unhold(s, id, r, n);
+	if (rc == MDB_MAP_FULL && follow_limit(&s->facts))
+		rc = unhold(s, id, r, n);
+	return result(&s->facts, rc, "write");
 }
 
 enum store_result
@@ -1798,7 +1898,7 @@ store_folded(struct store *s)
 
 /* ---- walks ---- */
 
-#define WALK_KEY_MAX 40
+#define WALK_KEY_MAX 96
 
 struct walk {
 	bool (*each)(struct walk *, struct span key, struct span value, bool *go_on); /* false: not a record of ours */
@@ -1813,6 +1913,7 @@ struct walk {
 		store_history_fn *history;
 		store_carried_fn *carried;
 		store_trail_fn *trail;
+		store_hold_fn *hold;
 	} fn;
 };
 
@@ -2075,6 +2176,25 @@ store_carried(struct store *s, struct carried *c)
 	c->link_sums = (struct link_count){ 0 };
 	return c->of_link ? lookup(&s->facts, s->carried, key, n, take_link, &c->link_sums)
 			  : lookup(&s->facts, s->carried, key, n, take_campaign, &c->sums);
+}
+
+static bool
+each_hold(struct walk *w, struct span key, struct span value, bool *go_on)
+{
+	struct touch t;
+
+	if (key.n < 1 + 1 + sizeof t.who || !touch_unpack(&t, value))
+		return false;
+	*go_on = w->fn.hold(w->fn_arg, span_cut(key, 0, key.n - sizeof t.who - 1), &t);
+	return true;
+}
+
+enum store_result
+store_each_hold(struct store *s, store_hold_fn *fn, void *arg)
+{
+	struct walk w = { .each = each_hold, .fn_arg = arg, .fn.hold = fn };
+
+	return walk(&s->facts, s->holds, &w);
 }
 
 /* ---- folding ---- */

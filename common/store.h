@@ -114,6 +114,22 @@ enum store_result store_each_history_of(struct store *, const struct who *, stor
 /* The source of such a touch. */
 enum store_result store_source(struct store *, const struct touch *, struct buf *out);
 
+/*
+ * Messages in Postfix's hold queue: each SKIPPED touch with TOUCH_ON_HOLD
+ * leaves a line here, by queue id (record.source, at most HOLD_ID_MAX bytes)
+ * and recipient, in the transaction that appends it.  Its id is good until the
+ * callback returns, which says false to stop.
+ */
+#define HOLD_ID_MAX 64
+typedef bool store_hold_fn(void *arg, struct span id, const struct touch *);
+enum store_result store_each_hold(struct store *, store_hold_fn *, void *arg);
+/*
+ * The message is not on hold any more: takes its lines away, and appends what
+ * became of it, in one transaction.  STORE_NONE: there are none, and nothing
+ * was appended.
+ */
+enum store_result store_unhold(struct store *, struct span id, const struct record *, size_t n);
+
 /* ---- state, reading ---- */
 
 enum store_result store_profile(struct store *, const struct who *, struct profile *);

@@ -95,7 +95,7 @@ struct record {
 	struct span stream;      /* stream name */
 	struct span campaign;    /* campaign name */
 	struct span destination; /* of touch.campaign, touch.link */
-	struct span source;      /* who says so and how, of what leaves a line of history (store.h); UTF-8, cut to SOURCE_MAX bytes */
+	struct span source;      /* who says so and how, of what leaves a line of history (store.h); UTF-8, cut to SOURCE_MAX bytes.  SKIPPED, on hold: queue id */
 };
 
 #endif

@@ -26,7 +26,7 @@ BUILD = pathlib.Path(os.environ.get("REKINDLE_BUILD", ROOT))
 REKINDLE = BUILD / "rekindle"
 
 FOUND, NOTHING, USAGE, CANNOT = 0, 1, 2, 3
-COMMANDS = ["why", "segment", "series", "campaign", "suppress", "consent", "tag", "token", "key", "import", "export", "forget", "conf"]
+COMMANDS = ["why", "segment", "series", "campaign", "suppress", "release", "consent", "tag", "token", "key", "import", "export", "forget", "conf"]
 
 CONF = """
 data_dir = {dir}/data

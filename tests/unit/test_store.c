@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 
 #include "common/codec.h"
+#include "common/engage.h"
 #include "common/fold.h"
 #include "common/text.h"
 #include "tests/unit/unit.h"
@@ -1421,6 +1422,94 @@ a_campaign_can_be_stopped_when_the_store_is_full(void **state)
 	temp_remove(dir);
 }
 
+/* ---- what lies in the hold queue ---- */
+
+static bool
+write_hold(void *arg, struct span id, const struct touch *t)
+{
+	unsigned n;
+
+	memcpy(&n, t->who.b + 12, sizeof n);
+	buf_addf(arg, "%.*s:%u:%u ", SPAN_ARG(id), n, t->detail);
+	return true;
+}
+
+static bool
+write_one_hold(void *arg, struct span id, const struct touch *t)
+{
+	(void)write_hold(arg, id, t);
+	return false;
+}
+
+static void
+holds(struct store *s, const char *row, const char *want)
+{
+	struct buf got = BUF(4096);
+
+	assert_row(row, store_each_hold(s, write_hold, &got) == STORE_OK);
+	assert_span(row, buf_span(&got), span_of(want));
+	buf_free(&got);
+}
+
+static struct record
+held(unsigned n, const char *id, uint8_t cause)
+{
+	return (struct record){ .touch = { .kind = TOUCH_SKIPPED, .mode = MODE_IDENTIFIED, .flags = TOUCH_ON_HOLD, .detail = cause,
+				    .who = person(n), .campaign = 7, .stream = 3, .when = 1000 }, .source = span_of(id) };
+}
+
+static void
+what_is_held_is_listed_until_it_is_not(void **state)
+{
+	char *dir = temp_make(), longest[HOLD_ID_MAX + 2] = "", too_long[HOLD_ID_MAX + 2] = "";
+	struct store *s = open_store(dir, 0);
+	struct record sent = { .touch = { .kind = TOUCH_SENT, .mode = MODE_IDENTIFIED, .who = person(1), .when = 2000 } };
+	struct record first[] = { held(1, "4F2X", CAUSE_CAPPED), held(2, "4F2X", CAUSE_INACTIVE), held(3, "4F2", CAUSE_CAPPED) };
+	struct buf one = BUF(256);
+	struct numbered got[10];
+	struct record r;
+	size_t n;
+
+	(void)state;
+	memset(longest, 'Z', HOLD_ID_MAX);
+	memset(too_long, 'Z', HOLD_ID_MAX + 1);
+	holds(s, "nothing yet", "");
+	assert_int_equal(store_append(s, first, COUNT(first), NULL), STORE_OK);
+	holds(s, "by queue id and recipient", "4F2:3:7 4F2X:1:7 4F2X:2:5 ");
+	assert_int_equal(store_each_hold(s, write_one_hold, &one), STORE_OK);
+	assert_span("a walk that ends", buf_span(&one), SPAN("4F2:3:7 "));
+
+	r = held(4, longest, CAUSE_CAPPED);
+	assert_int_equal(store_append(s, &r, 1, NULL), STORE_OK);
+	assert_int_equal(store_unhold(s, span_of(longest), NULL, 0), STORE_OK);
+	r = held(4, too_long, CAUSE_CAPPED);
+	assert_int_equal(store_append(s, &r, 1, NULL), STORE_OK);
+	r = held(4, "", CAUSE_CAPPED);
+	assert_int_equal(store_append(s, &r, 1, NULL), STORE_OK);
+	r = held(4, "5", CAUSE_CAPPED);
+	r.touch.flags = 0;
+	assert_int_equal(store_append(s, &r, 1, NULL), STORE_OK);
+	holds(s, "none without a queue id that can be one", "4F2:3:7 4F2X:1:7 4F2X:2:5 ");
+	assert_int_equal(store_last(s), 7);
+
+	assert_int_equal(store_unhold(s, SPAN("4F"), &sent, 1), STORE_NONE);
+	assert_int_equal(store_unhold(s, span_of(too_long), &sent, 1), STORE_NONE);
+	assert_int_equal(store_unhold(s, SPAN(""), &sent, 1), STORE_NONE);
+	assert_int_equal(store_last(s), 7);
+	assert_int_equal(store_unhold(s, SPAN("4F2X"), &sent, 1), STORE_OK);
+	holds(s, "all of one message at once", "4F2:3:7 ");
+	assert_int_equal(store_touches(s, 7, got, 10, &n), STORE_OK);
+	assert_true(n == 1 && got[0].touch.kind == TOUCH_SENT && got[0].seq == 8);
+	assert_int_equal(store_unhold(s, SPAN("4F2X"), &sent, 1), STORE_NONE);
+	assert_int_equal(store_last(s), 8);
+	store_close(s);
+	s = open_store(dir, 0);
+	holds(s, "and after opening again", "4F2:3:7 ");
+	store_close(s);
+	buf_free(&one);
+	temp_remove(dir);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -1458,6 +1547,7 @@ main(int argc, char **argv)
 		cmocka_unit_test(locks_of_who_knows_no_lock_dir_are_seen),
 		cmocka_unit_test(locks_that_were_removed_are_not_made_anew),
 		cmocka_unit_test(touches_from_the_future_hold_up_nothing),
+		cmocka_unit_test(what_is_held_is_listed_until_it_is_not),
 	};
 
 	if (argc == 3 && strcmp(argv[1], "grow") == 0)

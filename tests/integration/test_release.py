@@ -1,0 +1,173 @@
+#!/usr/bin/env python3
+"""test_release.py -- a real Postfix: over the cap, into the hold queue, and out of it when the time has come."""
+
+import os
+import re
+
+import rig
+from test_milter import mail
+
+_rig = None
+
+
+def shared():
+	"""Who comes too early is held; only the command line is told of other caps."""
+	global _rig
+	if _rig is None:
+		_rig = rig.Rig(settings={"enforce": "on", "log_level": "debug"},
+			policy={"cap_new": "1/16h", "on_capped": "hold"}, streams={"slow": {}}).__enter__()
+		_rig.start_milter()
+		_rig.start_postfix()
+	return _rig
+
+
+def raw(stream=None):
+	return mail("spring", extra=[("X-Rekindle-Stream", stream)] if stream else [])
+
+
+def on_hold(r):
+	return {m["queue_id"]: m for m in r.postfix.queue() if m["queue_name"] == "hold"}
+
+
+def hold(r, who, stream=None):
+	"""One message goes, the next is held: its queue id."""
+	before = set(on_hold(r))
+	assert r.send(raw(stream), [who]).code == 250
+	reply = r.send(raw(stream), [who])
+	assert reply.code == 250, reply
+	rig.wait_until(lambda: r.sink.of(who), 15, "the first one")
+	return rig.wait_until(lambda: set(on_hold(r)) - before, 15, "one on hold").pop()
+
+
+def release(r, *arguments):
+	return r.cli("release", "--config-directory", r.postfix.etc, *arguments, root=True)
+
+
+def touches(r, who, kind):
+	return [t for t in r.cli("export", "--type", kind).json_lines if t.get("address") == who]
+
+
+def test_what_was_held_goes_when_it_is_due_and_counts_then():
+	r = shared()
+	who = "ann@example.com"
+	queue_id = hold(r, who)
+	assert re.search(queue_id + r": held cause=capped class=new campaign=spring stream=default: recipient had enough", r.milter.log)
+	told = release(r, "--json")
+	line, = told.json
+	assert (told.code, line["queue_id"], line["result"], line["address"], line["cause"]) == (1, queue_id, "held", who, "capped"), told
+	assert line["until"] and "next one may come" in line["why"], told
+	assert r.cli("why", who, "--json").json["sends"] == 1
+	r.policy["cap_new"] = "1/2s"
+	r.write_conf()
+	told = rig.wait_until(lambda: (lambda t: t.code == 0 and t)(release(r)), 20, "the time to come")
+	r.policy["cap_new"] = "1/16h"
+	r.write_conf()
+	assert re.fullmatch(r"released  %s +default +ann@example.com\nreleased 1, still held 0, gone 0\n" % queue_id, told.out), told
+	rig.wait_until(lambda: len(r.sink.of(who)) == 2, 15, "the second one")
+	assert rig.tracked(r.sink.of(who)[1].text())
+	assert queue_id not in on_hold(r)
+	sent = touches(r, who, "sent")
+	assert len(sent) == 2 and sent[1]["tracked"] and sent[1]["class"] == "new" and sent[1]["campaign"] == "spring", sent
+	assert [t["cause"] for t in touches(r, who, "skipped")] == ["capped"]
+
+	# It is counted: the next one comes too early again.
+	assert r.send(raw("slow"), [who]).code == 250
+	rig.wait_until(lambda: len(on_hold(r)) == 1, 15, "one on hold")
+	assert "cause=capped" in r.milter.log.splitlines()[-1] or re.search("held cause=capped .*stream=slow", r.milter.log)
+
+
+def test_a_second_run_finds_nothing():
+	r = shared()
+	told = release(r)
+	assert told.code == 1 and re.search(r"(?m)^held +\w+ +slow +ann@example.com: recipient had enough .*may come \d{4}-", told.out), told
+	assert told.out.endswith("released 0, still held 1, gone 0\n")
+	# Looked at, it stays where it is.
+	told = release(r, "--dry-run", "--all", "--json")
+	assert (told.code, told.json[0]["result"]) == (0, "due"), told
+	assert len(on_hold(r)) == 1
+	# Anybody who may read the store may look.
+	told = r.cli("release", "--dry-run")
+	assert told.code == 1, told
+	told = r.cli("release")
+	assert told.code == 3 and "only root" in told.err, told
+
+	told = release(r, "--all")
+	assert told.code == 0, told
+	rig.wait_until(lambda: len(r.sink.of("ann@example.com")) == 3, 15, "the third one")
+	told = release(r)
+	assert (told.code, told.out) == (1, "released 0, still held 0, gone 0\n"), told
+
+
+def test_of_two_for_one_recipient_one_goes():
+	r = shared()
+	who = "ben@example.com"
+	first = hold(r, who, "slow")
+	assert r.send(raw("slow"), [who]).code == 250
+	both = rig.wait_until(lambda: (lambda h: len(h) == 2 and h)(on_hold(r)), 15, "two on hold")
+	second, = set(both) - {first}
+	# The settings let one more go.
+	r.streams["slow"]["cap_new"] = "2/16h"
+	r.write_conf()
+	told = release(r, "--json")
+	assert told.code == 0 and sorted(l["result"] for l in told.json) == ["held", "released"], told
+	rig.wait_until(lambda: len(r.sink.of(who)) == 2, 15, "the one")
+	assert len(on_hold(r)) == 1
+	left, = on_hold(r)
+	# What somebody took out by hand, or removed, is gone, and counts for nothing.
+	r.postfix.command("postsuper", "-d", left)
+	told = release(r, "--all", left)
+	assert told.code == 1 and re.match("gone +%s " % left, told.out), told
+	assert len(touches(r, who, "sent")) == 2
+	assert release(r).out == "released 0, still held 0, gone 0\n"
+	assert {first, second} >= {left}
+
+
+def test_only_those_that_are_named():
+	r = shared()
+	del r.streams["slow"]["cap_new"]
+	r.write_conf()
+	a, b = hold(r, "cem@example.com", "slow"), hold(r, "dora@example.com", "slow")
+	told = release(r, "--all", b)
+	assert told.code == 0 and re.match("released  " + b, told.out) and a not in told.out, told
+	assert set(on_hold(r)) == {a}
+	for word in ("../x", "", "ALL;x", "a b", "A" * 65):
+		told = release(r, word)
+		assert told.code == 2 and "no queue id" in told.err, told
+	told = r.cli("release", "--config-directory", "etc", root=True)
+	assert told.code == 2 and "absolute path" in told.err, told
+
+
+def test_their_own_word_is_not_overruled():
+	r = shared()
+	assert r.cli("suppress", "add", "--reason", "unsubscribed", "cem@example.com").code == 0
+	told = release(r, "--all")
+	assert told.code == 1 and re.search(r"held .*cem@example.com: recipient unsubscribed on ", told.out), told
+	assert len(on_hold(r)) == 1 and len(r.sink.of("cem@example.com")) == 1
+	assert r.cli("suppress", "remove", "cem@example.com").code == 0
+	assert release(r, "--all").code == 0
+
+
+def test_where_postfix_does_not_answer_nothing_is_lost():
+	r = shared()
+	queue_id = hold(r, "eva@example.com", "slow")
+	told = r.cli("release", "--all", "--config-directory", "/nonexistent", root=True)
+	assert told.code == 3 and queue_id + ": " in told.err, told
+	assert queue_id in on_hold(r) and len(touches(r, "eva@example.com", "sent")) == 1
+	os.environ["MAIL_CONFIG"] = r.postfix.etc
+	try:
+		told = r.cli("release", "--all", root=True)
+	finally:
+		del os.environ["MAIL_CONFIG"]
+	assert told.code == 0 and queue_id in told.out, told
+	rig.wait_until(lambda: len(r.sink.of("eva@example.com")) == 2, 15, "the second one")
+
+
+def test_zz_the_end():
+	global _rig
+	r, _rig = shared(), None
+	assert "corrupt" not in r.postfix.log
+	r.__exit__(None, None, None)
+
+
+if __name__ == "__main__":
+	rig.main(globals())
