@@ -2815,6 +2815,28 @@ erase_touches(struct store *s, MDB_txn *txn, const struct erasure *e)
 	return rc;
 }
 
+/* There are few lines, and no other way to find those of one person. */
+static int
+erase_holds(struct store *s, MDB_txn *txn, const struct erasure *e)
+{
+	MDB_cursor *cursor;
+	MDB_val k, v;
+	int rc;
+
+	if ((rc = mdb_cursor_open(txn, s->holds, &cursor)) != 0)
+		return rc;
+	while ((rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) == 0) {
+		bool theirs = false;
+
+		for (size_t i = 0; i < e->n && !theirs; i++)
+			theirs = span_ends(val_span(k), span_make(&e->who[i], sizeof e->who[i]));
+		if (theirs && (rc = mdb_cursor_del(cursor, 0)) != 0)
+			break;
+	}
+	mdb_cursor_close(cursor);
+	return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
 static int
 erase_people(struct store *s, MDB_txn *txn, const struct erasure *e)
 {
@@ -2860,7 +2882,7 @@ erase(struct store *s, MDB_txn *txn, const struct erasure *e)
 		return MDB_BAD_TXN;
 	/* The last number may be among those that go, and must not be given out again. */
 	if ((rc = put_meta(txn, s->facts_meta, "given", last)) != 0 || (rc = erase_touches(s, txn, e)) != 0 ||
-	    (rc = erase_people(s, txn, e)) != 0)
+	    (rc = erase_people(s, txn, e)) != 0 || (rc = erase_holds(s, txn, e)) != 0)
 		return rc;
 	for (size_t i = 0; i < e->ncarried && rc == 0; i++)
 		rc = put_carried(s, txn, &e->carried[i]);

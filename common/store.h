@@ -265,8 +265,8 @@ enum store_result store_each_carried(struct store *, store_carried_fn *, void *a
 enum store_result store_carried(struct store *, struct carried *);
 
 /*
- * Takes people out of facts: their touches, names, history and what was kept
- * of them.  All of it in one transaction, into the reserve of a full file if
+ * Takes people out of facts: their touches, names, history, what was kept of
+ * them, and what lies in the hold queue for them.  All of it in one transaction, into the reserve of a full file if
  * need be.  STORE_MOVED: there are touches later than upto, which may be
  * theirs; nothing was changed.  The caller holds a fold_txn, so that nobody
  * sums up or erases meanwhile.

@@ -1368,7 +1368,7 @@ remember(const char *id, const struct mail *m, enum action whole, int64_t now)
 	struct who *who;
 	size_t n = 0;
 
-	if (filter->queue == NULL || strcmp(id, "NOQUEUE") == 0)
+	if (filter->queue == NULL || !has_queue_id(id))
 		return;
 	who = xcalloc(m->nrecipients + 1, sizeof *who);
 	for (size_t i = 0; i < m->nrecipients; i++)

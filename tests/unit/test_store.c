@@ -1505,6 +1505,10 @@ what_is_held_is_listed_until_it_is_not(void **state)
 	store_close(s);
 	s = open_store(dir, 0);
 	holds(s, "and after opening again", "4F2:3:7 ");
+	assert_int_equal(store_append(s, first, COUNT(first), NULL), STORE_OK);
+	assert_int_equal(store_erase(s, &(struct erasure){ .who = (struct who[]){ person(9), person(1), person(3) }, .n = 3,
+	    .upto = store_last(s) }), STORE_OK);
+	holds(s, "not those of who was forgotten", "4F2X:2:5 ");
 	store_close(s);
 	buf_free(&one);
 	temp_remove(dir);
