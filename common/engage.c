@@ -6,7 +6,6 @@
 #define DAY 86400
 #define LOYAL_WINDOW 90 /* days */
 #define LOYAL_DAYS 3
-#define HALF_LIFE 30 /* days */
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -160,11 +159,17 @@ policy_preset(enum preset preset)
 
 /* ---- class ---- */
 
-/* 65536 * 2^(-i/30). */
+/* 65536 * 2^(-i/30), halved every 30. */
 /* clang-format off */
-static const uint32_t decay[HALF_LIFE] = {
-	65536, 64039, 62576, 61147, 59751, 58386, 57052, 55749, 54476, 53232, 52016, 50828, 49667, 48533, 47424,
-	46341, 45283, 44248, 43238, 42250, 41285, 40342, 39421, 38520, 37641, 36781, 35941, 35120, 34318, 33534,
+static const uint32_t decay[PROFILE_DAYS] = {
+	65536, 64039, 62576, 61147, 59751, 58386, 57052, 55749, 54476, 53232, 52016, 50828, 49667, 48533, 47424, 46341,
+	45283, 44248, 43238, 42250, 41285, 40342, 39421, 38520, 37641, 36781, 35941, 35120, 34318, 33534, 32768, 32019,
+	31288, 30573, 29875, 29193, 28526, 27874, 27238, 26616, 26008, 25414, 24833, 24266, 23712, 23170, 22641, 22124,
+	21619, 21125, 20642, 20171, 19710, 19260, 18820, 18390, 17970, 17560, 17159, 16767, 16384, 16009, 15644, 15286,
+	14937, 14596, 14263, 13937, 13619, 13308, 13004, 12707, 12416, 12133, 11856, 11585, 11320, 11062, 10809, 10562,
+	10321, 10085, 9855, 9630, 9410, 9195, 8985, 8780, 8579, 8383, 8192, 8004, 7822, 7643, 7468, 7298,
+	7131, 6968, 6809, 6654, 6502, 6353, 6208, 6066, 5928, 5792, 5660, 5531, 5404, 5281, 5160, 5042,
+	4927, 4815, 4705, 4597, 4492, 4390, 4289, 4191, 4096, 4002, 3911, 3821, 3734, 3649, 3565, 3484,
 };
 /* clang-format on */
 
@@ -224,43 +229,54 @@ is_opaque(const struct profile *p)
 	return true;
 }
 
-/* Days after the last click that counts have none that does. */
-static bool
-clicked_on(const struct profile *p, uint32_t day, uint32_t click)
+/* The days up to this one: with an open, and with a click that counts: none after the day of the last one. */
+struct engaged_days {
+	uint64_t opened[2], clicked[2];
+};
+
+static struct engaged_days
+days_of(const struct profile *p, uint32_t click, uint32_t today)
 {
-	return day <= click / DAY && days_has(&p->click_days, day);
+	struct engaged_days d;
+
+	days_until(&p->open_days, today, d.opened);
+	days_until(&p->click_days, today, d.clicked);
+	if (click / DAY < today) {
+		uint32_t after = today - click / DAY;
+
+		d.clicked[0] &= after < 64 ? UINT64_MAX << after : 0;
+		if (after > 64)
+			d.clicked[1] &= after < PROFILE_DAYS ? UINT64_MAX << (after - 64) : 0;
+	}
+	return d;
 }
 
 /* Three engaged days, one with a click, in the 90 up to this moment. */
 static bool
-is_loyal(const struct profile *p, uint32_t click, int64_t at)
+is_loyal(const struct engaged_days *d)
 {
-	uint32_t today = (uint32_t)(at / DAY);
-	unsigned days = 0, clicks = 0;
+	const uint64_t older = ((uint64_t)1 << (LOYAL_WINDOW - 64)) - 1;
+	uint64_t clicked = d->clicked[1] & older, opened = d->opened[1] & older;
 
-	for (uint32_t i = 0; i < LOYAL_WINDOW && i <= today; i++) {
-		bool clicked = clicked_on(p, today - i, click);
-
-		clicks += clicked;
-		days += clicked || days_has(&p->open_days, today - i);
-	}
-	return days >= LOYAL_DAYS && clicks > 0;
+	return (d->clicked[0] | clicked) != 0 &&
+	    __builtin_popcountll(d->clicked[0] | d->opened[0]) + __builtin_popcountll(clicked | opened) >= LOYAL_DAYS;
 }
 
 /* Whole numbers only, so that all machines rank alike. */
 static unsigned
-score_of(const struct profile *p, uint32_t click, int64_t now)
+score_of(const struct profile *p, struct engaged_days d, uint32_t today)
 {
-	uint32_t today = (uint32_t)(now / DAY);
+	uint32_t ago = today - p->last_open / DAY;
 	uint64_t sum = 0;
 
-	for (uint32_t i = 0; i < PROFILE_DAYS && i <= today; i++) {
-		uint32_t day = today - i;
-		bool opened = days_has(&p->open_days, day) || (open_is_day(p) && p->last_open / DAY == day);
-		unsigned worth = clicked_on(p, day, click) ? 5 : opened;
+	if (p->last_open / DAY <= today && ago < PROFILE_DAYS && open_is_day(p))
+		d.opened[ago / 64] |= (uint64_t)1 << ago % 64;
+	for (unsigned half = 0; half < 2; half++)
+		for (uint64_t bits = d.opened[half] | d.clicked[half]; bits != 0; bits &= bits - 1) {
+			unsigned bit = (unsigned)__builtin_ctzll(bits);
 
-		sum += (uint64_t)worth * (decay[i % HALF_LIFE] >> i / HALF_LIFE);
-	}
+			sum += (d.clicked[half] >> bit & 1 ? 5 : 1) * decay[64 * half + bit];
+		}
 	return (unsigned)(sum * 100 >> 16);
 }
 
@@ -271,7 +287,7 @@ count_sends(const struct profile *p, int64_t since, unsigned *tracked, unsigned 
 	*tracked = *untracked = 0;
 	for (size_t i = 0; i < PROFILE_SENDS && p->sent[i] != 0; i++) {
 		if ((int64_t)(p->sent[i] & ~1u) <= since)
-			continue;
+			break;
 		if (p->sent[i] & 1)
 			++*tracked;
 		else
@@ -330,8 +346,14 @@ engage_find(const struct profile *p, const struct policy *policy, int64_t now_ms
 	f.clicked = click != 0 && click >= p->last_open;
 	f.unsettled = settled != p->last_click;
 	f.last_engaged = f.clicked ? click : p->last_open;
-	f.score = score_of(p, click, now);
-	f.loyal = is_loyal(p, click, now > engaged ? now : engaged);
+
+	uint32_t today = (uint32_t)(now / DAY), latest = (uint32_t)((now > engaged ? now : engaged) / DAY);
+	struct engaged_days days = days_of(p, click, today);
+
+	f.score = score_of(p, days, today);
+	if (latest != today)
+		days = days_of(p, click, latest);
+	f.loyal = is_loyal(&days);
 	/* Who subscribes again is given all the sends anew. */
 	f.silent_since = engaged > p->affirmed ? (uint32_t)engaged : p->affirmed;
 	count_sends(p, f.silent_since, &f.silent_sends, &untracked);
@@ -353,7 +375,10 @@ engage_find(const struct profile *p, const struct policy *policy, int64_t now_ms
 	else
 		decide(&f, ENGAGE_INACTIVE, REASON_SILENT);
 
-	f.at_risk = (f.class == ENGAGE_SEMI || f.class == ENGAGE_INACTIVE) && engaged != 0 && is_loyal(p, click, engaged);
+	if ((f.class == ENGAGE_SEMI || f.class == ENGAGE_INACTIVE) && engaged != 0) {
+		days = days_of(p, click, (uint32_t)(engaged / DAY));
+		f.at_risk = is_loyal(&days);
+	}
 	return f;
 }
 

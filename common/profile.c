@@ -1,5 +1,7 @@
 #include "common/profile.h"
 
+#include <stddef.h>
+
 #include "common/codec.h"
 #include "common/text.h"
 
@@ -47,17 +49,57 @@ days_has(const struct days *d, uint32_t day)
 	return d->bits[(d->last - day) / 64] >> (d->last - day) % 64 & 1;
 }
 
+static void
+shift_down(uint64_t bits[2], uint32_t i)
+{
+	if (i >= PROFILE_DAYS) {
+		bits[0] = bits[1] = 0;
+	} else if (i >= 64) {
+		bits[0] = bits[1] >> (i - 64);
+		bits[1] = 0;
+	} else if (i > 0) {
+		bits[0] = bits[0] >> i | bits[1] << (64 - i);
+		bits[1] >>= i;
+	}
+}
+
+/* Only the newest n of them. */
+static void
+keep_days(uint64_t bits[2], uint32_t n)
+{
+	if (n < 64)
+		bits[0] &= ((uint64_t)1 << n) - 1;
+	if (n < PROFILE_DAYS)
+		bits[1] &= n <= 64 ? 0 : ((uint64_t)1 << (n - 64)) - 1;
+}
+
+void
+days_until(const struct days *d, uint32_t day, uint64_t bits[2])
+{
+	bits[0] = d->bits[0];
+	bits[1] = d->bits[1];
+	if (day >= d->last)
+		shift_up(bits, day - d->last);
+	else
+		shift_down(bits, d->last - day);
+	/* There is no day before the first. */
+	if (day < PROFILE_DAYS)
+		keep_days(bits, day + 1);
+}
+
 unsigned
 days_count(const struct days *d, uint32_t from, uint32_t to)
 {
-	unsigned n = 0;
+	uint64_t bits[2];
 
-	for (uint32_t i = 0; i < PROFILE_DAYS && i <= d->last; i++) {
-		uint32_t day = d->last - i;
-
-		n += day >= from && day <= to && days_has(d, day);
-	}
-	return n;
+	if (to > d->last)
+		to = d->last;
+	if (to < from)
+		return 0;
+	days_until(d, to, bits);
+	if (to - from < PROFILE_DAYS)
+		keep_days(bits, to - from + 1);
+	return (unsigned)(__builtin_popcountll(bits[0]) + __builtin_popcountll(bits[1]));
 }
 
 /* ---- sums ---- */
@@ -367,24 +409,13 @@ profile_add(struct profile *p, const struct touch *t)
 
 /* ---- on disk ---- */
 
-/* Every 32-bit sum, in the order in which it is stored. */
-#define SUMS(p)                                                                                                        \
-	{                                                                                                              \
-		&(p)->first_seen, &(p)->last_sent, &(p)->last_open, &(p)->last_click, &(p)->last_machine, &(p)->sends, \
-		    &(p)->tracked_sends, &(p)->opens, &(p)->clicks, &(p)->machine_opens, &(p)->machine_clicks,         \
-		    &(p)->left, &(p)->joined, &(p)->bounced, &(p)->complained, &(p)->held, &(p)->released,             \
-		    &(p)->affirmed, &(p)->last_day, &(p)->chosen,                                                                    \
-	}
+/* 32-bit sums, from one member of a profile to another, as they are stored. */
 #define NSUMS 20
-
-/* Those of version 3. */
-#define LATER(p)                                                                                                        \
-	{                                                                                                               \
-		&(p)->held_until, &(p)->delivered, &(p)->last_regular, &(p)->receiver, &(p)->series[0], &(p)->series[1], \
-		    &(p)->series[2], &(p)->series[3], &(p)->soft_bounced[0], &(p)->soft_bounced[1],                     \
-		    &(p)->soft_bounced[2],                                                                              \
-	}
 #define NLATER 11
+#define SPREAD(first, last) ((offsetof(struct profile, last) - offsetof(struct profile, first)) / 4 + 1)
+
+_Static_assert(SPREAD(first_seen, chosen) == NSUMS, "sums lie as they are stored");
+_Static_assert(SPREAD(held_until, soft_bounced) + PROFILE_SOFT - 1 == NLATER, "and so do those of version 3");
 
 #define AT_SUMS 4
 #define AT_CONSENT (AT_SUMS + 4 * NSUMS)
@@ -400,6 +431,29 @@ profile_add(struct profile *p, const struct touch *t)
 #define PROFILE_BYTES_2 296
 
 _Static_assert(AT_END <= PROFILE_BYTES, "a profile fits its record");
+
+/* On most machines nothing but a copy. */
+static void
+put_words(unsigned char *out, const uint32_t *v, size_t n)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	memcpy(out, v, 4 * n);
+#else
+	for (size_t i = 0; i < n; i++)
+		put_u32(out + 4 * i, v[i]);
+#endif
+}
+
+static void
+get_words(uint32_t *v, const unsigned char *in, size_t n)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	memcpy(v, in, 4 * n);
+#else
+	for (size_t i = 0; i < n; i++)
+		v[i] = get_u32(in + 4 * i);
+#endif
+}
 
 static void
 put_days(unsigned char *out, const struct days *d)
@@ -418,26 +472,20 @@ get_days(const unsigned char *in)
 void
 profile_pack(const struct profile *p, unsigned char out[PROFILE_BYTES])
 {
-	const uint32_t *const sums[NSUMS] = SUMS(p), *const later[NLATER] = LATER(p);
-
 	memset(out, 0, PROFILE_BYTES);
 	out[0] = PROFILE_VERSION;
-	for (size_t i = 0; i < NSUMS; i++)
-		put_u32(out + AT_SUMS + 4 * i, *sums[i]);
+	put_words(out + AT_SUMS, &p->first_seen, NSUMS);
 	for (size_t i = 0; i < 2; i++)
 		put_u64(out + AT_CONSENT + 8 * i, p->consent[i]);
-	for (size_t i = 0; i < PROFILE_SENDS; i++)
-		put_u32(out + AT_SENT + 4 * i, p->sent[i]);
-	for (size_t i = 0; i < PROFILE_OPENS; i++)
-		put_u32(out + AT_OPENED + 4 * i, p->opened[i]);
-	for (size_t i = 0; i < PROFILE_CLICKS; i++)
+	put_words(out + AT_SENT, p->sent, PROFILE_SENDS);
+	put_words(out + AT_OPENED, p->opened, PROFILE_OPENS);
+	for (size_t i = 0; i < PROFILE_CLICKS; i++) {
 		put_u32(out + AT_CLICKED + 4 * i, p->clicked[i].last);
-	for (size_t i = 0; i < PROFILE_CLICKS; i++)
 		out[AT_BEFORE + i] = p->clicked[i].before;
+	}
 	put_days(out + AT_OPEN_DAYS, &p->open_days);
 	put_days(out + AT_CLICK_DAYS, &p->click_days);
-	for (size_t i = 0; i < NLATER; i++)
-		put_u32(out + AT_LATER + 4 * i, *later[i]);
+	put_words(out + AT_LATER, &p->held_until, NLATER);
 	for (size_t i = 0; i < PROFILE_SENDS; i++)
 		put_u16(out + AT_TAGS + 2 * i, p->sent_tag[i]);
 }
@@ -446,30 +494,25 @@ bool
 profile_unpack(struct profile *p, struct span s)
 {
 	const unsigned char *in = (const unsigned char *)s.p;
-	uint32_t *const sums[NSUMS] = SUMS(p), *const later[NLATER] = LATER(p);
 	bool now = s.n == PROFILE_BYTES && in[0] == PROFILE_VERSION;
 
 	if (!now && (s.n != PROFILE_BYTES_2 || in[0] != 2))
 		return false;
-	memset(p, 0, sizeof *p);
-	for (size_t i = 0; i < NSUMS; i++)
-		*sums[i] = get_u32(in + AT_SUMS + 4 * i);
+	get_words(&p->first_seen, in + AT_SUMS, NSUMS);
 	for (size_t i = 0; i < 2; i++)
 		p->consent[i] = get_u64(in + AT_CONSENT + 8 * i);
-	for (size_t i = 0; i < PROFILE_SENDS; i++)
-		p->sent[i] = get_u32(in + AT_SENT + 4 * i);
-	for (size_t i = 0; i < PROFILE_OPENS; i++)
-		p->opened[i] = get_u32(in + AT_OPENED + 4 * i);
+	get_words(p->sent, in + AT_SENT, PROFILE_SENDS);
+	get_words(p->opened, in + AT_OPENED, PROFILE_OPENS);
 	for (size_t i = 0; i < PROFILE_CLICKS; i++)
 		p->clicked[i] = (struct clicked){ get_u32(in + AT_CLICKED + 4 * i), in[AT_BEFORE + i] };
 	p->open_days = get_days(in + AT_OPEN_DAYS);
 	p->click_days = get_days(in + AT_CLICK_DAYS);
 	if (!now) {
+		memset(&p->held_until, 0, sizeof *p - offsetof(struct profile, held_until));
 		p->last_regular = p->last_sent;
 		return true;
 	}
-	for (size_t i = 0; i < NLATER; i++)
-		*later[i] = get_u32(in + AT_LATER + 4 * i);
+	get_words(&p->held_until, in + AT_LATER, NLATER);
 	for (size_t i = 0; i < PROFILE_SENDS; i++)
 		p->sent_tag[i] = get_u16(in + AT_TAGS + 2 * i);
 	return true;

@@ -26,24 +26,19 @@ struct days {
  * touches in different orders agree.
  */
 struct profile {
+	/* From here to `chosen` in the order in which they are stored (profile.c). */
 	uint32_t first_seen;   /* the earliest touch */
 	uint32_t last_sent;
 	uint32_t last_open;    /* human; in dayonly midnight UTC of the day */
-	uint32_t last_day;     /* the last such day alone, for last_open is summed up anew when an open is taken back */
 	uint32_t last_click;   /* human */
 	uint32_t last_machine; /* any machine touch */
 	uint32_t sends, tracked_sends;
 	uint32_t opens, clicks;                 /* human */
 	uint32_t machine_opens, machine_clicks;
 	uint32_t left, joined, bounced, complained, held, released; /* of all streams */
-	uint32_t chosen;   /* the last KEPT or LESS: nothing shows better that somebody reads, and no machine presses buttons */
 	uint32_t affirmed; /* the last JOINED, KEPT or LESS, of whatever scope: silence before it proves nothing */
-	uint32_t held_until;    /* of the last HELD; 0 for ever */
-	uint32_t delivered;     /* last taken by the next host */
-	uint32_t last_regular;  /* last send that is neither exempt nor of a series */
-	uint32_t receiver;      /* group of the last send (touch.sent), 0 none */
-	uint32_t series[PROFILE_SERIES];     /* sends of a series, newest first */
-	uint32_t soft_bounced[PROFILE_SOFT]; /* newest first; BOUNCE_POLICY is not in here */
+	uint32_t last_day; /* the last day-only open alone, for last_open is summed up anew when an open is taken back */
+	uint32_t chosen;   /* the last KEPT or LESS: nothing shows better that somebody reads, and no machine presses buttons */
 	/*
 	 * By enum axis: seconds << 2 | rank, 0 = never asked, so that the newest
 	 * wins and at the same second the stricter one (see profile_consent).
@@ -54,13 +49,20 @@ struct profile {
 	 * privacy open, other machines are not in here); the rest: seconds, even.
 	 */
 	uint32_t sent[PROFILE_SENDS];
-	uint16_t sent_tag[PROFILE_SENDS]; /* profile_tag of its stream, or 0: exempt, and before version 3; lowest bit: that of the second */
 	uint32_t opened[PROFILE_OPENS];
 	struct clicked {
 		uint32_t last;  /* seconds */
 		uint8_t before; /* so many seconds before it was the first of this minute */
 	} clicked[PROFILE_CLICKS];              /* human, by minute, newest first */
 	struct days open_days, click_days;      /* human, identified or full */
+	/* From here to `soft_bounced` in the order in which they are stored. */
+	uint32_t held_until;    /* of the last HELD; 0 for ever */
+	uint32_t delivered;     /* last taken by the next host */
+	uint32_t last_regular;  /* last send that is neither exempt nor of a series */
+	uint32_t receiver;      /* group of the last send (touch.sent), 0 none */
+	uint32_t series[PROFILE_SERIES];     /* sends of a series, newest first */
+	uint32_t soft_bounced[PROFILE_SOFT]; /* newest first; BOUNCE_POLICY is not in here */
+	uint16_t sent_tag[PROFILE_SENDS]; /* profile_tag of its stream, or 0: exempt, and before version 3; lowest bit: that of the second */
 };
 
 /* On disk: version 3, little-endian, zero-filled. */
@@ -104,6 +106,8 @@ enum consent profile_consent(const struct profile *, enum axis);
 bool days_has(const struct days *, uint32_t day);
 /* Set bits among the days from..to (day numbers, inclusive). */
 unsigned days_count(const struct days *, uint32_t from, uint32_t to);
+/* The 128 days up to this one: bit i of the pair is day - i. */
+void days_until(const struct days *, uint32_t day, uint64_t bits[2]);
 
 /* One recipient in one stream. */
 struct subscription {
