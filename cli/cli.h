@@ -54,6 +54,7 @@ int cmd_key(struct cli *);
 int cmd_release(struct cli *);
 int cmd_segment(struct cli *);
 int cmd_series(struct cli *);
+int cmd_simulate(struct cli *);
 int cmd_suppress(struct cli *);
 /* rekindle suppress import */
 struct suppress_import {

@@ -52,6 +52,15 @@ static const struct command commands[] = {
 	  "  --on DATE       as it will be then, if nothing happens until then\n"
 	  "  --format FORMAT csv (default), json (one object per line) or text (addresses only)\n"
 	  "  --stream NAME   when several streams have series_stream = yes\n" },
+	{ "simulate", cmd_simulate, "[--conf FILE] [--stream NAME] [--campaign NAME | --days N | --list] [--json]",
+	  "what settings would do to the people and campaigns in the store",
+	  "Compares the settings in effect with those of FILE; changes nothing.\n"
+	  "\n"
+	  "  --conf FILE     the settings to try; else those in effect\n"
+	  "  --stream NAME   the policy of this stream, and its campaigns alone\n"
+	  "  --campaign NAME how many of those it was sent to would have been stopped; else of the five newest\n"
+	  "  --days N        the same of all campaigns of the last N days\n"
+	  "  --list          who would be stopped, as CSV\n" },
 	{ "campaign", cmd_campaign, "[show NAME [--machines] [--stream NAME] | stop|start NAME [--stream NAME]] [--json]", "report on campaigns, and stop their links",
 	  "Without a word: all campaigns, the newest first.\n"
 	  "\n"
