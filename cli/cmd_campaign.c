@@ -167,6 +167,15 @@ emit_sums(struct emit *e, const struct row *r)
 	emit_number(e, "skipped", s->skipped);
 	emit_number(e, "would_skip", s->would_skip);
 	emit_number(e, "unsubscribed", s->left);
+	emit_number(e, "delivered", s->delivered);
+	emit_number(e, "bounced", s->bounced);
+	emit_number(e, "soft_bounced", s->soft_bounced);
+	emit_number(e, "policy_bounced", s->policy_bounced);
+	emit_number(e, "complained", s->complained);
+	emit_number(e, "series", s->series);
+	emit_number(e, "holdout", s->holdout);
+	emit_number(e, "stopped_by_class", s->by_class);
+	emit_number(e, "spared", s->spared);
 	emit_open(e, "sent_class", '{');
 	for (enum engage i = 0; i < ENGAGE_CLASSES; i++)
 		emit_number(e, engage_name(i), s->sent_class[i]);
@@ -339,6 +348,16 @@ print_sums(const struct row *r, int64_t now)
 	print_fieldf("Stopped", "%" PRIu64 "%s", s->skipped, s->skipped ? " by policy" : "");
 	if (s->would_skip)
 		print_fieldf("Would be stopped", "%" PRIu64 " (observe only: sent all the same)", s->would_skip);
+	if (s->series + s->holdout + s->spared > 0)
+		print_fieldf("Of those sent", "%" PRIu64 " re-engagement, %" PRIu64 " to the control group, %" PRIu64 " spared by a brake",
+		    s->series, s->holdout, s->spared);
+	if (s->delivered > 0)
+		print_fieldf("Delivered", "%" PRIu64, s->delivered);
+	if (s->bounced + s->soft_bounced + s->policy_bounced > 0)
+		print_fieldf("Bounced", "%" PRIu64 " hard, %" PRIu64 " soft, %" PRIu64 " refused for what the mail is", s->bounced,
+		    s->soft_bounced, s->policy_bounced);
+	if (s->complained > 0)
+		print_fieldf("Complained", "%" PRIu64, s->complained);
 	print_fieldf("Unsubscribed", "%" PRIu64, s->left);
 	buf_free(&text);
 

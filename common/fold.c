@@ -41,6 +41,13 @@ struct link_change {
 	struct link_count sums;
 };
 
+struct volume_change {
+	uint64_t id;
+	uint32_t hour;
+	enum volume_kind kind;
+	struct volume sums;
+};
+
 struct batch {
 	struct fold_txn *txn;
 	struct rules rules;
@@ -52,6 +59,11 @@ struct batch {
 	size_t nslots;
 	struct link_change *link;
 	size_t nlinks, caplinks;
+	struct volume_change *volume;
+	size_t nvolumes, capvolumes;
+	uint32_t *volume_slot; /* by what volume_hash says: index + 1, or 0 */
+	size_t nvolume_slots;
+	uint32_t receiver; /* group of the recipient at work */
 	enum store_result result; /* the first failure; nothing is done after it */
 };
 
@@ -70,6 +82,118 @@ batch_free(struct batch *b)
 	free(b->campaign);
 	free(b->slot);
 	free(b->link);
+	free(b->volume);
+	free(b->volume_slot);
+}
+
+/* ---- what an hour gets ---- */
+
+static size_t
+volume_hash(const struct volume_change *v)
+{
+	uint64_t h = (v->id ^ ((uint64_t)v->hour << 1 | v->kind)) * 0x9e3779b97f4a7c15;
+
+	return (size_t)(h >> 32);
+}
+
+static uint32_t *
+volume_slot(const struct batch *b, const struct volume_change *v)
+{
+	for (size_t i = volume_hash(v) & (b->nvolume_slots - 1);; i = (i + 1) & (b->nvolume_slots - 1)) {
+		const struct volume_change *at = b->volume_slot[i] == 0 ? NULL : &b->volume[b->volume_slot[i] - 1];
+
+		if (at == NULL || (at->id == v->id && at->hour == v->hour && at->kind == v->kind))
+			return &b->volume_slot[i];
+	}
+}
+
+/* Good until the next call. */
+static struct volume *
+volume_of(struct batch *b, uint32_t hour, enum volume_kind kind, uint64_t id)
+{
+	const struct volume_change wanted = { .id = id, .hour = hour, .kind = kind };
+	uint32_t *slot;
+
+	if (b->nvolumes == b->capvolumes) {
+		b->capvolumes = b->capvolumes ? 2 * b->capvolumes : 64;
+		b->volume = xreallocarray(b->volume, b->capvolumes, sizeof *b->volume);
+		free(b->volume_slot);
+		b->nvolume_slots = 4 * b->capvolumes;
+		b->volume_slot = xcalloc(b->nvolume_slots, sizeof *b->volume_slot);
+		for (size_t i = 0; i < b->nvolumes; i++)
+			*volume_slot(b, &b->volume[i]) = (uint32_t)i + 1;
+	}
+	slot = volume_slot(b, &wanted);
+	if (*slot == 0) {
+		b->volume[b->nvolumes] = wanted;
+		*slot = (uint32_t)++b->nvolumes;
+	}
+	return &b->volume[*slot - 1].sums;
+}
+
+/* Was this recipient stopped, or would have been but for a brake, because of the class? */
+static bool
+is_stopped_by_class(const struct touch *t)
+{
+	return t->kind == TOUCH_SKIPPED && (t->detail == CAUSE_INACTIVE || t->detail == CAUSE_SUNSET);
+}
+
+static void
+add_sent_volume(struct batch *b, const struct touch *t, uint32_t hour)
+{
+	struct volume *v = volume_of(b, hour, VOLUME_RECEIVER, t->sent);
+
+	v->sent++;
+	v->tracked += (t->flags & TOUCH_TRACKED) != 0;
+	v = volume_of(b, hour, VOLUME_STREAM, t->stream);
+	v->sent++;
+	v->tracked += (t->flags & TOUCH_TRACKED) != 0;
+	v->spared += (t->flags & TOUCH_SPARED) != 0;
+	/* What another system sent takes no part in the volumes of this one. */
+	if (t->flags & (TOUCH_EXEMPT | TOUCH_IMPORTED))
+		return;
+	if (t->flags & TOUCH_SERIES)
+		v->series++;
+	else if (t->detail < ENGAGE_CLASSES)
+		v->sent_class[t->detail]++;
+}
+
+/* A recipient's reports go to the group that is known now: SENT, which says it, comes first in any row of facts. */
+static void
+add_to_volumes(struct batch *b, const struct touch *t)
+{
+	uint32_t hour = touch_seconds(t) / 3600, receiver = who_is_nobody(&t->who) ? 0 : b->receiver;
+
+	switch (t->kind) {
+	case TOUCH_SENT:
+		add_sent_volume(b, t, hour);
+		break;
+	case TOUCH_SKIPPED:
+		if (is_stopped_by_class(t))
+			volume_of(b, hour, VOLUME_STREAM, t->stream)->by_class++;
+		break;
+	case TOUCH_DELIVERED:
+		volume_of(b, hour, VOLUME_RECEIVER, receiver)->delivered++;
+		break;
+	case TOUCH_BOUNCED:
+		volume_of(b, hour, VOLUME_RECEIVER, receiver)->bounced++;
+		break;
+	case TOUCH_SOFT_BOUNCED:
+		volume_of(b, hour, VOLUME_RECEIVER, receiver)->soft_bounced++;
+		break;
+	case TOUCH_COMPLAINED:
+		volume_of(b, hour, VOLUME_RECEIVER, receiver)->complained++;
+		break;
+	case TOUCH_OPEN:
+	case TOUCH_CLICK:
+		volume_of(b, hour, VOLUME_RECEIVER, 0)->hits++;
+		/* It leaves the day, and no trail. */
+		if (t->mode == MODE_DAYONLY && !who_is_nobody(&t->who))
+			volume_of(b, hour, VOLUME_RECEIVER, receiver)->opens_human++;
+		break;
+	default:
+		break;
+	}
 }
 
 /* ---- what a campaign gets ---- */
@@ -129,12 +253,44 @@ add_sent(struct campaign *c, const struct touch *t)
 		c->tracked++;
 	if (t->flags & TOUCH_OBSERVED)
 		c->would_skip++;
+	c->series += (t->flags & TOUCH_SERIES) != 0;
+	c->holdout += (t->flags & TOUCH_HOLDOUT) != 0;
+	c->spared += (t->flags & TOUCH_SPARED) != 0;
 	c->linked += t->link > 0;
 	c->one_link += t->link == 1;
 	if (c->first == 0 || when < c->first)
 		c->first = when;
 	if (when > c->last)
 		c->last = when;
+}
+
+static void
+add_event(struct campaign *c, const struct touch *t)
+{
+	switch (t->kind) {
+	case TOUCH_SENT:
+		add_sent(c, t);
+		break;
+	case TOUCH_SKIPPED:
+		c->skipped++;
+		c->by_class += is_stopped_by_class(t);
+		break;
+	case TOUCH_DELIVERED:
+		c->delivered++;
+		break;
+	case TOUCH_BOUNCED:
+		c->bounced++;
+		break;
+	case TOUCH_SOFT_BOUNCED:
+		c->soft_bounced += t->detail == BOUNCE_SOFT;
+		c->policy_bounced += t->detail == BOUNCE_POLICY;
+		break;
+	case TOUCH_COMPLAINED:
+		c->complained++;
+		break;
+	default:
+		break;
+	}
 }
 
 /* A hit of nobody in particular stands alone: what its request showed is all there is. */
@@ -175,21 +331,35 @@ add_to_campaign(struct batch *b, const struct touch *t)
 {
 	struct campaign *c;
 
+	add_to_volumes(b, t);
 	if (t->campaign == 0 || t->kind == 0)
 		return;
 	c = change_of(b, t->campaign);
 	/* All touches of a campaign name the same stream; a maximum commutes whatever they say. */
 	if (t->stream > c->stream)
 		c->stream = t->stream;
-	if (t->kind == TOUCH_SENT)
-		add_sent(c, t);
-	else if (t->kind == TOUCH_SKIPPED)
-		c->skipped++;
-	else if (is_hit(t) && !trail_wants(t))
-		add_lone_hit(b, c, t);
+	if (is_hit(t)) {
+		if (!trail_wants(t))
+			add_lone_hit(b, c, t);
+	} else
+		add_event(c, t);
 }
 
 /* ---- trails ---- */
+
+static void
+count_reactions(struct batch *b, const struct trail *t, int64_t sign)
+{
+	for (size_t i = 0; i < t->n; i++) {
+		const struct trail_hit *h = &t->hit[i];
+		struct volume *v;
+
+		if (!trail_counts(&h->final))
+			continue;
+		v = volume_of(b, (uint32_t)(h->when / 3600000), VOLUME_RECEIVER, b->receiver);
+		*(h->click ? &v->clicks_human : &v->opens_human) += sign;
+	}
+}
 
 /* Adds what a trail says to its campaign and links, or with sign -1 takes it out again. */
 static void
@@ -198,6 +368,7 @@ count_trail(struct batch *b, uint64_t campaign, const struct trail *t, uint64_t 
 	struct campaign *c;
 	struct tally y;
 
+	count_reactions(b, t, (int64_t)sign);
 	if (campaign == 0)
 		return;
 	c = change_of(b, campaign);
@@ -347,6 +518,11 @@ add_person(struct batch *b, size_t i)
 
 	if (failed(b, fold_get_person(b->txn, &who, &p)))
 		return b->n;
+	/* The group first: hits are counted by it.  Sums commute, so the rest may come in any order. */
+	for (size_t k = i; k < b->n && who_eq(&who, &b->touch[k].who); k++)
+		if (b->touch[k].kind != 0 && !(is_hit(&b->touch[k]) && trail_wants(&b->touch[k])))
+			profile_add(&p, &b->touch[k]);
+	b->receiver = p.receiver;
 	while (i < b->n && b->result == STORE_OK && who_eq(&who, &b->touch[i].who)) {
 		size_t from = i;
 		bool trail = false;
@@ -359,8 +535,6 @@ add_person(struct batch *b, size_t i)
 			trail = trail || trail_wants(t);
 			if (touch_is_subscription(t))
 				add_subscription(b, t);
-			if (!(is_hit(t) && trail_wants(t)))
-				profile_add(&p, t);
 			add_to_campaign(b, t);
 		}
 		if (trail)
@@ -460,6 +634,50 @@ add_links(struct batch *b)
 	}
 }
 
+static int
+by_hour(const void *a, const void *b)
+{
+	const struct volume_change *x = a, *y = b;
+
+	if (x->hour != y->hour)
+		return x->hour < y->hour ? -1 : 1;
+	if (x->kind != y->kind)
+		return x->kind < y->kind ? -1 : 1;
+	return x->id < y->id ? -1 : x->id > y->id;
+}
+
+/* A trail that was taken out and put back as it was has changed nothing. */
+static bool
+is_nothing(const struct volume *v)
+{
+	static const struct volume nothing;
+
+	return memcmp(v, &nothing, sizeof nothing) == 0;
+}
+
+static void
+add_volumes(struct batch *b)
+{
+	if (b->nvolumes > 0)
+		qsort(b->volume, b->nvolumes, sizeof *b->volume, by_hour);
+	for (size_t i = 0; i < b->nvolumes && b->result == STORE_OK; i++) {
+		const struct volume_change *c = &b->volume[i];
+		int64_t sum[sizeof c->sums / sizeof(int64_t)], more[sizeof c->sums / sizeof(int64_t)];
+		struct volume v;
+
+		if (is_nothing(&c->sums))
+			continue;
+		if (failed(b, fold_get_volume(b->txn, c->hour, c->kind, c->id, &v)))
+			return;
+		memcpy(sum, &v, sizeof sum);
+		memcpy(more, &c->sums, sizeof more);
+		for (size_t k = 0; k < sizeof sum / sizeof *sum; k++)
+			sum[k] += more[k];
+		memcpy(&v, sum, sizeof v);
+		failed(b, fold_put_volume(b->txn, c->hour, c->kind, c->id, &v));
+	}
+}
+
 static enum store_result
 get_rules(struct fold_txn *txn, struct rules *rules)
 {
@@ -525,6 +743,8 @@ fold_batch(struct store *s, struct batch *b, uint64_t before, uint64_t after)
 		add_campaigns(b);
 	if (b->result == STORE_OK)
 		add_links(b);
+	if (b->result == STORE_OK)
+		add_volumes(b);
 	if (b->result == STORE_OK)
 		return fold_commit(b->txn, after);
 	fold_abort(b->txn);
@@ -646,6 +866,7 @@ rejudge_person(struct batch *b, const struct who *who)
 
 	failed(b, fold_each_trail(b->txn, who, take_key, &keys));
 	failed(b, fold_get_person(b->txn, who, &p));
+	b->receiver = p.receiver;
 	for (size_t i = 0; i < keys.n && b->result == STORE_OK; i++) {
 		struct trail trail;
 
@@ -684,6 +905,8 @@ rejudge_people(struct store *s, size_t max)
 		add_campaigns(&b);
 	if (b.result == STORE_OK)
 		add_links(&b);
+	if (b.result == STORE_OK)
+		add_volumes(&b);
 	if (b.result == STORE_OK)
 		failed(&b, fold_put_rejudged(b.txn, r == STORE_NONE ? NULL : &who));
 	if (b.result == STORE_OK)
@@ -1136,6 +1359,8 @@ tidy(struct fold *f)
 	do
 		r = store_tidy(f->store, &how, TIDY_BATCH, &more);
 	while (r == STORE_OK && more && !is_stopping(f));
+	/* Rows of hours long ago may be many after an import: a part of them each second. */
+	fold_drop_volumes(f->store, (uint32_t)(f->believed / HOUR_MS > VOLUME_HOURS ? f->believed / HOUR_MS - VOLUME_HOURS : 0));
 }
 
 static bool

@@ -88,8 +88,8 @@ struct store {
 	struct alarm disk_low;
 	pthread_mutex_t health_lock;
 	struct store_health health;
-	MDB_dbi touches, links, names, campaigns, streams, kept, history, stopped, carried, holds, facts_meta;
-	MDB_dbi people, subscriptions, counters, link_counters, trails, state_meta;
+	MDB_dbi touches, links, names, campaigns, streams, kept, history, stopped, carried, holds, brakes, facts_meta;
+	MDB_dbi people, subscriptions, counters, link_counters, trails, volumes, state_meta;
 	_Atomic uint64_t none_stopped; /* as of this transaction no campaign is */
 	_Atomic uint64_t scanned; /* touches up to here hold nothing to tidy, as far as this process knows */
 };
@@ -473,12 +473,12 @@ static const struct table facts_tables[] = {
 	{ "streams", offsetof(struct store, streams) }, { "kept", offsetof(struct store, kept) },
 	{ "consents", offsetof(struct store, history) }, { "stopped", offsetof(struct store, stopped) },
 	{ "carried", offsetof(struct store, carried) }, { "holds", offsetof(struct store, holds) },
-	{ "meta", offsetof(struct store, facts_meta) }, { NULL, 0 }
+	{ "brakes", offsetof(struct store, brakes) }, { "meta", offsetof(struct store, facts_meta) }, { NULL, 0 }
 };
 static const struct table state_tables[] = {
 	{ "people", offsetof(struct store, people) }, { "subscriptions", offsetof(struct store, subscriptions) },
 	{ "campaigns", offsetof(struct store, counters) }, { "links", offsetof(struct store, link_counters) },
-	{ "trails", offsetof(struct store, trails) }, { "meta", offsetof(struct store, state_meta) }, { NULL, 0 }
+	{ "trails", offsetof(struct store, trails) }, { "volumes", offsetof(struct store, volumes) }, { "meta", offsetof(struct store, state_meta) }, { NULL, 0 }
 };
 static_assert(sizeof facts_tables / sizeof *facts_tables - 1 <= MAX_TABLES, "every table can be opened");
 static_assert(sizeof state_tables / sizeof *state_tables - 1 <= MAX_TABLES, "every table can be opened");
@@ -1023,6 +1023,13 @@ env_watch(struct env *e, struct store_file *out, int64_t now)
 		    (unsigned long long)(out->limit >> 20), e == &e->store->facts ? "facts_size" : "state_size");
 }
 
+static bool
+count_brake(void *arg, const struct brake_row *row)
+{
+	*(uint64_t *)arg += row->lifted == 0;
+	return true;
+}
+
 void
 store_watch(struct store *s)
 {
@@ -1034,6 +1041,7 @@ store_watch(struct store *s)
 	env_watch(&s->state, &h.state, now);
 	h.last = store_last(s);
 	h.folded = store_folded(s);
+	store_each_brake(s, count_brake, &h.brakes);
 	if (statvfs(s->dir, &fs) == 0) {
 		uint64_t size = (uint64_t)fs.f_blocks * fs.f_frsize;
 
@@ -1539,6 +1547,103 @@ store_stopped(struct store *s, uint64_t campaign, int64_t *when)
 	return result(&s->facts, rc, "read");
 }
 
+/* ---- brakes: kind, id -> since and until when, in milliseconds, and who ---- */
+
+#define BRAKE_KEY 9
+#define BRAKE_HEAD 16
+
+static void
+brake_key(unsigned char key[BRAKE_KEY], uint8_t kind, uint64_t id)
+{
+	key[0] = kind;
+	put_be(key + 1, id, 8);
+}
+
+static bool
+brake_unpack(struct brake_row *row, struct span key, struct span value)
+{
+	const unsigned char *k = (const unsigned char *)key.p, *v = (const unsigned char *)value.p;
+
+	if (key.n != BRAKE_KEY || value.n < BRAKE_HEAD)
+		return false;
+	*row = (struct brake_row){ k[0], get_be(k + 1, 8), (int64_t)get_u64(v), (int64_t)get_u64(v + 8), span_from(value, BRAKE_HEAD) };
+	return true;
+}
+
+static int
+put_brake(struct store *s, MDB_txn *txn, const struct brake_row *row, unsigned flags)
+{
+	unsigned char key[BRAKE_KEY], value[BRAKE_HEAD + SOURCE_MAX];
+	struct span by = cut_source(row->by);
+	MDB_val k = val(key, sizeof key), v = val(value, BRAKE_HEAD + by.n);
+
+	brake_key(key, row->kind, row->id);
+	put_u64(value, (uint64_t)row->since);
+	put_u64(value + 8, (uint64_t)row->lifted);
+	if (by.n > 0)
+		memcpy(value + BRAKE_HEAD, by.p, by.n);
+	return mdb_put(txn, s->brakes, &k, &v, flags);
+}
+
+/* Into the reserve, if need be, as with stopped campaigns. */
+static enum store_result
+end_brake_write(struct store *s, MDB_txn *txn, int rc)
+{
+	if (rc == 0)
+		rc = env_commit(&s->facts, txn);
+	else
+		env_end(&s->facts, txn);
+	return rc == MDB_KEYEXIST ? STORE_NONE : result(&s->facts, rc, "write");
+}
+
+enum store_result
+store_brake(struct store *s, const struct brake_row *row, bool again)
+{
+	MDB_txn *txn;
+	int rc;
+
+	if ((rc = env_begin(&s->facts, 0, &txn)) != 0)
+		return result(&s->facts, rc, "write");
+	return end_brake_write(s, txn, put_brake(s, txn, row, again ? 0 : MDB_NOOVERWRITE));
+}
+
+enum store_result
+store_lift_brake(struct store *s, uint8_t kind, uint64_t id, int64_t when, struct span by)
+{
+	unsigned char key[BRAKE_KEY];
+	MDB_val k = val(key, sizeof key), v;
+	struct brake_row row;
+	MDB_txn *txn;
+	int rc;
+
+	if ((rc = env_begin(&s->facts, 0, &txn)) != 0)
+		return result(&s->facts, rc, "write");
+	brake_key(key, kind, id);
+	if ((rc = mdb_get(txn, s->brakes, &k, &v)) == 0) {
+		if (!brake_unpack(&row, val_span(k), val_span(v)))
+			rc = MDB_CORRUPTED;
+		else if (row.lifted != 0)
+			rc = MDB_NOTFOUND;
+	}
+	row.lifted = when;
+	row.by = by;
+	return end_brake_write(s, txn, rc == 0 ? put_brake(s, txn, &row, 0) : rc);
+}
+
+enum store_result
+store_end_brake(struct store *s, uint8_t kind, uint64_t id)
+{
+	unsigned char key[BRAKE_KEY];
+	MDB_val k = val(key, sizeof key);
+	MDB_txn *txn;
+	int rc;
+
+	if ((rc = env_begin(&s->facts, 0, &txn)) != 0)
+		return result(&s->facts, rc, "write");
+	brake_key(key, kind, id);
+	return end_brake_write(s, txn, mdb_del(txn, s->brakes, &k, NULL));
+}
+
 /* ---- facts: reading ---- */
 
 enum store_result
@@ -1693,6 +1798,31 @@ store_source(struct store *s, const struct touch *t, struct buf *out)
 	return r == STORE_OK && !w.found ? STORE_NONE : r;
 }
 
+static bool
+take_brake(void *arg, struct span v)
+{
+	struct brake_row *row = arg;
+	const unsigned char key[BRAKE_KEY] = { 0 };
+	uint8_t kind = row->kind;
+	uint64_t id = row->id;
+	bool good = brake_unpack(row, span_make(key, sizeof key), v);
+
+	row->kind = kind;
+	row->id = id;
+	row->by = SPAN("");
+	return good;
+}
+
+enum store_result
+store_get_brake(struct store *s, uint8_t kind, uint64_t id, struct brake_row *row)
+{
+	unsigned char key[BRAKE_KEY];
+
+	*row = (struct brake_row){ .kind = kind, .id = id };
+	brake_key(key, kind, id);
+	return lookup(&s->facts, s->brakes, key, sizeof key, take_brake, row);
+}
+
 /* ---- state: records and their bytes ---- */
 
 #define CAMPAIGN_BYTES sizeof(struct campaign)
@@ -1757,6 +1887,24 @@ static bool
 take_trail(void *arg, struct span v)
 {
 	return trail_unpack(arg, v);
+}
+
+#define VOLUME_KEY 13 /* hour, kind, id */
+#define VOLUME_BYTES sizeof(struct volume)
+static_assert(sizeof(struct volume) % 8 == 0, "only 64-bit counters");
+
+static bool
+take_volume(void *arg, struct span v)
+{
+	return unpack_counters(arg, VOLUME_BYTES, v);
+}
+
+static void
+volume_key(unsigned char key[VOLUME_KEY], uint32_t hour, enum volume_kind kind, uint64_t id)
+{
+	put_be(key, hour, 4);
+	key[4] = (unsigned char)kind;
+	put_be(key + 5, id, 8);
 }
 
 static void
@@ -1914,6 +2062,7 @@ struct walk {
 		store_carried_fn *carried;
 		store_trail_fn *trail;
 		store_hold_fn *hold;
+		store_brake_fn *brake;
 	} fn;
 };
 
@@ -2012,6 +2161,56 @@ store_each_campaign(struct store *s, store_campaign_fn *fn, void *arg)
 	struct walk w = { .each = each_campaign, .fn_arg = arg, .fn.campaign = fn };
 
 	return walk(&s->state, s->counters, &w);
+}
+
+static bool
+each_brake(struct walk *w, struct span key, struct span value, bool *go_on)
+{
+	struct brake_row row;
+
+	if (!brake_unpack(&row, key, value))
+		return false;
+	*go_on = w->fn.brake(w->fn_arg, &row);
+	return true;
+}
+
+enum store_result
+store_each_brake(struct store *s, store_brake_fn *fn, void *arg)
+{
+	struct walk w = { .each = each_brake, .fn_arg = arg, .fn.brake = fn };
+
+	return walk(&s->facts, s->brakes, &w);
+}
+
+/* In one short transaction: rows are few, some thousand for all the hours that there are. */
+enum store_result
+store_each_volume(struct store *s, uint32_t from, uint32_t to, store_volume_fn *fn, void *arg)
+{
+	unsigned char key[VOLUME_KEY];
+	MDB_val k = val(key, sizeof key), v;
+	MDB_cursor *cursor;
+	MDB_txn *txn;
+	int rc;
+
+	volume_key(key, from, 0, 0);
+	if ((rc = env_begin(&s->state, MDB_RDONLY, &txn)) != 0)
+		return result(&s->state, rc, "read");
+	if ((rc = mdb_cursor_open(txn, s->volumes, &cursor)) == 0) {
+		for (rc = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE); rc == 0; rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) {
+			const unsigned char *at = k.mv_data;
+			struct volume volume;
+
+			if (k.mv_size != VOLUME_KEY || !take_volume(&volume, val_span(v))) {
+				rc = MDB_CORRUPTED;
+				break;
+			}
+			if (get_be(at, 4) > to || !fn(arg, (uint32_t)get_be(at, 4), (enum volume_kind)at[4], get_be(at + 5, 8), &volume))
+				break;
+		}
+		mdb_cursor_close(cursor);
+	}
+	env_end(&s->state, txn);
+	return result(&s->state, rc == MDB_NOTFOUND ? 0 : rc, "read");
 }
 
 static bool
@@ -2389,6 +2588,64 @@ fold_put_campaign(struct fold_txn *t, uint64_t id, const struct campaign *c)
 	put_be(key, id, 8);
 	pack_counters(bytes, c, sizeof *c);
 	return fold_put(t, t->store->counters, key, sizeof key, bytes, sizeof bytes);
+}
+
+enum store_result
+fold_get_volume(struct fold_txn *t, uint32_t hour, enum volume_kind kind, uint64_t id, struct volume *v)
+{
+	unsigned char key[VOLUME_KEY];
+
+	volume_key(key, hour, kind, id);
+	return fold_get(t, t->store->volumes, key, sizeof key, take_volume, v, sizeof *v);
+}
+
+enum store_result
+fold_put_volume(struct fold_txn *t, uint32_t hour, enum volume_kind kind, uint64_t id, const struct volume *v)
+{
+	unsigned char key[VOLUME_KEY], bytes[VOLUME_BYTES];
+
+	volume_key(key, hour, kind, id);
+	pack_counters(bytes, v, sizeof *v);
+	return fold_put(t, t->store->volumes, key, sizeof key, bytes, sizeof bytes);
+}
+
+static bool
+found_old(void *arg, uint32_t hour, enum volume_kind kind, uint64_t id, const struct volume *v)
+{
+	(void)hour, (void)kind, (void)id, (void)v;
+	*(bool *)arg = true;
+	return false;
+}
+
+#define DROP_MAX 1000
+
+enum store_result
+fold_drop_volumes(struct store *s, uint32_t hour)
+{
+	MDB_val k, v;
+	MDB_cursor *cursor;
+	MDB_txn *txn;
+	bool any = false;
+	int rc;
+
+	/* Mostly there is nothing to do, and looking waits for nobody. */
+	if (hour == 0 || store_each_volume(s, 0, hour - 1, found_old, &any) != STORE_OK || !any)
+		return STORE_NONE;
+	if ((rc = env_begin(&s->state, 0, &txn)) != 0)
+		return result(&s->state, rc, "write");
+	if ((rc = mdb_cursor_open(txn, s->volumes, &cursor)) != 0) {
+		env_end(&s->state, txn);
+		return result(&s->state, rc, "write");
+	}
+	for (size_t i = 0; i < DROP_MAX && (rc = mdb_cursor_get(cursor, &k, &v, MDB_FIRST)) == 0; i++)
+		if (k.mv_size != VOLUME_KEY || get_be(k.mv_data, 4) >= hour || (rc = mdb_cursor_del(cursor, 0)) != 0)
+			break;
+	mdb_cursor_close(cursor);
+	if (rc == 0 || rc == MDB_NOTFOUND)
+		rc = env_commit(&s->state, txn);
+	else
+		env_end(&s->state, txn);
+	return result(&s->state, rc, "write");
 }
 
 enum store_result

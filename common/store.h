@@ -94,6 +94,28 @@ enum store_result store_stop_campaign(struct store *, uint64_t campaign, int64_t
 /* STORE_OK: it is stopped, since *when; STORE_NONE: it is not.  Costs next to nothing while no campaign is stopped. */
 enum store_result store_stopped(struct store *, uint64_t campaign, int64_t *when);
 
+/*
+ * Brakes that are on, or were lifted by hand.  `kind` is enum brake, `id` a
+ * campaign or a receiver group.  A brake that was lifted stays in the table,
+ * so that it does not come back.
+ */
+struct brake_row {
+	uint8_t kind;
+	uint64_t id;
+	int64_t since, lifted; /* ms; lifted 0: it is on */
+	struct span by;        /* who lifted it or put it on by hand; good until the callback returns */
+};
+/* Puts a brake on.  STORE_NONE: there is a row already, on or lifted, and `again' is false; it is as it was. */
+enum store_result store_brake(struct store *, const struct brake_row *, bool again);
+/* Lifts a brake that is on.  STORE_NONE: it is not. */
+enum store_result store_lift_brake(struct store *, uint8_t kind, uint64_t id, int64_t when, struct span by);
+/* Takes the row away: for a brake that ends by itself, and may come back. */
+enum store_result store_end_brake(struct store *, uint8_t kind, uint64_t id);
+/* row->by is empty.  STORE_NONE: neither on nor lifted. */
+enum store_result store_get_brake(struct store *, uint8_t kind, uint64_t id, struct brake_row *row);
+typedef bool store_brake_fn(void *arg, const struct brake_row *);
+enum store_result store_each_brake(struct store *, store_brake_fn *, void *arg);
+
 /* Labels are appended to out.  Of a campaign's names either may be NULL: not wanted. */
 enum store_result store_name(struct store *, const struct who *, struct buf *out);
 enum store_result store_destination(struct store *, uint64_t campaign, uint16_t link, struct buf *out);
@@ -151,6 +173,9 @@ struct campaign {
 	uint64_t left;                       /* recipients who unsubscribed through it */
 	uint64_t open_by[EVIDENCE_MAX], click_by[EVIDENCE_MAX]; /* all hits, by enum evidence */
 	uint64_t linked, one_link;           /* SENT whose message has tracked links; and has only one, so that no burst can show */
+	uint64_t delivered, bounced, soft_bounced, policy_bounced, complained; /* touches of each kind that name it */
+	uint64_t series, holdout;            /* SENT of a re-engagement series; to the control group */
+	uint64_t by_class, spared;           /* stopped as inactive or after the sunset; SENT to such all the same, for a brake */
 };
 /* Counters of one link of a campaign. */
 struct link_count {
@@ -158,6 +183,27 @@ struct link_count {
 };
 
 enum store_result store_campaign(struct store *, uint64_t campaign, struct campaign *);
+
+/*
+ * What happened in one hour, all campaigns together, of a receiver group or
+ * of a stream: sums of touches, all 64-bit.  A reaction that is taken back may
+ * leave a number below zero when the recipient's group has changed: signed.
+ * No sums are older than VOLUME_HOURS, by the clock that tidying believes in.
+ */
+enum volume_kind { VOLUME_RECEIVER, VOLUME_STREAM };
+struct volume {
+	int64_t sent, tracked;
+	int64_t sent_class[4];         /* by enum engage; neither exempt, series nor imported: what throttling counts */
+	int64_t series;                /* the same, of a series */
+	int64_t by_class, spared;      /* as in struct campaign */
+	int64_t delivered, bounced, soft_bounced, complained;
+	int64_t opens_human, clicks_human; /* receivers: by the hour of the hit; a day-only open by its day's first hour */
+	int64_t hits;                  /* of whomever, machines too; all in receiver group 0 */
+};
+#define VOLUME_HOURS (30 * 24)
+/* Rows of hours from .. to, both inclusive, in the order of hour, kind, id. */
+typedef bool store_volume_fn(void *arg, uint32_t hour, enum volume_kind, uint64_t id, const struct volume *);
+enum store_result store_each_volume(struct store *, uint32_t from, uint32_t to, store_volume_fn *, void *arg);
 enum store_result store_rules(struct store *, struct rules *); /* see fold_get_rules */
 bool store_rejudging(struct store *);
 enum store_result store_link(struct store *, uint64_t campaign, uint16_t link, struct link_count *);
@@ -200,6 +246,10 @@ enum store_result fold_get_subscription(struct fold_txn *, const struct who *, u
 enum store_result fold_put_subscription(struct fold_txn *, const struct who *, uint64_t stream, const struct subscription *);
 enum store_result fold_get_campaign(struct fold_txn *, uint64_t, struct campaign *);
 enum store_result fold_put_campaign(struct fold_txn *, uint64_t, const struct campaign *);
+enum store_result fold_get_volume(struct fold_txn *, uint32_t hour, enum volume_kind, uint64_t id, struct volume *);
+enum store_result fold_put_volume(struct fold_txn *, uint32_t hour, enum volume_kind, uint64_t id, const struct volume *);
+/* Drops what is older than `hour`, a thousand rows at most. */
+enum store_result fold_drop_volumes(struct store *, uint32_t hour);
 enum store_result fold_get_link(struct fold_txn *, uint64_t campaign, uint16_t link, struct link_count *);
 enum store_result fold_put_link(struct fold_txn *, uint64_t campaign, uint16_t link, const struct link_count *);
 /*
@@ -310,6 +360,7 @@ struct store_health {
 	struct store_file facts, state;
 	uint64_t disk_free;         /* bytes */
 	bool disk_low;
+	uint64_t brakes;            /* that are on */
 	uint64_t last, folded;      /* touches: last one given out, last one summed up */
 	int64_t seen_ms;            /* ms since then, which grow when the disk hangs */
 };

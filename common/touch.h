@@ -34,6 +34,7 @@ enum touch_kind {
 #define TOUCH_SERIES 0x08      /* SENT: of the re-engagement series */
 #define TOUCH_EXEMPT 0x10      /* SENT: of a transactional stream, which no cap counts */
 #define TOUCH_HOLDOUT 0x20     /* SENT: policy would have stopped it, but for the control group */
+#define TOUCH_SPARED 0x40      /* SENT: policy would have stopped it as inactive, but for a brake */
 #define TOUCH_ON_HOLD 0x08     /* SKIPPED: in Postfix's hold queue; record.source is its queue id */
 
 enum bounce {

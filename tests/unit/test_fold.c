@@ -190,6 +190,49 @@ dump(struct store *s, struct buf *out)
 	assert_true(out->n > 1000);
 }
 
+struct hours {
+	struct buf *out;
+	struct volume all; /* groups of this hour together: a hit that comes before its recipient's first send is in none */
+	uint32_t hour;
+};
+
+static void
+add_numbers(struct buf *out, const void *record, size_t bytes)
+{
+	int64_t number;
+
+	for (size_t i = 0; i < bytes; i += 8) {
+		memcpy(&number, (const char *)record + i, 8);
+		buf_addf(out, " %lld", (long long)number);
+	}
+	buf_addc(out, '\n');
+}
+
+static bool
+dump_volume(void *arg, uint32_t hour, enum volume_kind kind, uint64_t id, const struct volume *v)
+{
+	struct hours *h = arg;
+	int64_t sum[sizeof *v / 8], more[sizeof *v / 8];
+
+	if (kind == VOLUME_STREAM) {
+		buf_addf(h->out, "%u stream %llu", hour, (unsigned long long)id);
+		add_numbers(h->out, v, sizeof *v);
+		return true;
+	}
+	if (hour != h->hour) {
+		buf_addf(h->out, "%u", h->hour);
+		add_numbers(h->out, &h->all, sizeof h->all);
+		h->all = (struct volume){ 0 };
+		h->hour = hour;
+	}
+	memcpy(sum, &h->all, sizeof sum);
+	memcpy(more, v, sizeof more);
+	for (size_t i = 0; i < COUNT(sum); i++)
+		sum[i] += more[i];
+	memcpy(&h->all, sum, sizeof sum);
+	return true;
+}
+
 /* ---- tests ---- */
 
 static void
@@ -215,6 +258,8 @@ any_order_and_any_batches_give_the_same_bytes(void **state)
 		assert_int_equal(r, STORE_NONE);
 		assert_int_equal(sum, N);
 		dump(s, &got);
+		assert_int_equal(store_each_volume(s, 0, UINT32_MAX, dump_volume, &(struct hours){ .out = &got }), STORE_OK);
+		assert_false(got.over);
 		if (i == 0)
 			want = got;
 		else {
@@ -849,7 +894,7 @@ judging_again_with_little_room(void **state)
 	static const struct rules strict = { 4000, 20000, 2, 6000, 120000, false };
 	struct touch *t = calloc(N, sizeof *t);
 	char *small = temp_make(), *large = temp_make();
-	struct store *s = open_sized(small, 2700 * 1024), *roomy = open_store(large);
+	struct store *s = open_sized(small, 3000 * 1024), *roomy = open_store(large);
 	struct rules first = RULES_DEFAULT;
 	struct buf want, got;
 	enum store_result r;
@@ -1216,10 +1261,173 @@ destinations_that_name_the_forgotten_go(void **state)
 	temp_remove(dir);
 }
 
+/* ---- what an hour has ---- */
+
+#define HOUR ((uint32_t)(T0 / 3600000))
+#define GROUP 77
+
+static const struct {
+	const char *says;
+	struct touch touch[4];
+	uint32_t hour;
+	enum volume_kind kind;
+	uint64_t id;
+	struct volume want;
+} volumes[] = {
+	{ "a send counts for its group", { { .kind = TOUCH_SENT, .sent = GROUP, .flags = TOUCH_TRACKED } }, HOUR,
+	    VOLUME_RECEIVER, GROUP, { .sent = 1, .tracked = 1, .sent_class[ENGAGE_NEW] = 1 } },
+	{ "and for its stream, by class", { { .kind = TOUCH_SENT, .sent = GROUP, .detail = ENGAGE_SEMI } }, HOUR, VOLUME_STREAM, 5,
+	    { .sent = 1, .sent_class[ENGAGE_SEMI] = 1 } },
+	{ "of the series it is of no class", { { .kind = TOUCH_SENT, .flags = TOUCH_SERIES, .detail = ENGAGE_INACTIVE } }, HOUR,
+	    VOLUME_STREAM, 5, { .sent = 1, .series = 1 } },
+	{ "an exempt one takes part in no volume", { { .kind = TOUCH_SENT, .flags = TOUCH_EXEMPT } }, HOUR, VOLUME_STREAM, 5,
+	    { .sent = 1 } },
+	{ "nor does another system's", { { .kind = TOUCH_SENT, .flags = TOUCH_IMPORTED } }, HOUR, VOLUME_STREAM, 5, { .sent = 1 } },
+	{ "stopped by class", { { .kind = TOUCH_SKIPPED, .detail = CAUSE_INACTIVE }, { .kind = TOUCH_SKIPPED, .detail = CAUSE_SUNSET } },
+	    HOUR, VOLUME_STREAM, 5, { .by_class = 2 } },
+	{ "stopped for another cause", { { .kind = TOUCH_SKIPPED, .detail = CAUSE_BOUNCED }, { .kind = TOUCH_SENT } }, HOUR,
+	    VOLUME_STREAM, 5, { .sent = 1, .sent_class[ENGAGE_NEW] = 1 } },
+	{ "spared", { { .kind = TOUCH_SENT, .flags = TOUCH_SPARED, .detail = ENGAGE_INACTIVE } }, HOUR, VOLUME_STREAM, 5,
+	    { .sent = 1, .spared = 1, .sent_class[ENGAGE_INACTIVE] = 1 } },
+	{ "reports go to the group of the last send", { { .kind = TOUCH_BOUNCED, .when = 3600000 },
+	    { .kind = TOUCH_COMPLAINED, .when = 3600000 }, { .kind = TOUCH_SOFT_BOUNCED, .when = 3600000 },
+	    { .kind = TOUCH_SENT, .sent = GROUP } }, HOUR + 1, VOLUME_RECEIVER, GROUP,
+	    { .bounced = 1, .complained = 1, .soft_bounced = 1 } },
+	{ "so do a person's clicks, in their own hour", { { .kind = TOUCH_SENT, .sent = GROUP },
+	    { .kind = TOUCH_CLICK, .verdict = ROBOT_HUMAN, .when = 3600000 * 2, .link = 1 } }, HOUR + 2, VOLUME_RECEIVER, GROUP,
+	    { .clicks_human = 1 } },
+	{ "a machine's is a hit, and no more", { { .kind = TOUCH_SENT, .sent = GROUP },
+	    { .kind = TOUCH_CLICK, .verdict = ROBOT_SCANNER, .detail = EVIDENCE_AGENT, .when = 3600000, .link = 1 } }, HOUR + 1,
+	    VOLUME_RECEIVER, 0, { .hits = 1 } },
+	{ "a burst takes back what it was", { { .kind = TOUCH_SENT, .sent = GROUP },
+	    { .kind = TOUCH_CLICK, .verdict = ROBOT_HUMAN, .when = 3600000, .link = 1 },
+	    { .kind = TOUCH_CLICK, .verdict = ROBOT_HUMAN, .when = 3600000, .link = 2 },
+	    { .kind = TOUCH_CLICK, .verdict = ROBOT_HUMAN, .when = 3600000, .link = 3 } }, HOUR + 1, VOLUME_RECEIVER, GROUP, { 0 } },
+};
+
+struct wanted_volume {
+	uint32_t hour;
+	enum volume_kind kind;
+	uint64_t id;
+	struct volume found;
+};
+
+static bool
+pick_volume(void *arg, uint32_t hour, enum volume_kind kind, uint64_t id, const struct volume *v)
+{
+	struct wanted_volume *w = arg;
+
+	if (hour == w->hour && kind == w->kind && id == w->id)
+		w->found = *v;
+	return true;
+}
+
+/* Each touch by itself: what is taken back was counted before. */
+static void
+hours_have_their_sums(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT(volumes); i++) {
+		char *dir = temp_make();
+		struct store *s = open_store(dir);
+		struct wanted_volume w = { volumes[i].hour, volumes[i].kind, volumes[i].id, { 0 } };
+
+		/* The last of them first, so that SENT comes first where it stands last. */
+		for (size_t k = 0; k < COUNT(volumes[i].touch); k++) {
+			size_t at = volumes[i].touch[0].kind == TOUCH_SENT ? k : COUNT(volumes[i].touch) - 1 - k;
+			struct touch t = volumes[i].touch[at];
+
+			if (t.kind == 0)
+				continue;
+			t.when += T0;
+			t.mode = MODE_IDENTIFIED;
+			t.who = person(1);
+			t.campaign = 4;
+			t.stream = 5;
+			append(s, &t, 1);
+			assert_int_equal(fold_all(s), STORE_OK);
+		}
+		assert_int_equal(store_each_volume(s, w.hour, w.hour, pick_volume, &w), STORE_OK);
+		assert_row(volumes[i].says, memcmp(&w.found, &volumes[i].want, sizeof w.found) == 0);
+		store_close(s);
+		temp_remove(dir);
+	}
+}
+
+static void
+a_campaign_counts_what_became_of_it(void **state)
+{
+	static const struct touch touches[] = {
+		{ .kind = TOUCH_SENT, .flags = TOUCH_SERIES }, { .kind = TOUCH_SENT, .flags = TOUCH_HOLDOUT },
+		{ .kind = TOUCH_SENT, .flags = TOUCH_SPARED }, { .kind = TOUCH_DELIVERED }, { .kind = TOUCH_DELIVERED },
+		{ .kind = TOUCH_BOUNCED }, { .kind = TOUCH_SOFT_BOUNCED, .detail = BOUNCE_SOFT },
+		{ .kind = TOUCH_SOFT_BOUNCED, .detail = BOUNCE_POLICY }, { .kind = TOUCH_COMPLAINED },
+		{ .kind = TOUCH_SKIPPED, .detail = CAUSE_SUNSET }, { .kind = TOUCH_SKIPPED, .detail = CAUSE_CAPPED },
+	};
+	char *dir = temp_make();
+	struct store *s = open_store(dir);
+	struct campaign c;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(touches); i++) {
+		struct touch t = touches[i];
+
+		t.when = T0;
+		t.mode = MODE_IDENTIFIED;
+		t.who = person((unsigned)i);
+		t.campaign = 4;
+		t.stream = 5;
+		append(s, &t, 1);
+	}
+	assert_int_equal(fold_all(s), STORE_OK);
+	assert_int_equal(store_campaign(s, 4, &c), STORE_OK);
+	assert_int_equal(c.sent, 3);
+	assert_int_equal(c.series, 1);
+	assert_int_equal(c.holdout, 1);
+	assert_int_equal(c.spared, 1);
+	assert_int_equal(c.delivered, 2);
+	assert_int_equal(c.bounced, 1);
+	assert_int_equal(c.soft_bounced, 1);
+	assert_int_equal(c.policy_bounced, 1);
+	assert_int_equal(c.complained, 1);
+	assert_int_equal(c.skipped, 2);
+	assert_int_equal(c.by_class, 1);
+	store_close(s);
+	temp_remove(dir);
+}
+
+static void
+hours_of_long_ago_go(void **state)
+{
+	struct touch t[2] = { { .kind = TOUCH_SENT, .when = T0 }, { .kind = TOUCH_SENT, .when = T0 + 3600000 } };
+	struct wanted_volume w = { HOUR, VOLUME_RECEIVER, 0, { 0 } };
+	char *dir = temp_make();
+	struct store *s = open_store(dir);
+
+	(void)state;
+	append(s, t, 2);
+	assert_int_equal(fold_all(s), STORE_OK);
+	assert_int_equal(fold_drop_volumes(s, HOUR), STORE_NONE);
+	assert_int_equal(store_each_volume(s, 0, UINT32_MAX, pick_volume, &w), STORE_OK);
+	assert_int_equal(w.found.sent, 1);
+	assert_int_equal(fold_drop_volumes(s, HOUR + 1), STORE_OK);
+	w.found.sent = 0;
+	assert_int_equal(store_each_volume(s, 0, UINT32_MAX, pick_volume, &w), STORE_OK);
+	assert_int_equal(w.found.sent, 0);
+	w.hour = HOUR + 1;
+	assert_int_equal(store_each_volume(s, 0, UINT32_MAX, pick_volume, &w), STORE_OK);
+	assert_int_equal(w.found.sent, 1);
+	store_close(s);
+	temp_remove(dir);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(hours_have_their_sums),
+		cmocka_unit_test(a_campaign_counts_what_became_of_it),
+		cmocka_unit_test(hours_of_long_ago_go),
 		cmocka_unit_test(campaigns_keep_what_the_forgotten_did),
 		cmocka_unit_test(forgotten_touches_leave_their_numbers),
 		cmocka_unit_test(who_said_no_stays_stopped_when_forgotten),
