@@ -359,3 +359,11 @@ campaign_id(const struct keys *k, struct span stream, struct span campaign)
 {
 	return name_id(k, "campaign", stream, campaign);
 }
+
+uint32_t
+receiver_id(const struct keys *k, struct span group)
+{
+	uint32_t id = (uint32_t)name_id(k, "receiver", group, SPAN(""));
+
+	return id ? id : 1;
+}

@@ -36,5 +36,7 @@ bool addr_who(const struct keys *, struct span address, struct who *);
 /* 64-bit keyed names: no coordination between nodes, and nothing readable in a token.  Never 0. */
 uint64_t stream_id(const struct keys *, struct span stream);
 uint64_t campaign_id(const struct keys *, struct span stream, struct span campaign);
+/* The same of a receiver group, in 32 bits. */
+uint32_t receiver_id(const struct keys *, struct span group);
 
 #endif

@@ -12,6 +12,7 @@
 #include "common/ip.h"
 #include "common/mem.h"
 #include "common/page.h"
+#include "common/receivers.h"
 #include "common/text.h"
 
 #define STREAM_NAME_MAX 63
@@ -554,6 +555,35 @@ check_route(struct span *s, struct buf *why)
 	return true;
 }
 
+static bool
+check_receiver_limit(struct span *s, struct buf *why)
+{
+	struct receiver_limit limit;
+	struct span name;
+
+	return receiver_limit_parse(*s, &name, &limit, why);
+}
+
+static bool
+check_day(struct span *s, struct buf *why)
+{
+	int64_t ms;
+
+	if (s->n != 10 || s->p[4] != '-' || !text_time(*s, &ms) || ms < 0)
+		return WRONG(why, "`%.*s' is not a day; write 2026-01-31", SHOWN(*s));
+	return true;
+}
+
+static bool
+check_volume(struct span *s, struct buf *why)
+{
+	uint64_t n;
+
+	if (!text_u64(*s, &n) || n < 1 || n > 1000000000)
+		return WRONG(why, "`%.*s' is not a number of messages; use 1 to 1000000000", SHOWN(*s));
+	return true;
+}
+
 /* ---- the table ---- */
 
 enum section { GENERAL, STREAM, POLICY, SECTIONS, NOWHERE = SECTIONS };
@@ -569,6 +599,7 @@ enum type {
 	DURATION, /* int64_t, milliseconds */
 	SIZE,     /* uint64_t, bytes */
 	CAPS,     /* struct caps */
+	PERCENT,  /* unsigned, in hundredths of a percent */
 };
 
 struct word {
@@ -734,6 +765,16 @@ static const struct setting settings[] = {
 	    .help = "List of what machines call themselves; empty: the one that was built in." },
 	{ "networks_file", IN(GENERAL), TEXT, OF_CONF(networks_file), .value = "", .check = check_path,
 	    .help = "List of networks in which machines follow links; empty: the one that was built in." },
+	{ "receivers_file", IN(GENERAL), TEXT, OF_CONF(receivers_file), .value = "", .check = check_path,
+	    .help = "List of who takes the mail of which domains; empty: the one that was built in." },
+	{ "receiver_limit", IN(GENERAL), COMMAS, OF_CONF(receiver_limit), .value = "", .check = check_receiver_limit,
+	    .help = "How much may go to a group of receivers_file: GROUP COUNT/TIME, as in google 5000/1h, microsoft 2000/1h." },
+	{ "outage_share", IN(GENERAL), PERCENT, OF_CONF(outage.share), .value = "20%", RANGE(0, 10000),
+	    .help = "A receiver group with less than this part of its usual reactions is not seen: nobody there is stopped as inactive." },
+	{ "outage_min", IN(GENERAL), NUMBER, OF_CONF(outage.min), .value = "500", RANGE(1, 1000000000),
+	    .help = "So many tracked messages a day are needed to say so." },
+	{ "outage_silence", IN(GENERAL), NUMBER, OF_CONF(outage.silence), .value = "6", RANGE(0, 23),
+	    .help = "So many hours without any hit, while mail goes out, are an outage of our own; 0: never." },
 	{ "instant", IN(GENERAL), DURATION, OF_CONF(rules.instant), .value = "2s", .max = MINUTE_MS,
 	    .help = "A hit this soon after delivery is a scanner's." },
 	{ "early", IN(GENERAL), DURATION, OF_CONF(rules.early), .value = "10s", .max = 10 * MINUTE_MS,
@@ -827,6 +868,11 @@ static const struct setting settings[] = {
 	{ "route_slow", IN(GENERAL) | IN(STREAM), TEXT, OF_STREAM(route_slow), .value = "", .check = check_route,
 	    .help = "For whom the policy says route, whatever their class; empty: their mail goes the usual way." },
 
+	{ "warmup_start", IN(GENERAL) | IN(STREAM), TEXT, OF_STREAM(warmup_start), .value = "", .check = check_day,
+	    .help = "First day (UTC) of the warm-up of a new sending address, as 2026-01-31; empty: none." },
+	{ "warmup", IN(GENERAL) | IN(STREAM), LIST, OF_STREAM(warmup),
+	    .value = "50, 100, 200, 500, 1000, 2000, 4000, 8000, 16000, 32000", .check = check_volume,
+	    .help = "How many messages may go out on each day of it; behind the last there is no limit." },
 	{ "match_header", IN(STREAM), COMMAS, OF_STREAM(match_header), .value = "", .check = check_match_header,
 	    .help = "Header fields, separated by commas: NAME (present) or NAME: TEXT (its value contains TEXT)." },
 	{ "match_login", IN(STREAM), LIST, OF_STREAM(match_login), .value = "",
@@ -938,6 +984,29 @@ static const struct setting settings[] = {
 	    .help = "So many days after the sunset one last message is due; 0: none." },
 	{ "holdout", IN(POLICY) | IN(STREAM), NUMBER, OF_STREAM(policy.holdout), .value = "50", RANGE(0, 1000),
 	    .help = "Of 1000 recipients so many go on as if nobody were inactive: a control group, to measure with." },
+	{ "brake_share", IN(POLICY) | IN(STREAM), PERCENT, OF_STREAM(policy.brake.share), .value = "50%", RANGE(1, 10000),
+	    .help = "At most this part of a campaign's recipients is stopped as inactive; else all of them pass; 100%: off." },
+	{ "brake_min", IN(POLICY) | IN(STREAM), NUMBER, OF_STREAM(policy.brake.min_share), .value = "200", RANGE(1, 1000000000),
+	    .help = "But not before so many recipients of it were seen." },
+	{ "brake_complaints", IN(POLICY) | IN(STREAM), PERCENT, OF_STREAM(policy.brake.complaints), .value = "0.3%", RANGE(1, 10000),
+	    .help = "A campaign of which this part complained is stopped, until `rekindle brakes release'; 100%: off." },
+	{ "brake_complaints_warn", IN(POLICY) | IN(STREAM), PERCENT, OF_STREAM(policy.brake.complaints_warn), .value = "0.1%",
+	    RANGE(1, 10000),
+	    .help = "And a warning is logged at this part." },
+	{ "brake_bounces", IN(POLICY) | IN(STREAM), PERCENT, OF_STREAM(policy.brake.bounces), .value = "5%", RANGE(1, 10000),
+	    .help = "The same for addresses that do not exist; 100%: off." },
+	{ "brake_bounces_warn", IN(POLICY) | IN(STREAM), PERCENT, OF_STREAM(policy.brake.bounces_warn), .value = "2%", RANGE(1, 10000),
+	    .help = "And a warning is logged at this part." },
+	{ "brake_sent", IN(POLICY) | IN(STREAM), NUMBER, OF_STREAM(policy.brake.min_sent), .value = "1000", RANGE(1, 1000000000),
+	    .help = "Both need so many messages of the campaign." },
+	{ "share_semi", IN(POLICY) | IN(STREAM), PERCENT, OF_STREAM(policy.share_semi), .value = "30%", RANGE(0, 10000),
+	    .help = "At most this part of a day's mail goes to semi-engaged recipients; 100%: off." },
+	{ "share_inactive", IN(POLICY) | IN(STREAM), PERCENT, OF_STREAM(policy.share_inactive), .value = "5%", RANGE(0, 10000),
+	    .help = "And this part is to inactive ones, the re-engagement series included; 100%: off." },
+	{ "share_min", IN(POLICY) | IN(STREAM), NUMBER, OF_STREAM(policy.share_min), .value = "1000", RANGE(0, 1000000000),
+	    .help = "So many of each of them may go in a day, whatever their share is." },
+	{ "head_start", IN(POLICY) | IN(STREAM), DURATION, OF_STREAM(policy.head_start), .value = "0", RANGE(0, 7 * DAY_MS),
+	    .help = "Engaged recipients of a campaign come first: the others wait so long after its first message; 0: off." },
 	{ "series_stream", IN(STREAM), BOOL, OF_STREAM(series), .value = "no", .words = no_yes,
 	    .help = "The messages of this stream are those of the re-engagement series." },
 };
@@ -1019,6 +1088,13 @@ add_value(const struct setting *s, const void *at, struct buf *out)
 	case CAPS:
 		caps_add_text(out, at);
 		break;
+	case PERCENT:
+		value = *(const unsigned *)at;
+		buf_addf(out, "%u", value / 100);
+		if (value % 100 != 0)
+			buf_addf(out, value % 10 ? ".%02u" : ".%u", value % 10 ? value % 100 : value % 100 / 10);
+		buf_addc(out, '%');
+		break;
 	}
 }
 
@@ -1048,6 +1124,9 @@ add_allowed(const struct setting *s, struct buf *out)
 		break;
 	case CAPS:
 		buf_adds(out, "COUNT/TIME, with commas between several, or off");
+		break;
+	case PERCENT:
+		buf_addf(out, s->min == 0 ? "0%% to 100%%" : "0.01%% to 100%%");
 		break;
 	default:
 		break;
@@ -1424,6 +1503,30 @@ read_caps(struct span value, struct caps *out, struct buf *why)
 	return true;
 }
 
+/* "5%", "0.3 %", "12.34%". */
+static bool
+read_percent(const struct setting *s, struct span value, unsigned *out, struct buf *why)
+{
+	struct span number = span_ends(value, SPAN("%")) ? span_trim(span_cut(value, 0, value.n - 1)) : SPAN("");
+	size_t dot = span_find(number, '.');
+	struct span rest = span_from(number, dot + 1);
+	uint64_t whole, part = 0;
+
+	if (!text_u64(span_cut(number, 0, dot), &whole) || whole > 100 ||
+	    (dot < number.n && (rest.n > 2 || !text_u64(rest, &part)))) {
+		buf_addf(why, "`%.*s' is no percentage; write 5%% or 0.3%%, with two decimals at most", SHOWN(value));
+		return false;
+	}
+	whole = whole * 100 + (rest.n == 1 ? part * 10 : part);
+	if (whole < (uint64_t)s->min || whole > (uint64_t)s->max) {
+		buf_addf(why, "%.*s is out of range; use ", SHOWN(value));
+		add_allowed(s, why);
+		return false;
+	}
+	*out = (unsigned)whole;
+	return true;
+}
+
 /* Anything but a list. */
 static bool
 read_one(const struct setting *s, void *at, struct span value, struct buf *why)
@@ -1460,6 +1563,8 @@ read_one(const struct setting *s, void *at, struct span value, struct buf *why)
 		return true;
 	case CAPS:
 		return read_caps(value, at, why);
+	case PERCENT:
+		return read_percent(s, value, at, why);
 	default:
 		return false;
 	}
@@ -1796,6 +1901,7 @@ size_of(const struct setting *s)
 		return sizeof(bool);
 	case WORD:
 	case NUMBER:
+	case PERCENT:
 		return sizeof(unsigned);
 	case DURATION:
 	case SIZE:

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "common/brake.h"
 #include "common/buf.h"
 #include "common/engage.h"
 #include "common/log.h"
@@ -43,6 +44,8 @@ struct stream {
 	bool series;        /* its messages are the re-engagement series */
 	enum preset preset; /* gave the numbers of the policy that are not set */
 	struct policy policy;
+	char *warmup_start; /* day, as 2026-01-31; "" no warm-up */
+	struct list warmup; /* messages on each day from then on, as decimal numbers */
 	bool enforce;       /* false = observe: verdicts are computed, logged and counted, none carried out */
 	enum mode opens, links;          /* ceilings of this stream's campaigns */
 	enum unsubscribe_headers list_unsubscribe;
@@ -101,7 +104,9 @@ struct conf {
 	unsigned max_connections;
 	uint64_t max_message;    /* bytes; larger mail is passed untouched */
 	int64_t keep_facts;      /* ms */
-	char *agents_file, *networks_file; /* "" is what we ship */
+	char *agents_file, *networks_file, *receivers_file; /* "" is what we ship */
+	struct list receiver_limit; /* receiver_limit_parse reads them; setup_load has done it */
+	struct outage_limits outage;
 	struct rules rules;      /* what hits mean together */
 	int64_t settle;          /* ms; policy.settle of all streams is the same in seconds */
 	bool head_counts;        /* HEAD is recorded, as a machine's */

@@ -59,6 +59,13 @@ enum cap_kind {
 
 #define SETTLE_MAX 360 /* seconds: PROFILE_CLICKS minutes reach further back, always */
 
+/* When a brake goes on (brake.h).  Shares are in hundredths of a percent. */
+struct brake_limits {
+	unsigned share, min_share; /* of a campaign's recipients stopped by class; it must have so many; 10000: off */
+	unsigned complaints, complaints_warn, bounces, bounces_warn; /* 10000: off */
+	unsigned min_sent;         /* messages of a campaign, before its rates say anything */
+};
+
 /* Days and counts, both inclusive; the presets are in engage.c.  Send counts are 1 .. PROFILE_SENDS. */
 struct policy {
 	unsigned engaged_days, semi_days;
@@ -76,6 +83,10 @@ struct policy {
 	unsigned winback_days;               /* after the sunset one more try; 0: none */
 	unsigned holdout;                    /* of 1000 recipients, whose inactivity changes nothing: a control group */
 	enum action on[CAUSES];              /* by cause; [CAUSE_NONE] is ACTION_SEND */
+	struct brake_limits brake;
+	unsigned share_semi, share_inactive; /* of all mail of a day, in hundredths of a percent; 10000: off */
+	unsigned share_min;                  /* so many of each of them may go whatever their share is */
+	int64_t head_start;                  /* ms by which engaged recipients of a campaign come first; 0: off */
 };
 
 enum preset { PRESET_DAILY, PRESET_WEEKLY, PRESET_MONTHLY, PRESET_QUARTERLY };

@@ -139,13 +139,8 @@ is_stopped_by_class(const struct touch *t)
 }
 
 static void
-add_sent_volume(struct batch *b, const struct touch *t, uint32_t hour)
+add_sent_to(struct volume *v, const struct touch *t)
 {
-	struct volume *v = volume_of(b, hour, VOLUME_RECEIVER, t->sent);
-
-	v->sent++;
-	v->tracked += (t->flags & TOUCH_TRACKED) != 0;
-	v = volume_of(b, hour, VOLUME_STREAM, t->stream);
 	v->sent++;
 	v->tracked += (t->flags & TOUCH_TRACKED) != 0;
 	v->spared += (t->flags & TOUCH_SPARED) != 0;
@@ -156,6 +151,13 @@ add_sent_volume(struct batch *b, const struct touch *t, uint32_t hour)
 		v->series++;
 	else if (t->detail < ENGAGE_CLASSES)
 		v->sent_class[t->detail]++;
+}
+
+static void
+add_sent_volume(struct batch *b, const struct touch *t, uint32_t hour)
+{
+	add_sent_to(volume_of(b, hour, VOLUME_RECEIVER, t->sent), t);
+	add_sent_to(volume_of(b, hour, VOLUME_STREAM, t->stream), t);
 }
 
 /* A recipient's reports go to the group that is known now: SENT, which says it, comes first in any row of facts. */

@@ -140,6 +140,46 @@ load_robots(struct robots *r, const struct conf *c, struct buf *why)
 	return load_list(r, "networks_file", c->networks_file, robots_read_networks, robots_own_networks, why) && good;
 }
 
+/* What it limits has to be there. */
+static bool
+set_limits(struct receivers *r, const struct conf *c, struct buf *why)
+{
+	bool good = true;
+
+	for (size_t i = 0; i < c->receiver_limit.n; i++) {
+		struct receiver_limit limit;
+		struct span name;
+		struct buf fault = BUF(512);
+
+		if (receiver_limit_parse(span_of(c->receiver_limit.item[i]), &name, &limit, &fault) &&
+		    !receivers_set_limit(r, name, &limit)) {
+			buf_addf(why, "receiver_limit: there is no group `%.*s' in %s\n", SPAN_ARG(name),
+			    c->receivers_file[0] != '\0' ? c->receivers_file : "the list that was built in");
+			good = false;
+		}
+		buf_free(&fault);
+	}
+	return good;
+}
+
+static bool
+load_receivers(struct receivers *r, const struct conf *c, struct buf *why)
+{
+	struct buf text = BUF(RECEIVERS_FILE_MAX + 1), fault = BUF(PATH_MAX + 256);
+	bool good = true;
+
+	if (c->receivers_file[0] == '\0')
+		receivers_own(r);
+	else if (!file_read(c->receivers_file, RECEIVERS_FILE_MAX, &text, &fault)) {
+		buf_addf(why, "receivers_file = %s\n", buf_cstr(&fault));
+		good = false;
+	} else
+		good = receivers_read(r, buf_span(&text), c->receivers_file, why);
+	buf_free(&text);
+	buf_free(&fault);
+	return good && set_limits(r, c, why);
+}
+
 /* Never NULL unless the file cannot be read at all. */
 static struct conf *
 load_conf(const char *path, struct buf *why, bool *good)
@@ -251,6 +291,7 @@ setup_free(struct setup *s)
 	conf_free(s->conf);
 	sealer_free(s->sealer);
 	robots_free(s->robots);
+	receivers_free(s->receivers);
 	explicit_bzero(&s->keys, sizeof s->keys);
 	free(s);
 }
@@ -264,11 +305,14 @@ setup_load(const char *conf_file, struct buf *why)
 
 	s->refs = 1;
 	s->robots = robots_new();
+	s->receivers = receivers_new();
 	if ((s->conf = load_conf(conf_file, why, &good)) == NULL)
 		goto fail;
 	good = load_robots(s->robots, s->conf, why) && good;
+	good = load_receivers(s->receivers, s->conf, why) && good;
 	if (!load_keys(&s->keys, s->conf->key_file, why) || !good)
 		goto fail;
+	receivers_seal(s->receivers, &s->keys);
 	if ((s->sealer = sealer_new(&s->keys)) == NULL) {
 		buf_addf(why, "%s: the crypto library refuses these keys\n", s->conf->key_file);
 		goto fail;

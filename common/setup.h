@@ -4,6 +4,7 @@
 
 #include "common/conf.h"
 #include "common/keys.h"
+#include "common/receivers.h"
 #include "common/robots.h"
 #include "common/page.h"
 #include "common/token.h"
@@ -13,6 +14,7 @@ struct setup {
 	struct keys keys;
 	struct sealer *sealer;
 	struct robots *robots;
+	struct receivers *receivers; /* with their ids and limits */
 	struct pages *pages; /* after setup_load_pages; the tracker's */
 	int refs; /* setup.c's */
 };
