@@ -24,6 +24,9 @@ brake_stops(enum brake b)
 	return b == BRAKE_HAND || b == BRAKE_COMPLAINTS || b == BRAKE_BOUNCES;
 }
 
+/* The id of an outage that is about all receivers. */
+#define BRAKE_EVERYBODY UINT64_MAX
+
 enum brake_level { BRAKE_OFF, BRAKE_WARN, BRAKE_ON };
 
 /* What became of the recipients of a campaign, or of a stream in the last 24 hours. */
