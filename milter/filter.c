@@ -60,6 +60,9 @@ struct recipient {
 	char *why;           /* one line, when there is a cause */
 	const char *route;   /* of the settings: by which transport; "" the usual one */
 	uint64_t reserved;   /* with recents, while it is not known whether the message goes out; 0: nothing */
+	struct place place;  /* among those that may go out now, while it is not known whether the message does */
+	uint32_t receiver;   /* group */
+	bool spared;         /* would have been stopped by class, but for a brake */
 	bool again;          /* the same person as recipient number `first`, further up */
 	size_t first;
 };
@@ -236,6 +239,7 @@ recipient_free(struct recipient *r)
 {
 	if (r->reserved != 0)
 		recent_drop(filter->recents, &r->who, r->reserved);
+	throttle_undo(filter->throttle, &r->place);
 	free(r->address);
 	free(r->why);
 }
@@ -478,6 +482,7 @@ keep_reserved(struct mail *m)
 		if (r->reserved != 0)
 			recent_keep(filter->recents, &r->who, r->reserved, now);
 		r->reserved = 0;
+		r->place.taken = false;
 	}
 	settle_recents(now);
 }
@@ -490,19 +495,47 @@ goes_out(enum action a)
 	return a == ACTION_SEND || a == ACTION_ROUTE;
 }
 
+/* Is there room for one more now?  It is asked last, of those who would get the message. */
+static bool
+has_room(struct recipient *r, const struct mail *m, struct question *q, enum engage class, uint32_t first, bool taking)
+{
+	const struct throttle_question t = {
+		.setup = m->setup,
+		.stream = q->stream,
+		.stream_id = q->stream_id,
+		.class = class,
+		.receiver = r->receiver,
+		.first = first,
+		.now = q->now,
+		.look = !taking,
+	};
+
+	if (throttle_ask(filter->throttle, &t, &r->place, &q->imposed_until))
+		return true;
+	q->imposed = CAUSE_THROTTLED;
+	return false;
+}
+
 /* The verdict and, with taking set, the place under the caps are one step: two messages at once are two steps. */
 static struct verdict
-decide(struct recipient *r, struct question *q, bool taking)
+decide(struct recipient *r, const struct mail *m, struct question *q, bool taking)
 {
+	struct brakes_answer brakes;
 	struct recent recent[RECENT_FOUND];
 	uint16_t tag = profile_tag(q->stream_id);
 	struct verdict v;
 
 	if (who_is_nobody(q->who) || q->stream->transactional)
 		return verdict_find(q);
+	brakes_ask(filter->brakes, q->stream, q->stream_id, m->campaign_id, r->receiver, q->now, &brakes);
+	q->outage = brakes.spare;
+	if (brakes.stop != BRAKE_NONE)
+		q->imposed = CAUSE_BRAKED;
 	q->recent = recent;
 	q->nrecent = recent_open(filter->recents, q->who, tag, recent);
 	v = verdict_find(q);
+	if (v.cause == CAUSE_NONE && !has_room(r, m, q, v.finding.class, brakes.first, taking))
+		v = verdict_find(q);
 	if (taking && goes_out(v.action))
 		r->reserved = recent_reserve(filter->recents, q->who, (struct recent){ touch_second(q->now), tag });
 	recent_close(filter->recents, q->who);
@@ -562,7 +595,8 @@ judge(struct recipient *r, const struct mail *m, const struct stream *stream, ui
 		.subscription = subscribed ? &subscription : NULL,
 		.now = now,
 	};
-	v = decide(r, &q, taking && !m->tagged);
+	r->receiver = receivers_of(setup->receivers, span_of(r->address));
+	v = decide(r, m, &q, taking && !m->tagged);
 	if (m->tagged && is_of_sends(v.cause)) {
 		v.cause = CAUSE_NONE;
 		v.wanted = v.action = ACTION_SEND;
@@ -573,6 +607,7 @@ judge(struct recipient *r, const struct mail *m, const struct stream *stream, ui
 	r->would = v.wanted;
 	r->action = v.action;
 	r->holdout = v.holdout;
+	r->spared = v.spared && v.cause == CAUSE_NONE;
 	r->route = route_of(stream, &v);
 	r->opens = v.opens;
 	r->links = v.links;
@@ -640,6 +675,7 @@ judge_again(struct recipient *r, const struct recipient *first)
 	r->address = address;
 	r->why = first->why != NULL ? xstrdup(first->why) : NULL;
 	r->reserved = 0;
+	r->place = (struct place){ 0 };
 	r->again = true;
 	r->first = at;
 }
@@ -734,7 +770,7 @@ touch_of(const struct mail *m, const struct stream *stream, uint64_t stream_id, 
 
 	if (sent)
 		flags = (r->would != ACTION_SEND && r->would != ACTION_ROUTE ? TOUCH_OBSERVED : 0) | (stream->series ? TOUCH_SERIES : 0) |
-		    (stream->transactional ? TOUCH_EXEMPT : 0) | (r->holdout ? TOUCH_HOLDOUT : 0);
+		    (stream->transactional ? TOUCH_EXEMPT : 0) | (r->holdout ? TOUCH_HOLDOUT : 0) | (r->spared ? TOUCH_SPARED : 0);
 	return (struct record){
 		.touch = {
 			.kind = sent ? TOUCH_SENT : TOUCH_SKIPPED,
@@ -745,6 +781,7 @@ touch_of(const struct mail *m, const struct stream *stream, uint64_t stream_id, 
 			.who = r->who,
 			.campaign = m->campaign_id,
 			.stream = stream_id,
+			.sent = sent ? r->receiver : 0,
 		},
 		.address = who_is_nobody(&r->who) ? SPAN("") : span_of(r->address),
 		.stream = span_of(stream->name),
@@ -845,6 +882,28 @@ record(const char *id, const struct mail *m, const struct plan *plan, enum actio
 	free(records);
 }
 
+/* What brakes look at. */
+static void
+count_for_brakes(const struct mail *m, uint64_t stream_id, const struct recipient *r)
+{
+	enum brakes_event e = r->spared ? BRAKES_SPARED : BRAKES_SENT;
+
+	if (r->action != ACTION_SEND)
+		e = r->cause == CAUSE_INACTIVE || r->cause == CAUSE_SUNSET ? BRAKES_BY_CLASS : BRAKES_STOPPED;
+	brakes_count(filter->brakes, stream_id, m->campaign_id, e);
+}
+
+static void
+count_all_for_brakes(const struct mail *m, bool elsewhere)
+{
+	for (size_t i = 0; i < m->nrecipients; i++) {
+		const struct recipient *r = &m->recipient[i];
+
+		if (!r->again && !m->stream->transactional && !(elsewhere && r->action == ACTION_SEND))
+			count_for_brakes(m, m->stream_id, r);
+	}
+}
+
 /* ---- RCPT ---- */
 
 static struct recipient *
@@ -904,6 +963,7 @@ rcpt_verdict(SMFICTX *ctx, struct session *s, struct recipient *r)
 	m->campaign_id = campaign_id(&m->setup->keys, span_of(stream->name), buf_span(&m->campaign));
 	stopped = touch_of(m, stream, stream_no, r, now);
 	write_records(id, m, &stopped, 1, NULL);
+	count_for_brakes(m, stream_no, r);
 	buf_clear(&m->campaign);
 	m->campaign_id = 0;
 	answer = refuse(ctx, r->action, r->why);
@@ -1425,8 +1485,14 @@ static void
 reserve_rest(struct mail *m, int64_t now)
 {
 	for (size_t i = 0; i < m->nrecipients; i++)
-		if (m->recipient[i].action == ACTION_SEND && !m->recipient[i].again)
-			reserve(&m->recipient[i], m->stream, m->stream_id, now);
+		if (m->recipient[i].action == ACTION_SEND && !m->recipient[i].again) {
+			struct recipient *r = &m->recipient[i];
+			const struct throttle_question t = { .setup = m->setup, .stream = m->stream, .stream_id = m->stream_id,
+				.class = r->class, .receiver = r->receiver, .now = now };
+
+			reserve(r, m->stream, m->stream_id, now);
+			throttle_take(filter->throttle, &t, &r->place);
+		}
 }
 
 static sfsistat
@@ -1454,6 +1520,7 @@ finish(SMFICTX *ctx, struct session *s)
 	if (whole == ACTION_REJECT || whole == ACTION_DEFER || whole == ACTION_DISCARD) {
 		atomic_fetch_add(&count.messages, 1);
 		record(id, m, &plan, whole, individual, false, now);
+		count_all_for_brakes(m, false);
 		return whole == ACTION_DISCARD ? SMFIS_DISCARD : refuse(ctx, whole, why_stopped(m, whole));
 	}
 
@@ -1470,6 +1537,7 @@ finish(SMFICTX *ctx, struct session *s)
 	if (carry_out(ctx, s, m, &plan, whole)) {
 		/* Not before: what the MTA did not take comes again, and would be over its cap then. */
 		record(id, m, &plan, whole, individual, elsewhere, now);
+		count_all_for_brakes(m, elsewhere);
 		if (!elsewhere)
 			keep_reserved(m);
 		if (!marked)

@@ -5,7 +5,9 @@
 #include "common/setup.h"
 #include "common/writer.h"
 #include "milter/queue.h"
+#include "milter/brakes.h"
 #include "milter/recent.h"
+#include "milter/throttle.h"
 
 /* What all sessions share.  libmilter's callbacks get no argument of ours, so there is one. */
 struct filter {
@@ -14,6 +16,8 @@ struct filter {
 	struct writer *writer;
 	struct queue *queue; /* NULL: nobody reads the mail log */
 	struct recents *recents;
+	struct brakes *brakes;
+	struct throttle *throttle;
 };
 
 /* Tells libmilter about the callbacks; they look at the filter from smfi_main on.  False when it refuses. */

@@ -39,13 +39,15 @@ struct reloader {
 	struct store *store;
 	struct fold *fold;
 	struct ask *ask;
+	const struct filter *filter;
 };
 
 static bool follows; /* a log is read */
 
 static void
-log_stats(const char *when, const struct ask *ask)
+log_stats(const char *when, const struct filter *f, const struct ask *ask)
 {
+	struct brakes_stats b;
 	struct filter_stats s;
 	struct ask_stats asked;
 	struct follow_stats l;
@@ -54,6 +56,9 @@ log_stats(const char *when, const struct ask *ask)
 	log_info("%s messages=%" PRIu64 " tagged=%" PRIu64 " untouched=%" PRIu64 " stopped=%" PRIu64 " would=%" PRIu64
 		 " oversize=%" PRIu64 " unrecorded=%" PRIu64 " failed=%" PRIu64,
 	    when, s.messages, s.tagged, s.untouched, s.stopped, s.would, s.oversize, s.unrecorded, s.failed);
+	brakes_stats(f->brakes, &b);
+	log_info("%s braked=%" PRIu64 " shares=%" PRIu64 " outages=%" PRIu64 " throttled=%" PRIu64, when, b.campaigns, b.shares,
+	    b.outages, throttle_count(f->throttle));
 	if (ask != NULL) {
 		ask_stats(ask, &asked);
 		log_info("%s lookups=%" PRIu64 " routed=%" PRIu64 " stopped=%" PRIu64 " unread=%" PRIu64 " malformed=%" PRIu64
@@ -88,7 +93,7 @@ reload_on_usr1(void *arg)
 			setup_put(s);
 			log_info("settings: reloaded from %s", r->file);
 		}
-		log_stats("so far", r->ask);
+		log_stats("so far", r->filter, r->ask);
 		proc_notify("READY=1");
 	}
 	return NULL;
@@ -372,7 +377,9 @@ main(int argc, char **argv)
 	remember(filter.store, filter.writer);
 	log_info("listening on %s", setup->conf->milter_socket);
 	filter.slot = setup_slot_new(setup);
-	reloader = (struct reloader){ .slot = filter.slot, .file = file, .store = filter.store, .fold = fold, .ask = ask };
+	filter.throttle = throttle_new(filter.store);
+	filter.brakes = brakes_start(filter.store, filter.slot, filter.throttle);
+	reloader = (struct reloader){ .slot = filter.slot, .file = file, .store = filter.store, .fold = fold, .ask = ask, .filter = &filter };
 	ask_start(ask, filter.slot, filter.store);
 	follows = filter.queue != NULL;
 	if (follows)
@@ -387,13 +394,15 @@ main(int argc, char **argv)
 	ask_stop(ask);
 	if (filter_drain(DRAIN_MS) && follow_stop(follow, DRAIN_MS)) {
 		queue_close(filter.queue);
+		log_stats("ends", &filter, reloader.ask);
+		brakes_stop(filter.brakes);
 		writer_stop(filter.writer);
 		fold_stop(fold);
 		store_close(filter.store);
 	} else {
 		/* A worker still uses all of it, behind a disk that hangs; our end closes the files as well. */
 		log_warn("ends in the middle of a message; the MTA will send it again");
+		log_stats("ends", &filter, reloader.ask);
 	}
-	log_stats("ends", reloader.ask);
 	return rc == MI_SUCCESS ? 0 : 1;
 }

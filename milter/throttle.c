@@ -114,7 +114,7 @@ throttle_sync(struct throttle *t, int64_t now)
 }
 
 struct throttle *
-throttle_start(struct store *store)
+throttle_new(struct store *store)
 {
 	struct throttle *t = xcalloc(1, sizeof *t);
 
@@ -122,21 +122,6 @@ throttle_start(struct store *store)
 	pthread_mutex_init(&t->lock, NULL);
 	throttle_sync(t, clock_read(CLOCK_REALTIME));
 	return t;
-}
-
-void
-throttle_stop(struct throttle *t)
-{
-	if (t == NULL)
-		return;
-	for (size_t i = 0; i < t->nstreams; i++)
-		free(t->stream[i]);
-	for (size_t i = 0; i < t->nreceivers; i++)
-		free(t->receiver[i]);
-	free(t->stream);
-	free(t->receiver);
-	pthread_mutex_destroy(&t->lock);
-	free(t);
 }
 
 /* ---- asking ---- */
@@ -211,11 +196,26 @@ has_room(struct throttle *t, const struct throttle_question *q, const struct sen
 	return *until == 0;
 }
 
+/* With the lock. */
+static void
+take(struct throttle *t, const struct throttle_question *q, struct sent *sent, enum pace_kind kind, struct place *place)
+{
+	uint32_t minute = (uint32_t)(q->now / 60000);
+
+	*place = (struct place){ true, kind, minute, q->receiver, q->stream_id };
+	for (enum pace_kind k = 0; k < PACE_KINDS; k++)
+		if (k == PACE_ALL || k == kind) {
+			pace_add(&sent->by[k], minute, 1);
+			pace_add(&t->by[k], minute, 1);
+		}
+	if (q->receiver != 0)
+		pace_add(receiver_of(t, q->receiver), minute, 1);
+}
+
 bool
 throttle_ask(struct throttle *t, const struct throttle_question *q, struct place *place, uint32_t *until)
 {
 	enum pace_kind kind = pace_kind(q->class, q->stream->series);
-	uint32_t minute = (uint32_t)(q->now / 60000);
 	struct sent *sent;
 	bool good;
 
@@ -226,20 +226,22 @@ throttle_ask(struct throttle *t, const struct throttle_question *q, struct place
 	pthread_mutex_lock(&t->lock);
 	sent = sent_of(t, q->stream_id);
 	good = has_room(t, q, sent, kind, until);
-	if (good && !q->look) {
-		*place = (struct place){ true, kind, minute, q->receiver, q->stream_id };
-		for (enum pace_kind k = 0; k < PACE_KINDS; k++)
-			if (k == PACE_ALL || k == kind) {
-				pace_add(&sent->by[k], minute, 1);
-				pace_add(&t->by[k], minute, 1);
-			}
-		if (q->receiver != 0)
-			pace_add(receiver_of(t, q->receiver), minute, 1);
-	}
+	if (good && !q->look)
+		take(t, q, sent, kind, place);
 	pthread_mutex_unlock(&t->lock);
 	if (!good && !q->look)
 		atomic_fetch_add(&t->refused, 1);
 	return good;
+}
+
+void
+throttle_take(struct throttle *t, const struct throttle_question *q, struct place *place)
+{
+	if (place->taken || q->stream->transactional)
+		return;
+	pthread_mutex_lock(&t->lock);
+	take(t, q, sent_of(t, q->stream_id), pace_kind(q->class, q->stream->series), place);
+	pthread_mutex_unlock(&t->lock);
 }
 
 void

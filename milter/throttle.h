@@ -11,8 +11,7 @@
  * begun with what the store has of the last day.  From any thread.
  */
 struct throttle;
-struct throttle *throttle_start(struct store *);
-void throttle_stop(struct throttle *); /* NULL is fine */
+struct throttle *throttle_new(struct store *); /* for the whole life of the process */
 /* Takes over what others have sent since: every now and then, from one thread. */
 void throttle_sync(struct throttle *, int64_t now);
 
@@ -40,6 +39,8 @@ struct place {
  * room again, or 0: CAUSE_THROTTLED.
  */
 bool throttle_ask(struct throttle *, const struct throttle_question *, struct place *, uint32_t *until);
+/* Takes a place whether there is room or not: for mail that goes out all the same.  Does nothing when there is one already. */
+void throttle_take(struct throttle *, const struct throttle_question *, struct place *);
 /* Gives the place back, for mail that was not sent after all.  Also fine without one. */
 void throttle_undo(struct throttle *, struct place *);
 
