@@ -37,6 +37,7 @@ struct command {
 	const char *help;    /* whole lines */
 };
 
+int cmd_brakes(struct cli *);
 int cmd_campaign(struct cli *);
 int cmd_conf(struct cli *);
 int cmd_consent(struct cli *);

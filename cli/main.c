@@ -69,6 +69,14 @@ static const struct command commands[] = {
 	  "  start NAME      its links work again\n"
 	  "  --stream NAME   when several streams have a campaign of this name\n"
 	  "  --machines      which rule took how many hits for a machine's or a person's\n" },
+	{ "brakes", cmd_brakes, "[stop|release CAMPAIGN [--stream NAME] [--reason TEXT]] [--json]", "what is stopped by itself, and why",
+	  "Without a word: campaigns of the last days and receivers, with their rates and limits,\n"
+	  "and which brake is on.\n"
+	  "\n"
+	  "  stop CAMPAIGN   no more of its messages go out; its links work on\n"
+	  "  release CAMPAIGN  it goes on, and the brake that stopped it does not come back\n"
+	  "  --stream NAME   when several streams have a campaign of this name, or it has not begun\n"
+	  "  --reason TEXT   why; kept with your name\n" },
 	{ "suppress", cmd_suppress,
 	  "add ADDRESS... [--as CAUSE] [--reason TEXT] [--stream NAME] [--until DATE | --for DURATION] | "
 	  "remove ADDRESS... [--reason TEXT] [--stream NAME] | list [--stream NAME] [--cause CAUSE] [--csv | --json] | "

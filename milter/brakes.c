@@ -10,7 +10,7 @@
 
 #define ENTRIES_MAX 4096             /* campaigns at once; the longest unheard of is forgotten */
 #define FORGET_MS (2 * (int64_t)86400 * 1000)
-#define OUTAGE_EVERY 10              /* seconds */
+#define OUTAGE_EVERY 3               /* seconds */
 #define RECEIVERS_KEPT 1000
 
 /* A campaign, or a stream's last 24 hours. */
@@ -286,12 +286,12 @@ warn_of(struct brakes *b, struct entry *e, enum brake kind, const struct brake_r
 }
 
 static void
-say_released(struct brakes *b, const struct entry *e, enum brake kind, const char *how)
+say(struct brakes *b, const struct entry *e, enum brake kind, const char *what, const char *how)
 {
 	struct buf line = BUF(4096);
 
 	add_names(b->store, e, &line);
-	log_info("brake off: %s %s: %s", brake_name(kind), buf_cstr(&line), how);
+	log_info("brake %s: %s %s: %s", what, brake_name(kind), buf_cstr(&line), how);
 	buf_free(&line);
 }
 
@@ -321,13 +321,13 @@ look_at(struct brakes *b, struct entry *e, int64_t now)
 
 		put_on(b, e, BRAKE_SHARE, &r, now);
 	} else if (!e->share && e->known_share && !e->share_lifted && store_end_brake(b->store, BRAKE_SHARE, e->id) == STORE_OK)
-		say_released(b, e, BRAKE_SHARE, "policy would stop less than that now");
+		say(b, e, BRAKE_SHARE, "off", "policy would stop less than that now");
 	if (stop != BRAKE_NONE && e->stop == BRAKE_NONE)
-		say_released(b, e, stop, "released by hand");
+		say(b, e, stop, "off", "released by hand");
 	else if (stop == BRAKE_NONE && e->stop == BRAKE_HAND)
-		say_released(b, e, stop, "stopped by hand");
+		say(b, e, BRAKE_HAND, "on", "stopped by hand");
 	if (share && e->share_lifted)
-		say_released(b, e, BRAKE_SHARE, "released by hand");
+		say(b, e, BRAKE_SHARE, "off", "released by hand");
 }
 
 static void
