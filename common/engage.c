@@ -154,6 +154,11 @@ policy_preset(enum preset preset)
 		.series_gap_days = 7,
 		.series_wait_days = 14,
 		.holdout = 50,
+		.brake = { .share = 5000, .min_share = 200, .complaints = 30, .complaints_warn = 10, .bounces = 500, .bounces_warn = 200,
+			.min_sent = 1000 },
+		.share_semi = 3000,
+		.share_inactive = 500,
+		.share_min = 1000,
 	};
 }
 

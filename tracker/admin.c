@@ -111,6 +111,7 @@ add_store(const struct server *s, struct buf *out)
 	add_metric(out, "rekindle_fold_lag", "gauge", "Touches not yet summed up.", h.last > h.folded ? h.last - h.folded : 0);
 	add_metric(out, "rekindle_store_seen_seconds", "gauge", "Since the store was last looked at; grows when the disk hangs.",
 	    h.seen_ms > 0 ? (uint64_t)h.seen_ms / 1000 : 0);
+	add_metric(out, "rekindle_brakes_on", "gauge", "Brakes that are on; `rekindle brakes' has their names.", h.brakes);
 	add_metric(out, "rekindle_disk_free_bytes", "gauge", "Free on the disk of data_dir.", h.disk_free);
 	add_file(out, "facts", &h.facts);
 	add_file(out, "state", &h.state);
