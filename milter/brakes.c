@@ -204,7 +204,7 @@ count(struct entry *e, enum brakes_event event)
 		return;
 	if (event == BRAKES_SENT || event == BRAKES_SPARED)
 		e->own.sent++;
-	else
+	else if (event == BRAKES_BY_CLASS || !e->of_stream)
 		e->own.skipped++;
 	e->own.spared += event == BRAKES_SPARED;
 	e->own.by_class += event == BRAKES_BY_CLASS;
@@ -354,6 +354,11 @@ look_at_all(struct brakes *b, int64_t now)
 		pthread_mutex_lock(&b->lock);
 		if ((e = find(b, copy[i].id)) != NULL) {
 			e->store = copy[i].store;
+			/* What left the last 24 hours must not stay; a second's worth of ours is there with the next look. */
+			if (e->of_stream) {
+				e->base = e->store;
+				e->own = (struct brake_counts){ 0 };
+			}
 			e->stop = copy[i].stop;
 			e->first = copy[i].first;
 			e->known_share = copy[i].known_share;

@@ -482,6 +482,8 @@ keep_reserved(struct mail *m)
 		if (r->reserved != 0)
 			recent_keep(filter->recents, &r->who, r->reserved, now);
 		r->reserved = 0;
+		if (r->action != ACTION_SEND)
+			throttle_undo(filter->throttle, &r->place);
 		r->place.taken = false;
 	}
 	settle_recents(now);

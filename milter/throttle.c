@@ -11,50 +11,49 @@
 #define DAY_MINUTES 1440
 #define SEED_HOURS 25
 
-/* What one stream sent. */
+/* What one stream sent: 18 kB, so that looking for another one passes it by. */
 struct sent {
 	uint64_t stream;
-	struct pace by[PACE_KINDS];
+	struct pace *by; /* PACE_KINDS */
 };
 
 struct receiver {
 	uint32_t id;
-	struct pace sent;
+	struct pace *sent;
 };
 
 struct throttle {
 	struct store *store;
 	pthread_mutex_t lock;
 	struct pace by[PACE_KINDS]; /* of all streams */
-	struct sent **stream;       /* some 18 kB each; as many as send */
+	struct sent *stream;        /* as many as send */
 	size_t nstreams;
-	struct receiver **receiver;
+	struct receiver *receiver;
 	size_t nreceivers;
 	_Atomic uint64_t refused;
 };
 
+/* Good until the next one that is new. */
 static struct sent *
 sent_of(struct throttle *t, uint64_t stream)
 {
 	for (size_t i = 0; i < t->nstreams; i++)
-		if (t->stream[i]->stream == stream)
-			return t->stream[i];
+		if (t->stream[i].stream == stream)
+			return &t->stream[i];
 	t->stream = xreallocarray(t->stream, t->nstreams + 1, sizeof *t->stream);
-	t->stream[t->nstreams] = xcalloc(1, sizeof **t->stream);
-	t->stream[t->nstreams]->stream = stream;
-	return t->stream[t->nstreams++];
+	t->stream[t->nstreams] = (struct sent){ stream, xcalloc(PACE_KINDS, sizeof(struct pace)) };
+	return &t->stream[t->nstreams++];
 }
 
 static struct pace *
 receiver_of(struct throttle *t, uint32_t id)
 {
 	for (size_t i = 0; i < t->nreceivers; i++)
-		if (t->receiver[i]->id == id)
-			return &t->receiver[i]->sent;
+		if (t->receiver[i].id == id)
+			return t->receiver[i].sent;
 	t->receiver = xreallocarray(t->receiver, t->nreceivers + 1, sizeof *t->receiver);
-	t->receiver[t->nreceivers] = xcalloc(1, sizeof **t->receiver);
-	t->receiver[t->nreceivers]->id = id;
-	return &t->receiver[t->nreceivers++]->sent;
+	t->receiver[t->nreceivers] = (struct receiver){ id, xcalloc(1, sizeof(struct pace)) };
+	return t->receiver[t->nreceivers++].sent;
 }
 
 /* ---- what the store has ---- */
@@ -229,7 +228,7 @@ throttle_ask(struct throttle *t, const struct throttle_question *q, struct place
 	if (good && !q->look)
 		take(t, q, sent, kind, place);
 	pthread_mutex_unlock(&t->lock);
-	if (!good && !q->look)
+	if (!good)
 		atomic_fetch_add(&t->refused, 1);
 	return good;
 }
