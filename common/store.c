@@ -2123,12 +2123,25 @@ walk(struct env *e, MDB_dbi dbi, struct walk *w)
 	return result(e, rc == MDB_NOTFOUND ? 0 : rc, "read");
 }
 
+/*
+ * LMDB fills a page from its end, so the record that comes next mostly lies
+ * before this one.  Asked for now it is there when it is looked at, which is
+ * most of what a walk costs.  Wherever this points, asking does no harm.
+ */
+static void
+fetch_next(const char *record)
+{
+	for (uintptr_t at = (uintptr_t)record, i = 64; i <= PROFILE_BYTES + 64; i += 64)
+		__builtin_prefetch((const void *)(at - i));
+}
+
 static bool
 each_person(struct walk *w, struct span key, struct span value, bool *go_on)
 {
 	struct profile p;
 	struct who who;
 
+	fetch_next(value.p);
 	if (key.n != sizeof who || !profile_unpack(&p, value))
 		return false;
 	memcpy(&who, key.p, sizeof who);

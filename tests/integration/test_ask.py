@@ -37,8 +37,8 @@ def history():
 
 
 def recipe(name):
-	"""conf/postfix-routes.NAME to the letter, but for the stream, and without chroot."""
-	with open(os.path.join(rig.TOP, "conf", "postfix-routes." + name)) as f:
+	"""conf/postfix-lookups.NAME to the letter, but for the stream, and without chroot."""
+	with open(os.path.join(rig.TOP, "conf", "postfix-lookups." + name)) as f:
 		return f.read().replace("ask.sock:default", "ask.sock:news").replace("       y       ", "       n       ")
 
 

@@ -13,7 +13,7 @@ HEADER = "X-Rekindle-Route"
 
 
 def conf(name):
-	with open(os.path.join(rig.TOP, "conf", "postfix-route." + name)) as f:
+	with open(os.path.join(rig.TOP, "conf", "postfix-routes." + name)) as f:
 		return f.read()
 
 
