@@ -23,6 +23,7 @@ static const char *const reason_names[] = {
 	[REASON_COOLING] = "cooling",
 	[REASON_GRACE] = "grace",
 	[REASON_FEW_SENDS] = "few-sends",
+	[REASON_YOUNG] = "young",
 	[REASON_UNTRACKED] = "untracked",
 	[REASON_SILENT] = "silent",
 };
@@ -377,6 +378,8 @@ engage_find(const struct profile *p, const struct policy *policy, int64_t now_ms
 		decide(&f, ENGAGE_SEMI, REASON_UNTRACKED);
 	else if (f.silent_sends < floor)
 		decide(&f, ENGAGE_SEMI, REASON_FEW_SENDS);
+	else if (engaged == 0 && known <= (int64_t)factor * policy->semi_days * DAY)
+		decide(&f, ENGAGE_SEMI, REASON_YOUNG);
 	else
 		decide(&f, ENGAGE_INACTIVE, REASON_SILENT);
 
@@ -544,6 +547,11 @@ engage_explain(
 		buf_adds(b, ", but over only ");
 		add_count(b, f->silent_sends, "tracked send");
 		buf_addf(b, " (inactive from %u sends)", floor);
+		break;
+	case REASON_YOUNG:
+		buf_adds(b, "no human engagement ");
+		add_silence(b, p, f, now);
+		buf_addf(b, " (inactive after %u days)", (f->opaque ? 2 : 1) * policy->semi_days);
 		break;
 	case REASON_UNTRACKED:
 		buf_adds(b, "nothing sent ");

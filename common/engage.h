@@ -14,6 +14,7 @@ enum reason {
 	REASON_COOLING,   /* within semi_days */
 	REASON_GRACE,     /* never engaged, not known long or often enough */
 	REASON_FEW_SENDS, /* silent, but too few tracked sends to judge */
+	REASON_YOUNG,     /* never engaged, and not known for semi_days yet */
 	REASON_UNTRACKED, /* nothing sent since may be tracked: silence proves nothing */
 	REASON_SILENT,    /* silent for long enough, over enough sends */
 };

@@ -100,6 +100,7 @@ struct series
 series_find(const struct profile *p, const struct who *who, const struct policy *policy, const struct finding *f, int64_t now_ms)
 {
 	uint64_t now = now_ms > 0 ? (uint64_t)now_ms / 1000 : 0, rested;
+	uint32_t since;
 	unsigned sent = 0;
 
 	if (p == NULL || f->class != ENGAGE_INACTIVE || !policy->series)
@@ -112,8 +113,9 @@ series_find(const struct profile *p, const struct who *who, const struct policy 
 		return after(sent, p, policy, now);
 	/* The rest begins with the last regular message, or when silence became too long, whatever came later. */
 	rested = p->last_regular;
-	if (f->last_engaged != 0 && days_after(f->silent_since, policy->semi_days) > rested)
-		rested = days_after(f->silent_since, policy->semi_days);
+	since = f->last_engaged != 0 ? f->silent_since : p->first_seen;
+	if (days_after(since, policy->semi_days) > rested)
+		rested = days_after(since, policy->semi_days);
 	rested += (uint64_t)policy->rest_days * DAY;
 	return step(rested <= now ? SERIES_1 : SERIES_RESTING, 0, rested, now);
 }

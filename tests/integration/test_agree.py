@@ -58,6 +58,8 @@ def judge(touches):
 		return "semi-engaged"
 	if not engaged and known < factor * 60 * DAY and (known < factor * 30 * DAY or tracked < 5):
 		return "new"
+	if not engaged and known <= factor * 90 * DAY:
+		return "semi-engaged"
 	return "inactive" if silent >= (16 if engaged else 11) else "semi-engaged"
 
 
@@ -204,10 +206,10 @@ def test_campaigns_that_were_sent():
 		assert list(by_name) == ["week%d" % w for w in (19, 18, 17, 16, 15)], by_name
 		for week, c in by_name.items():
 			assert c["sent"] == 15 and c["stopped"] == c["cause"]["inactive"] == 12, c
-		# Ten were not enough to be inactive, eleven were.
+		# Thirteen weeks of 7 days are the first that take longer than 90 days; the message that is sent then is the first one stopped.
 		of = lambda name: r.cli("simulate", "--campaign", name, "--stream", "news", "--json").json["campaigns"]
-		assert [(c["sent"], c["stopped"]) for c in of("week10")] == [(15, 0)], of("week10")
-		assert [(c["sent"], c["stopped"]) for c in of("week11")] == [(15, 12)], of("week11")
+		assert [(c["sent"], c["stopped"]) for c in of("week12")] == [(15, 0)], of("week12")
+		assert [(c["sent"], c["stopped"]) for c in of("week13")] == [(15, 12)], of("week13")
 		assert r.cli("simulate", "--campaign", "week99", "--stream", "news").code == 1
 		assert len(r.cli("simulate", "--days", "66", "--json").json["campaigns"]) == 8
 		for wrong in (("--days", "0"), ("--days", "x"), ("--days", "3", "--campaign", "a"), ("--list", "--days", "3"), ("x",)):

@@ -284,7 +284,8 @@ life_classes(const struct life *l, bool is[ENGAGE_CLASSES])
 	int64_t known = f.first != 0 ? l->now - f.first : 0;
 	bool fresh = !ever && known < twice * p->new_max_days * LIFE_DAY &&
 	    (known < twice * p->new_days * LIFE_DAY || f.sends < p->new_min_sends);
-	bool silent = f.silent >= (ever ? p->inactive_min_sends_engaged : p->inactive_min_sends);
+	bool silent = f.silent >= (ever ? p->inactive_min_sends_engaged : p->inactive_min_sends) &&
+	    (ever || known > twice * p->semi_days * LIFE_DAY);
 
 	is[ENGAGE_ENGAGED] = recent;
 	is[ENGAGE_INACTIVE] = !recent && !cooling && !fresh && silent;

@@ -106,7 +106,9 @@ static const struct {
 	{ "nothing sent since", { .known = 300 * DAY, .opened = 200 * DAY }, ENGAGE_SEMI, REASON_FEW_SENDS },
 	/* new: 30 days or 5 sends, at most 60 days */
 	{ "known for a second less than 30 days", { .known = 30 * DAY - 1, .sends = 20 }, ENGAGE_NEW, REASON_GRACE },
-	{ "known for 30 days, many sends", { .known = 30 * DAY, .sends = 20 }, ENGAGE_INACTIVE, REASON_SILENT },
+	{ "known for 30 days, many sends", { .known = 30 * DAY, .sends = 20 }, ENGAGE_SEMI, REASON_YOUNG },
+	{ "never engaged, known for 90 days", { .known = 90 * DAY, .sends = 20 }, ENGAGE_SEMI, REASON_YOUNG },
+	{ "never engaged, a second more", { .known = 90 * DAY + 1, .sends = 20 }, ENGAGE_INACTIVE, REASON_SILENT },
 	{ "known for 30 days, 4 sends", { .known = 30 * DAY, .sends = 3 }, ENGAGE_NEW, REASON_GRACE },
 	{ "known for 30 days, 5 sends", { .known = 30 * DAY, .sends = 4 }, ENGAGE_SEMI, REASON_FEW_SENDS },
 	{ "4 sends, a second less than 60 days", { .known = 60 * DAY - 1, .sends = 3 }, ENGAGE_NEW, REASON_GRACE },
@@ -150,7 +152,9 @@ static const struct {
 	    REASON_SILENT },
 	{ "opaque: new for twice the time", { .known = 60 * DAY - 1, .privacy = DAY, .sends = 20 }, ENGAGE_NEW,
 	    REASON_GRACE },
-	{ "opaque: and no longer", { .known = 60 * DAY, .privacy = DAY, .sends = 20 }, ENGAGE_INACTIVE, REASON_SILENT },
+	{ "opaque: and no longer", { .known = 60 * DAY, .privacy = DAY, .sends = 20 }, ENGAGE_SEMI, REASON_YOUNG },
+	{ "opaque: silence takes twice the time", { .known = 180 * DAY, .privacy = DAY, .sends = 20 }, ENGAGE_SEMI, REASON_YOUNG },
+	{ "opaque: a second more", { .known = 180 * DAY + 1, .privacy = DAY, .sends = 20 }, ENGAGE_INACTIVE, REASON_SILENT },
 };
 
 static void
