@@ -384,6 +384,7 @@ profile_add(struct profile *p, const struct touch *t)
 	bool hit = t->kind == TOUCH_OPEN || t->kind == TOUCH_CLICK;
 	uint32_t s = touch_seconds(t);
 
+	p->streams = p->streams || touch_is_subscription(t);
 	if (hit && t->mode < MODE_IDENTIFIED) {
 		if (t->mode == MODE_DAYONLY)
 			add_day_only(p, t, s);
@@ -474,6 +475,7 @@ profile_pack(const struct profile *p, unsigned char out[PROFILE_BYTES])
 {
 	memset(out, 0, PROFILE_BYTES);
 	out[0] = PROFILE_VERSION;
+	out[1] = p->streams;
 	put_words(out + AT_SUMS, &p->first_seen, NSUMS);
 	for (size_t i = 0; i < 2; i++)
 		put_u64(out + AT_CONSENT + 8 * i, p->consent[i]);
@@ -498,6 +500,7 @@ profile_unpack(struct profile *p, struct span s)
 
 	if (!now && (s.n != PROFILE_BYTES_2 || in[0] != 2))
 		return false;
+	p->streams = !now || in[1] != 0;
 	get_words(&p->first_seen, in + AT_SUMS, NSUMS);
 	for (size_t i = 0; i < 2; i++)
 		p->consent[i] = get_u64(in + AT_CONSENT + 8 * i);

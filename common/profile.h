@@ -26,6 +26,7 @@ struct days {
  * touches in different orders agree.
  */
 struct profile {
+	bool streams;          /* there may be subscriptions: something was said about a single stream */
 	/* From here to `chosen` in the order in which they are stored (profile.c). */
 	uint32_t first_seen;   /* the earliest touch */
 	uint32_t last_sent;

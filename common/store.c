@@ -2004,7 +2004,8 @@ store_person(struct store *s, const struct who *w, uint64_t stream, struct profi
 	subscription_key(key, w, stream);
 	rc = get_record(txn, s->people, w, sizeof *w, take_profile, p);
 	*known = rc == 0;
-	if (rc == 0 || rc == MDB_NOTFOUND) {
+	/* Most people never said a word about a single stream, and one lookup is half of the work. */
+	if (rc == 0 && p->streams) {
 		rc = get_record(txn, s->subscriptions, key, sizeof key, take_subscription, sub);
 		*subscribed = rc == 0;
 	}
