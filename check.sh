@@ -8,7 +8,7 @@
 # One line per stage; what a failed stage said is printed, and all of it is in
 # build-check/.  Ends with "N passed, N failed".  Installs missing Debian
 # packages (tests/packages.sh).  FUZZ_SECONDS: for each fuzzer; otherwise those
-# of what strangers write mail with get a minute, the others less.
+# of what strangers write mail with get 40 seconds, the others less.
 # KILL_TOUCHES: how many the kill tests send.
 set -eu
 cd "$(dirname "$0")"
@@ -67,8 +67,8 @@ integration() {
 
 # What a sanitizer has something to say about: not the judging of what `rekindle tag' writes, whose messages and
 # documents the unit tests and the fuzzers read in here too.  Threads are the daemons' alone.
-memory="test_tracker.py test_tls.py test_http.py test_pages.py test_cli.py test_milter.py"
-threads="test_tracker.py test_milter.py test_kill.py test_robots.py"
+memory="test_tracker.py test_tls.py test_http.py test_ask.py test_cli.py test_milter.py"
+threads="test_tracker.py test_milter.py test_kill.py test_robots.py test_caps.py"
 
 stage_gcc() {
 	configured build-check-gcc CC=gcc CFLAGS="-g -O2" --enable-werror && unit
@@ -106,7 +106,7 @@ stage_fuzz() {
 		[ -e "$dict" ] && set -- "$@" -dict="$dict"
 		program=$1 seconds=$3
 		case $seconds:$name in
-		:fuzz_mime | :fuzz_html | :fuzz_codec | :fuzz_message) seconds=60 ;;
+		:fuzz_mime | :fuzz_html | :fuzz_codec | :fuzz_message) seconds=40 ;;
 		:*) seconds=4 ;;
 		esac
 		case $name in
