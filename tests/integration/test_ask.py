@@ -233,7 +233,7 @@ def test_in_one_campaign_two_roads():
 	assert [m.rcpts for m in fast] == [["ann@example.com"]], fast
 	assert [m.rcpts for m in slow] == [["ida@example.com"]], slow
 	assert all(rig.tracked(m.text()) for m in fast + slow)
-	assert re.search(r"postfix/reengage\S* .*to=<ida@example.com>.*status=sent", r.postfix.log), r.postfix.log
+	rig.wait_until(lambda: re.search(r"postfix/reengage\S* .*to=<ida@example.com>.*status=sent", r.postfix.log), what="the line in the log")
 	r.sink.take(1), _slow.take(1)
 
 
