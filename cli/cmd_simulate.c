@@ -233,6 +233,24 @@ is_of_series(const struct profile *p, uint32_t when)
 	return false;
 }
 
+/* What a stream's last one was before that is among the newest sends, or not known any more. */
+static void
+rewind_streams(struct profile *p, uint32_t t)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < PROFILE_STREAMS; i++) {
+		uint32_t when = p->stream_sent[i];
+		uint16_t tag = p->stream_tag[i];
+
+		p->stream_sent[i] = p->stream_tag[i] = 0;
+		if (when < t) {
+			p->stream_sent[n] = when;
+			p->stream_tag[n++] = tag;
+		}
+	}
+}
+
 /* What was sent at t and since was not sent yet. */
 static void
 rewind_sends(struct profile *p, uint32_t t)
@@ -249,6 +267,7 @@ rewind_sends(struct profile *p, uint32_t t)
 	memmove(p->sent_tag, p->sent_tag + later, left * sizeof *p->sent_tag);
 	memset(p->sent + left, 0, later * sizeof *p->sent);
 	memset(p->sent_tag + left, 0, later * sizeof *p->sent_tag);
+	rewind_streams(p, t);
 	rewind_ring(p->series, PROFILE_SERIES, t);
 	p->last_sent = profile_sent(p, 0);
 	if (p->last_regular < t)

@@ -33,11 +33,26 @@ stream_of(uint16_t tag)
 	return (uint16_t)(tag & ~1u);
 }
 
+static void
+add_last_of(struct sends *s, uint16_t tag, const struct profile *p, const struct recent *recent, size_t n)
+{
+	size_t i = 0;
+
+	while (i < PROFILE_STREAMS && p->stream_tag[i] != tag)
+		i++;
+	if (i == PROFILE_STREAMS)
+		return;
+	for (size_t k = 0; k < n; k++)
+		if (recent[k].tag == tag && recent[k].when == p->stream_sent[i])
+			return;
+	add(s, p->stream_sent[i]);
+}
+
 /* Each of the recent ones that stands in the profile too is one send and not two. */
 static void
 collect(struct sends *s, uint16_t tag, const struct profile *p, const struct recent *recent, size_t n)
 {
-	bool taken[PROFILE_SENDS] = { false };
+	bool taken[PROFILE_SENDS] = { false }, known = false;
 
 	for (size_t k = 0; k < n; k++) {
 		size_t i = 0;
@@ -55,9 +70,14 @@ collect(struct sends *s, uint16_t tag, const struct profile *p, const struct rec
 	for (size_t i = 0; p != NULL && i < PROFILE_SENDS && p->sent[i] != 0; i++) {
 		uint16_t stream = stream_of(p->sent_tag[i]);
 
-		if (stream != 0 && (tag == 0 || stream == tag))
+		if (stream != 0 && (tag == 0 || stream == tag)) {
 			add(s, profile_sent(p, i));
+			known = true;
+		}
 	}
+	/* The newest sends may all be of other streams. */
+	if (p != NULL && tag != 0 && !known)
+		add_last_of(s, tag, p, recent, n);
 }
 
 uint32_t

@@ -423,6 +423,28 @@ held_in_stream(const struct subscription *s, int64_t now)
 	return s != NULL && is_held(s->held, s->released, s->held_until, now);
 }
 
+/* Of two holds the one that ends last says when; 0 for ever. */
+static bool
+stream_hold_counts(const struct profile *p, const struct subscription *s, int64_t now)
+{
+	if (!held_in_stream(s, now))
+		return false;
+	return !is_held(p->held, p->released, p->held_until, now) || (p->held_until != 0 && s->held_until - 1 > p->held_until - 1);
+}
+
+uint32_t
+engage_held_until(const struct profile *p, const struct subscription *s, int64_t now_ms)
+{
+	static const struct profile nothing;
+	int64_t now = now_ms > 0 ? now_ms / 1000 : 0;
+
+	if (p == NULL)
+		p = &nothing;
+	if (stream_hold_counts(p, s, now))
+		return s->held_until;
+	return is_held(p->held, p->released, p->held_until, now) ? p->held_until : 0;
+}
+
 enum cause
 engage_cause(const struct profile *p, const struct subscription *s, const struct finding *f, int64_t now_ms)
 {
@@ -584,7 +606,7 @@ engage_explain(
 static void
 add_held(struct buf *b, const struct profile *p, const struct subscription *s, int64_t now)
 {
-	bool stream = held_in_stream(s, now);
+	bool stream = stream_hold_counts(p, s, now);
 	uint32_t until = stream ? s->held_until : p->held_until;
 
 	buf_adds(b, "recipient held back by hand on ");

@@ -121,6 +121,9 @@ struct finding engage_find(const struct profile *p, const struct policy *, int64
  */
 enum cause engage_cause(const struct profile *p, const struct subscription *s, const struct finding *, int64_t now);
 
+/* Held by hand until then, by the hold that ends last, in seconds; 0 not at all, or for ever. */
+uint32_t engage_held_until(const struct profile *, const struct subscription *, int64_t now);
+
 /* One line for people: "inactive: no human engagement for 214 days, over 26 sends (limit 90 days, 11 sends)". */
 void engage_explain(struct buf *, const struct profile *, const struct policy *, const struct finding *, int64_t now);
 /* One line for an SMTP reply or log: "recipient unsubscribed on 2026-02-01".  No address, ASCII, no line break. */

@@ -163,6 +163,31 @@ keep_send(struct profile *p, uint32_t v, uint16_t tag)
 	}
 }
 
+/*
+ * The last send of each stream, of those streams alone that had the newest: so
+ * that many messages of others push none of them out.  Who was pushed out by
+ * newer ones would be so in any order.
+ */
+static void
+keep_stream(struct profile *p, uint32_t v, uint16_t tag)
+{
+	const uint16_t added = tag;
+
+	for (size_t i = 0; i < PROFILE_STREAMS; i++) {
+		uint32_t older = p->stream_sent[i];
+		uint16_t older_tag = p->stream_tag[i];
+
+		if (v > older || (v == older && tag > older_tag)) {
+			p->stream_sent[i] = v;
+			p->stream_tag[i] = tag;
+			v = older;
+			tag = older_tag;
+		}
+		if (older_tag == added)
+			return;
+	}
+}
+
 static void
 add_sent(struct profile *p, const struct touch *t, uint32_t s)
 {
@@ -180,7 +205,10 @@ add_sent(struct profile *p, const struct touch *t, uint32_t s)
 		at_most(&p->last_regular, s);
 	if (series)
 		keep_newest(p->series, PROFILE_SERIES, s);
-	keep_send(p, marked(s, tracked), (uint16_t)((exempt ? 0 : profile_tag(t->stream)) | (s & 1)));
+	if (exempt)
+		return;
+	keep_send(p, marked(s, tracked), (uint16_t)(profile_tag(t->stream) | (s & 1)));
+	keep_stream(p, s, profile_tag(t->stream));
 }
 
 /* Held until then, of the last time; at the same second the longer one wins. */
@@ -412,11 +440,11 @@ profile_add(struct profile *p, const struct touch *t)
 
 /* 32-bit sums, from one member of a profile to another, as they are stored. */
 #define NSUMS 20
-#define NLATER 11
+#define NLATER 19
 #define SPREAD(first, last) ((offsetof(struct profile, last) - offsetof(struct profile, first)) / 4 + 1)
 
 _Static_assert(SPREAD(first_seen, chosen) == NSUMS, "sums lie as they are stored");
-_Static_assert(SPREAD(held_until, soft_bounced) + PROFILE_SOFT - 1 == NLATER, "and so do those of version 3");
+_Static_assert(SPREAD(held_until, stream_sent) + PROFILE_STREAMS - 1 == NLATER, "and so do those of version 3");
 
 #define AT_SUMS 4
 #define AT_CONSENT (AT_SUMS + 4 * NSUMS)
@@ -428,7 +456,8 @@ _Static_assert(SPREAD(held_until, soft_bounced) + PROFILE_SOFT - 1 == NLATER, "a
 #define AT_CLICK_DAYS (AT_OPEN_DAYS + 20)
 #define AT_LATER (AT_CLICK_DAYS + 20) /* version 2 ends here */
 #define AT_TAGS (AT_LATER + 4 * NLATER)
-#define AT_END (AT_TAGS + 2 * PROFILE_SENDS)
+#define AT_STREAMS (AT_TAGS + 2 * PROFILE_SENDS)
+#define AT_END (AT_STREAMS + 2 * PROFILE_STREAMS)
 #define PROFILE_BYTES_2 296
 
 _Static_assert(AT_END <= PROFILE_BYTES, "a profile fits its record");
@@ -490,6 +519,8 @@ profile_pack(const struct profile *p, unsigned char out[PROFILE_BYTES])
 	put_words(out + AT_LATER, &p->held_until, NLATER);
 	for (size_t i = 0; i < PROFILE_SENDS; i++)
 		put_u16(out + AT_TAGS + 2 * i, p->sent_tag[i]);
+	for (size_t i = 0; i < PROFILE_STREAMS; i++)
+		put_u16(out + AT_STREAMS + 2 * i, p->stream_tag[i]);
 }
 
 bool
@@ -518,6 +549,8 @@ profile_unpack(struct profile *p, struct span s)
 	get_words(&p->held_until, in + AT_LATER, NLATER);
 	for (size_t i = 0; i < PROFILE_SENDS; i++)
 		p->sent_tag[i] = get_u16(in + AT_TAGS + 2 * i);
+	for (size_t i = 0; i < PROFILE_STREAMS; i++)
+		p->stream_tag[i] = get_u16(in + AT_STREAMS + 2 * i);
 	return true;
 }
 

@@ -10,6 +10,7 @@
 #define PROFILE_DAYS 128
 #define PROFILE_SERIES 4 /* newest messages of a re-engagement series kept: three steps and a win-back */
 #define PROFILE_SOFT 3   /* newest soft bounces kept */
+#define PROFILE_STREAMS 8 /* streams whose last send is kept, those with the newest */
 
 /*
  * Which of the 128 days up to and including `last` had something.  Bit i of
@@ -33,7 +34,7 @@ struct profile {
 	uint32_t last_open;    /* human; in dayonly midnight UTC of the day */
 	uint32_t last_click;   /* human */
 	uint32_t last_machine; /* any machine touch */
-	uint32_t sends, tracked_sends;
+	uint32_t sends, tracked_sends;          /* exempt ones too */
 	uint32_t opens, clicks;                 /* human */
 	uint32_t machine_opens, machine_clicks;
 	uint32_t left, joined, bounced, complained, held, released; /* of all streams */
@@ -48,6 +49,7 @@ struct profile {
 	/*
 	 * Newest first.  Lowest bit: 1 = tracked (sends), human (opens; 0 is a
 	 * privacy open, other machines are not in here); the rest: seconds, even.
+	 * Exempt sends are not in here: they prove no silence, and no cap counts them.
 	 */
 	uint32_t sent[PROFILE_SENDS];
 	uint32_t opened[PROFILE_OPENS];
@@ -56,18 +58,20 @@ struct profile {
 		uint8_t before; /* so many seconds before it was the first of this minute */
 	} clicked[PROFILE_CLICKS];              /* human, by minute, newest first */
 	struct days open_days, click_days;      /* human, identified or full */
-	/* From here to `soft_bounced` in the order in which they are stored. */
+	/* From here to `stream_sent` in the order in which they are stored. */
 	uint32_t held_until;    /* of the last HELD; 0 for ever */
 	uint32_t delivered;     /* last taken by the next host */
 	uint32_t last_regular;  /* last send that is neither exempt nor of a series */
 	uint32_t receiver;      /* group of the last send (touch.sent), 0 none */
 	uint32_t series[PROFILE_SERIES];     /* sends of a series, newest first */
 	uint32_t soft_bounced[PROFILE_SOFT]; /* newest first; BOUNCE_POLICY is not in here */
-	uint16_t sent_tag[PROFILE_SENDS]; /* profile_tag of its stream, or 0: exempt, and before version 3; lowest bit: that of the second */
+	uint32_t stream_sent[PROFILE_STREAMS]; /* last send of a stream, exempt ones apart, newest first */
+	uint16_t sent_tag[PROFILE_SENDS]; /* profile_tag of its stream, or 0: before version 3; lowest bit: that of the second */
+	uint16_t stream_tag[PROFILE_STREAMS];  /* which stream that was; each only once */
 };
 
 /* On disk: version 3, little-endian, zero-filled. */
-#define PROFILE_BYTES 392
+#define PROFILE_BYTES 440
 void profile_pack(const struct profile *, unsigned char out[PROFILE_BYTES]);
 /* Version 2 is read too: what it does not have is 0.  False for another version or length. */
 bool profile_unpack(struct profile *, struct span);

@@ -133,6 +133,8 @@ find_cause(const struct question *q, struct verdict *v)
 {
 	enum cause cause = engage_cause(q->profile, q->subscription, &v->finding, q->now);
 
+	if (cause == CAUSE_HELD)
+		v->next = engage_held_until(q->profile, q->subscription, q->now);
 	if (cause != CAUSE_NONE && cause != CAUSE_INACTIVE)
 		return cause;
 	if (q->imposed == CAUSE_BRAKED) {

@@ -261,7 +261,7 @@ life_look(const struct life *l)
 	silent_since = f.opened > f.clicked ? f.opened : f.clicked;
 	life_latest(&silent_since, f.affirmed);
 	for (size_t i = 0; i < l->n; i++)
-		if (l->touch[i].kind == TOUCH_SENT)
+		if (l->touch[i].kind == TOUCH_SENT && !(l->touch[i].flags & TOUCH_EXEMPT))
 			sent[n++] = ((uint32_t)(l->touch[i].when / 1000) & ~1u) | ((l->touch[i].flags & TOUCH_TRACKED) != 0);
 	qsort(sent, n, sizeof *sent, life_newest_first);
 	for (size_t i = 0; i < n && i < PROFILE_SENDS; i++)
@@ -514,15 +514,16 @@ promise_caps(struct span bytes)
 		for (size_t k = 0; k < caps.n + own.n && sent[i].tag != 0; k++) {
 			const struct cap *c = k < caps.n ? &caps.cap[k] : &own.cap[k - caps.n];
 			unsigned in = 0, all = 0;
+			bool of_all = k < caps.n;
 
 			for (size_t j = 0; j <= i; j++) {
 				bool within = sent[i].when - sent[j].when < c->seconds;
 
-				all += within;
-				in += within && sent[j].tag != 0 && (k < caps.n || sent[j].tag == sent[i].tag);
+				all += within && sent[j].tag != 0;
+				in += within && sent[j].tag != 0 && (of_all || sent[j].tag == sent[i].tag);
 			}
-			/* Of more than that, whatever they are, a profile knows the newest alone. */
-			if (in > c->count && all <= PROFILE_SENDS)
+			/* Of more than that a profile knows the newest alone, and of each stream the last. */
+			if (in > c->count && (of_all || c->count == 1 || all <= PROFILE_SENDS))
 				return "no more in any window than may be";
 		}
 	return NULL;

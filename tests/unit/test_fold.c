@@ -894,7 +894,7 @@ judging_again_with_little_room(void **state)
 	static const struct rules strict = { 4000, 20000, 2, 6000, 120000, false };
 	struct touch *t = calloc(N, sizeof *t);
 	char *small = temp_make(), *large = temp_make();
-	struct store *s = open_sized(small, 3000 * 1024), *roomy = open_store(large);
+	struct store *s = open_sized(small, 3300 * 1024), *roomy = open_store(large);
 	struct rules first = RULES_DEFAULT;
 	struct buf want, got;
 	enum store_result r;

@@ -434,7 +434,7 @@ test_pack(void **state)
 	in[0] = 3;
 	assert_true(profile_unpack(&p, span_make(in, sizeof in)));
 	profile_pack(&p, out);
-	assert_memory_equal(out + 4, in + 4, 380);
+	assert_memory_equal(out + 4, in + 4, 432);
 	/* Version 2 had no more than this. */
 	in[0] = 2;
 	assert_false(profile_unpack(&p, span_make(in, sizeof in)));
@@ -476,17 +476,47 @@ test_kinds_of_sends(void **state)
 	assert_int_equal(p.last_regular, NOON);
 	assert_int_equal(p.series[0], NOON + 10);
 	assert_int_equal(p.series[1], 0);
-	assert_int_equal(p.sent_tag[0], 0);
-	assert_int_equal(p.sent_tag[1], profile_tag(8));
-	assert_int_equal(p.sent_tag[2], profile_tag(7));
-	t[2].when += 1000;
+	/* An exempt one is counted, and no more. */
+	assert_int_equal(p.sends, 3);
+	assert_int_equal(p.sent_tag[0], profile_tag(8));
+	assert_int_equal(p.sent_tag[1], profile_tag(7));
+	assert_int_equal(p.sent[2], 0);
+	assert_int_equal(p.stream_sent[0], NOON + 10);
+	assert_int_equal(p.stream_tag[0], profile_tag(8));
+	assert_int_equal(p.stream_tag[1], profile_tag(7));
+	assert_int_equal(p.stream_sent[2], 0);
+	t[1].when += 1000;
 	p = sum(t, 3);
-	assert_int_equal(profile_sent(&p, 0), NOON + 21);
-	assert_int_equal(profile_sent(&p, 1), NOON + 10);
-	assert_int_equal(p.sent_tag[0], 1);
+	assert_int_equal(profile_sent(&p, 0), NOON + 11);
+	assert_int_equal(profile_sent(&p, 1), NOON);
+	assert_int_equal(p.sent_tag[0], profile_tag(8) | 1);
 	assert_int_equal(p.receiver, 0); /* the last send's */
 	assert_int_equal(sum(t, 2).receiver, 80);
 	assert_int_not_equal(profile_tag(0), 0);
+}
+
+/* However many of the others come, and in whatever order. */
+static void
+test_last_send_of_a_stream(void **state)
+{
+	struct touch t[2 * PROFILE_SENDS + 1];
+	struct profile p;
+
+	(void)state;
+	t[0] = touch_at(TOUCH_SENT, NOON + 1);
+	t[0].stream = 7;
+	for (size_t i = 1; i < COUNT(t); i++) {
+		t[i] = touch_at(TOUCH_SENT, NOON + 60 * (int64_t)i);
+		t[i].stream = 10 + 2 * (i % (PROFILE_STREAMS - 1));
+	}
+	p = sum(t, COUNT(t));
+	assert_int_equal(p.stream_sent[0], NOON + 60 * 2 * PROFILE_SENDS);
+	assert_int_equal(p.stream_tag[PROFILE_STREAMS - 1], profile_tag(7));
+	assert_int_equal(p.stream_sent[PROFILE_STREAMS - 1], NOON + 1);
+	/* One more stream is one too many. */
+	t[1].stream = 99;
+	p = sum(t, COUNT(t));
+	assert_int_equal(p.stream_tag[PROFILE_STREAMS - 1], profile_tag(99));
 }
 
 static void
@@ -575,7 +605,7 @@ random_touch(void)
 	if (t.kind == TOUCH_SENT && random_below(2))
 		t.flags |= random_below(2) ? TOUCH_SERIES : TOUCH_EXEMPT;
 	t.sent = random_below(3);
-	t.stream = random_below(3);
+	t.stream = t.kind == TOUCH_SENT ? 2 * random_below(2 * PROFILE_STREAMS) : random_below(3);
 	return t;
 }
 
@@ -760,7 +790,7 @@ main(void)
 		cmocka_unit_test(test_repetitions_and_what_is_folded_back),
 		cmocka_unit_test(test_forgetting_hits),
 		cmocka_unit_test(test_kinds_of_sends),
-		cmocka_unit_test(test_soft_bounces),
+		cmocka_unit_test(test_last_send_of_a_stream), cmocka_unit_test(test_soft_bounces),
 		cmocka_unit_test(test_held_until),
 		cmocka_unit_test(test_pack),
 		cmocka_unit_test(test_sums_commute),

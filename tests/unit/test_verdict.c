@@ -132,6 +132,33 @@ two_at_one_second_are_two(void **state)
 	assert_int_equal(caps_free(&twice, 0, &p, recent, 1, NOW), 0);
 }
 
+/* A letter a month for who wants less, whatever the others send. */
+static void
+many_messages_of_others_hide_none(void **state)
+{
+	static const struct caps once = { 1, { { 1, 30 * DAY } } }, twice = { 1, { { 2, 30 * DAY } } };
+	struct recent recent = { NOW - 20 * DAY, profile_tag(NEWS) };
+	struct profile p = { 0 };
+
+	(void)state;
+	add(&p, TOUCH_SENT, NOW - 20 * DAY, NEWS, 0);
+	for (int i = 0; i < 2 * PROFILE_SENDS; i++)
+		add(&p, TOUCH_SENT, NOW - 10 * DAY + i * HOUR, OTHER, 0);
+	assert_int_equal(caps_free(&once, profile_tag(NEWS), &p, NULL, 0, NOW), NOW + 10 * DAY);
+	assert_int_equal(caps_free(&once, profile_tag(NEWS), &p, &recent, 1, NOW), NOW + 10 * DAY);
+	/* It is one and not two. */
+	assert_int_equal(caps_free(&twice, profile_tag(NEWS), &p, &recent, 1, NOW), 0);
+	recent.when++;
+	assert_int_equal(caps_free(&twice, profile_tag(NEWS), &p, &recent, 1, NOW), NOW + 10 * DAY);
+	/* Nor do any receipts push out what counts, or prove silence. */
+	p = (struct profile){ 0 };
+	add(&p, TOUCH_SENT, NOW - 20 * DAY, OTHER, 0);
+	for (int i = 0; i < 2 * PROFILE_SENDS; i++)
+		add(&p, TOUCH_SENT, NOW - 10 * DAY + i * HOUR, NEWS, TOUCH_EXEMPT | TOUCH_TRACKED);
+	assert_int_equal(caps_free(&once, 0, &p, NULL, 0, NOW), NOW + 10 * DAY);
+	assert_int_equal(engage_find(&p, &(struct policy){ 0 }, NOW * 1000).silent_sends, 0);
+}
+
 static void
 caps_by_class_and_stream(void **state)
 {
@@ -346,6 +373,17 @@ held_by_hand_until(void **state)
 	(void)state;
 	assert_int_equal(ask(&q, &why).cause, CAUSE_HELD);
 	assert_string_equal(buf_cstr(&why), "recipient held back by hand on 2025-12-31, until 2026-01-02");
+	assert_int_equal(ask(&q, &why).next, NOW + DAY);
+	/* Of two the one that ends last. */
+	s.held = NOW;
+	s.held_until = NOW + 2 * DAY;
+	assert_int_equal(ask(&q, &why).next, NOW + 2 * DAY);
+	assert_string_equal(buf_cstr(&why), "recipient held back by hand on 2026-01-01, until 2026-01-03");
+	s.held_until = NOW + 1;
+	assert_int_equal(ask(&q, &why).next, NOW + DAY);
+	s.held_until = 0;
+	assert_int_equal(ask(&q, &why).next, 0);
+	s.held = 0;
 	q.now = (NOW + DAY) * 1000;
 	assert_int_equal(ask(&q, &why).cause, CAUSE_NONE);
 	s.held = NOW;
@@ -363,6 +401,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(windows_end_exactly),
 		cmocka_unit_test(two_at_one_second_are_two),
+		cmocka_unit_test(many_messages_of_others_hide_none),
 		cmocka_unit_test(caps_by_class_and_stream),
 		cmocka_unit_test(the_series_step_by_step),
 		cmocka_unit_test(who_gets_what),
