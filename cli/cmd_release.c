@@ -12,6 +12,7 @@
 #include "cli/cli.h"
 #include "cli/print.h"
 #include "common/addr.h"
+#include "common/brake.h"
 #include "common/clock.h"
 #include "common/mem.h"
 #include "common/text.h"
@@ -34,6 +35,22 @@ struct reply {
 };
 
 #define OUTPUT_MAX 65536
+
+/*
+ * What a queue id of Postfix's may be: what else would stand there is nothing
+ * to give to a program of root's, nor is ALL, which means every message there is.
+ */
+static bool
+is_queue_id(struct span id)
+{
+	for (size_t i = 0; i < id.n; i++) {
+		char l = ascii_lower(id.p[i]);
+
+		if (!(l >= 'a' && l <= 'z') && !(l >= '0' && l <= '9'))
+			return false;
+	}
+	return id.n > 0 && id.n <= HOLD_ID_MAX && !span_ieq(id, SPAN("all"));
+}
 
 /* ---- the helper's side ---- */
 
@@ -102,6 +119,9 @@ serve(int fd, const char *directory)
 	setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin", 1);
 	while ((n = recv(fd, id, sizeof id - 1, 0)) > 0) {
 		id[n] = '\0';
+		/* Whoever owns the store may have become somebody else's. */
+		if (!is_queue_id(span_of(id)))
+			break;
 		release_one(directory, id, &r);
 		if (send(fd, &r, sizeof r, MSG_NOSIGNAL) != (ssize_t)sizeof r)
 			break;
@@ -169,19 +189,6 @@ struct release {
 	uint64_t released, held, gone, failed;
 };
 
-/* What a queue id of Postfix's may be: what else would stand there is nothing to give to a program of root's. */
-static bool
-is_queue_id(struct span id)
-{
-	for (size_t i = 0; i < id.n; i++) {
-		char l = ascii_lower(id.p[i]);
-
-		if (!(l >= 'a' && l <= 'z') && !(l >= '0' && l <= '9'))
-			return false;
-	}
-	return id.n > 0 && id.n <= HOLD_ID_MAX;
-}
-
 static bool
 is_wanted(const struct release *x, struct span id)
 {
@@ -225,6 +232,25 @@ is_final(enum cause c)
 	return c == CAUSE_COMPLAINED || c == CAUSE_BOUNCED || c == CAUSE_UNSUBSCRIBED || c == CAUSE_HELD;
 }
 
+/* As in the milter: is the campaign stopped?  False: the store cannot be read. */
+static bool
+look_at_brakes(struct store *s, uint64_t campaign, bool *stopped)
+{
+	static const enum brake stops[] = { BRAKE_HAND, BRAKE_COMPLAINTS, BRAKE_BOUNCES };
+	enum store_result r = STORE_NONE;
+	struct brake_row row;
+	int64_t when;
+
+	*stopped = false;
+	for (size_t i = 0; i < sizeof stops / sizeof *stops && r <= STORE_NONE && !*stopped; i++) {
+		r = store_get_brake(s, (uint8_t)stops[i], campaign, &row);
+		*stopped = r == STORE_OK && row.lifted == 0;
+	}
+	if (r <= STORE_NONE && !*stopped)
+		*stopped = (r = store_stopped(s, campaign, &when)) == STORE_OK;
+	return r <= STORE_NONE;
+}
+
 /* False: the store cannot be read. */
 static bool
 judge(struct release *x, struct hold *h, int64_t now)
@@ -233,15 +259,18 @@ judge(struct release *x, struct hold *h, int64_t now)
 	const struct stream *stream = stream_of(c, h->touch.stream);
 	struct profile p;
 	struct subscription s;
-	bool known = false, subscribed = false;
+	bool known = false, subscribed = false, stopped;
 	struct buf why = BUF(1024);
 	struct question q;
 
 	if (!who_is_nobody(&h->touch.who) &&
 	    store_person(c->store, &h->touch.who, h->touch.stream, &p, &known, &s, &subscribed) > STORE_NONE)
 		return false;
+	if (!look_at_brakes(c->store, h->touch.campaign, &stopped))
+		return false;
 	q = (struct question){
 		.conf = c->setup->conf,
+		.imposed = stopped ? CAUSE_BRAKED : CAUSE_NONE,
 		.stream = stream,
 		.stream_id = h->touch.stream,
 		.who = &h->touch.who,

@@ -130,7 +130,7 @@ def test_only_those_that_are_named():
 	told = release(r, "--all", b)
 	assert told.code == 0 and re.match("released  " + b, told.out) and a not in told.out, told
 	assert set(on_hold(r)) == {a}
-	for word in ("../x", "", "ALL;x", "a b", "A" * 65):
+	for word in ("../x", "", "ALL", "ALL;x", "a b", "A" * 65):
 		told = release(r, word)
 		assert told.code == 2 and "no queue id" in told.err, told
 	told = r.cli("release", "--config-directory", "etc", root=True)
@@ -145,6 +145,27 @@ def test_their_own_word_is_not_overruled():
 	assert len(on_hold(r)) == 1 and len(r.sink.of("cem@example.com")) == 1
 	assert r.cli("suppress", "remove", "cem@example.com").code == 0
 	assert release(r, "--all").code == 0
+
+
+def test_a_campaign_that_is_stopped_stays():
+	r = shared()
+	queue_id = hold(r, "stopped@example.com")
+	r.policy["cap_new"] = "off"
+	r.write_conf()
+	try:
+		told = r.cli("brakes", "stop", "spring", "--stream", "default")
+		assert told.code == 0, told
+		told = release(r, "--json", queue_id)
+		line, = told.json
+		assert (told.code, line["result"], line["cause"]) == (1, "held", "braked"), told
+		assert queue_id in on_hold(r)
+		told = r.cli("brakes", "release", "spring", "--stream", "default")
+		assert told.code == 0, told
+		assert release(r, queue_id).code == 0
+		assert queue_id not in on_hold(r)
+	finally:
+		r.policy["cap_new"] = "1/16h"
+		r.write_conf()
 
 
 def test_where_postfix_does_not_answer_nothing_is_lost():
