@@ -292,6 +292,7 @@ emit_profile(struct emit *e, const struct profile *p)
 	for (size_t i = 0; i < PROFILE_CLICKS; i++)
 		clicked[i] = p->clicked[i].last;
 	emit_times(e, "newest_sends", sent, PROFILE_SENDS);
+	emit_times(e, "newest_sends_of_streams", p->stream_sent, PROFILE_STREAMS);
 	emit_times(e, "newest_series_sends", p->series, PROFILE_SERIES);
 	emit_times(e, "newest_soft_bounces", p->soft_bounced, PROFILE_SOFT);
 	emit_times(e, "newest_opens", opened, PROFILE_OPENS);

@@ -274,7 +274,7 @@ rewind_sends(struct profile *p, uint32_t t)
 		return;
 	p->last_regular = 0;
 	for (size_t i = 0; i < PROFILE_SENDS && p->last_regular == 0; i++)
-		if (p->sent_tag[i] > 1 && !is_of_series(p, profile_sent(p, i)))
+		if (p->sent[i] != 0 && !is_of_series(p, profile_sent(p, i)))
 			p->last_regular = profile_sent(p, i);
 }
 

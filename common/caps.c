@@ -70,7 +70,7 @@ collect(struct sends *s, uint16_t tag, const struct profile *p, const struct rec
 	for (size_t i = 0; p != NULL && i < PROFILE_SENDS && p->sent[i] != 0; i++) {
 		uint16_t stream = stream_of(p->sent_tag[i]);
 
-		if (stream != 0 && (tag == 0 || stream == tag)) {
+		if (tag == 0 || stream == tag) {
 			add(s, profile_sent(p, i));
 			known = true;
 		}

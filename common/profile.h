@@ -66,7 +66,7 @@ struct profile {
 	uint32_t series[PROFILE_SERIES];     /* sends of a series, newest first */
 	uint32_t soft_bounced[PROFILE_SOFT]; /* newest first; BOUNCE_POLICY is not in here */
 	uint32_t stream_sent[PROFILE_STREAMS]; /* last send of a stream, exempt ones apart, newest first */
-	uint16_t sent_tag[PROFILE_SENDS]; /* profile_tag of its stream, or 0: before version 3; lowest bit: that of the second */
+	uint16_t sent_tag[PROFILE_SENDS]; /* profile_tag of its stream, or 0: before version 3, which counts for all streams alone; lowest bit: that of the second */
 	uint16_t stream_tag[PROFILE_STREAMS];  /* which stream that was; each only once */
 };
 

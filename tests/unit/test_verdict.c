@@ -157,6 +157,11 @@ many_messages_of_others_hide_none(void **state)
 		add(&p, TOUCH_SENT, NOW - 10 * DAY + i * HOUR, NEWS, TOUCH_EXEMPT | TOUCH_TRACKED);
 	assert_int_equal(caps_free(&once, 0, &p, NULL, 0, NOW), NOW + 10 * DAY);
 	assert_int_equal(engage_find(&p, &(struct policy){ 0 }, NOW * 1000).silent_sends, 0);
+	/* Of which stream a send is the version before did not say. */
+	p.sent_tag[0] = 0;
+	memset(p.stream_tag, 0, sizeof p.stream_tag);
+	assert_int_equal(caps_free(&once, 0, &p, NULL, 0, NOW), NOW + 10 * DAY);
+	assert_int_equal(caps_free(&once, profile_tag(OTHER), &p, NULL, 0, NOW), 0);
 }
 
 static void
