@@ -277,7 +277,7 @@ read_csv(struct import *im, FILE *in, struct buf *have)
 	struct span rest = buf_span(have);
 	long skip = csv_begin(&csv, rest), n;
 	uint64_t line = 1;
-	bool end = feof(in), good = true;
+	bool end = feof(in), good = true, lost = false; /* in a line that could not be read, and that goes on */
 
 	if (skip < 0) {
 		cli_error("%s: this is UTF-16 or UTF-32; save it as UTF-8", im->name);
@@ -285,7 +285,7 @@ read_csv(struct import *im, FILE *in, struct buf *have)
 	}
 	rest = span_from(rest, (size_t)skip);
 	while (good && (rest.n > 0 || !end)) {
-		if ((n = csv_read(&csv, rest, end)) == 0) {
+		if ((n = lost ? (long)csv_skip(rest) : csv_read(&csv, rest, end)) == 0) {
 			struct buf more = BUF(2 * CHUNK);
 			char *room;
 			size_t got;
@@ -303,9 +303,13 @@ read_csv(struct import *im, FILE *in, struct buf *have)
 		if (n < 0) {
 			good = wrong(im, line, csv.why);
 			n = (long)csv_skip(rest);
-		} else {
+			lost = true;
+		} else if (!lost) {
 			good = take_record(im, &csv, line);
 		}
+		/* Its rest would be somebody else's address. */
+		if (lost)
+			lost = rest.p[n - 1] != '\n';
 		line += count_lines(span_cut(rest, 0, (size_t)n));
 		rest = span_from(rest, (size_t)n);
 	}

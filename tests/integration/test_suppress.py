@@ -219,6 +219,14 @@ def test_bad_rows():
 	flows(r, "plain@example.com", "shop")
 
 
+def test_the_rest_of_a_line_that_is_too_long_is_nobody():
+	r = shared()
+	# It is read in pieces of 128 KB; in one of these a piece begins with the address.
+	for length in range(131072 - 24, 131072):
+		table = b"email,reason\n" + b"x" * (length - 13) + b",stranger@example.com,bounced\nknown@example.com,bounced\n"
+		assert told(r, "suppress", "import", "-", "--json", "--dry-run", input=table, code=3).json["rows"] == 1, length
+
+
 def test_export_reads_back():
 	r = shared()
 	exported = told(r, "suppress", "export").out
