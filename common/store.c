@@ -25,7 +25,8 @@
 #include "common/mem.h"
 
 #define FACTS_SCHEMA 1
-#define STATE_SCHEMA 2 /* of an older one all is summed up anew */
+#define STATE_SCHEMA 3 /* who knows only an older one sums up nothing into it */
+#define STATE_READ 2   /* from this one on sums are gone on with; of an older one all is summed up anew */
 #define DEFAULT_SIZE ((uint64_t)64 << 30)
 #define MAX_READERS 1024 /* LMDB's 126 run out: milter threads times processes */
 #define MAX_TABLES 16    /* in one file */
@@ -550,6 +551,13 @@ is_older(const struct env *e, uint64_t schema)
 	return e == &e->store->state && schema > 0 && schema < our_schema(e);
 }
 
+/* Is it so old that its sums are of no use? */
+static bool
+is_useless(const struct env *e, uint64_t schema)
+{
+	return is_older(e, schema) && schema < STATE_READ;
+}
+
 /*
  * Makes a new file ours, or an older one.  What was looked at before is
  * looked at again under the lock: of two programs that start at once the
@@ -568,13 +576,14 @@ make_ours(struct env *e)
 		env_end(e, txn);
 		return rc == 0 && schema != our_schema(e) ? MDB_VERSION_MISMATCH : rc;
 	}
-	if ((schema != 0 && (rc = empty_tables(e, txn)) != 0) ||
+	if ((is_useless(e, schema) && (rc = empty_tables(e, txn)) != 0) ||
 	    (rc = put_meta(txn, env_meta(e), "schema", our_schema(e))) != 0) {
 		env_end(e, txn);
 		return rc;
 	}
 	if ((rc = env_commit(e, txn)) == 0 && schema != 0)
-		log_info("store: %s is of an older version: summing up anew", e->name);
+		log_info("store: %s is of an older version: %s", e->name,
+		    is_useless(e, schema) ? "summing up anew" : "going on with its sums");
 	return rc;
 }
 
@@ -595,7 +604,8 @@ check_schema(struct env *e, bool create, struct buf *why)
 	if (rc == 0 && schema != 0 && !(is_older(e, schema) && create)) {
 		buf_addf(why, "%s: schema %llu, this program knows %llu%s", e->name, (unsigned long long)schema,
 		    (unsigned long long)our_schema(e),
-		    is_older(e, schema) ? "; restart the daemons, which will sum up anew" : "");
+		    is_useless(e, schema) ? "; restart the daemons, which will sum up anew" :
+		    is_older(e, schema) ? "; restart the daemons" : "");
 		return false;
 	}
 	if (rc == 0 && !create)
