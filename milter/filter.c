@@ -839,8 +839,8 @@ would_be_seen(const struct recipient *r, const struct plan *plan)
 	    ((plan->pixel && r->opens >= MODE_DAYONLY) || (plan->nlinks > 0 && r->links >= MODE_DAYONLY));
 }
 
-/* What happened to each recipient, and what the links are called, in the journal before the message goes on. */
-static void
+/* What happened to each recipient, and what the links are called, in the journal before the message goes on.  False: lost. */
+static bool
 record(const char *id, const struct mail *m, const struct plan *plan, enum action whole, bool individual, bool elsewhere,
     int64_t now)
 {
@@ -882,6 +882,7 @@ record(const char *id, const struct mail *m, const struct plan *plan, enum actio
 		label_remember(hashes[i]);
 	free(hashes);
 	free(records);
+	return written;
 }
 
 /* What brakes look at. */
@@ -1500,7 +1501,7 @@ reserve_rest(struct mail *m, int64_t now)
 static sfsistat
 finish(SMFICTX *ctx, struct session *s)
 {
-	static struct log_rate rate;
+	static struct log_rate rate, hold;
 	struct mail *m = s->mail;
 	const char *id = queue_id(ctx);
 	bool individual = m->nrecipients == 1, marked, elsewhere;
@@ -1536,9 +1537,17 @@ finish(SMFICTX *ctx, struct session *s)
 		remember(id, m, whole, now);
 	if (!marked)
 		atomic_fetch_add(&count.messages, 1);
-	if (carry_out(ctx, s, m, &plan, whole)) {
+	if (!carry_out(ctx, s, m, &plan, whole)) {
+		atomic_fetch_add(&count.failed, 1);
+		log_warn("%s: the MTA did not take the changes; message deferred", id);
+		answer = SMFIS_TEMPFAIL;
 		/* Not before: what the MTA did not take comes again, and would be over its cap then. */
-		record(id, m, &plan, whole, individual, elsewhere, now);
+	} else if (!record(id, m, &plan, whole, individual, elsewhere, now) && whole == ACTION_HOLD) {
+		/* Nothing would ever release it. */
+		atomic_fetch_add(&count.failed, 1);
+		log_rated(&hold, "%s: cannot be remembered, and so not be held; message deferred", id);
+		answer = SMFIS_TEMPFAIL;
+	} else {
 		count_all_for_brakes(m, elsewhere);
 		if (!elsewhere)
 			keep_reserved(m);
@@ -1546,10 +1555,6 @@ finish(SMFICTX *ctx, struct session *s)
 			atomic_fetch_add(plan.untouched != NULL ? &count.untouched : &count.tagged, 1);
 		log_done(id, m, &plan, whole);
 		log_warnings(id, m, &plan);
-	} else {
-		atomic_fetch_add(&count.failed, 1);
-		log_warn("%s: the MTA did not take the changes; message deferred", id);
-		answer = SMFIS_TEMPFAIL;
 	}
 	plan_free(&plan);
 	return answer;

@@ -8,6 +8,7 @@ skipped.  kill -9 is in test_kill.py.
 """
 
 import ctypes
+import json
 import os
 import re
 import signal
@@ -155,6 +156,41 @@ class DiskFull(Case):
 		self.hits_are_answered(urls)
 		self.assertEqual(len(self.touches("clicked")), before + 1)
 		self.assertEqual(self.leave(urls).status, 200)
+
+	def test_what_cannot_be_remembered_is_not_held(self):
+		"""Nothing would release it: the MTA keeps it, and tries again."""
+		self.stop()
+		self.configure(milter_socket="inet:127.0.0.1:%d" % rig.free_port(), enforce="on")
+		with open(self.path("conf"), "a") as f:
+			f.write("[policy]\ncap_new = 1/16h\non_capped = hold\n")
+		self.start()
+		milter = self.milter()
+		held = []
+		with milterclient.Milter(self.now["milter_socket"]) as mta:
+			mta.negotiate()
+			mta.connect("127.0.0.1")
+			self.assertNotIn("quarantine", mta.message(NEWSLETTER).kinds())
+			with open(self.path("data/filler"), "wb", buffering=0) as f:
+				try:
+					while f.write(bytes(65536)):
+						pass
+				except OSError:
+					pass
+			self.fill()
+			for i in range(5000):
+				outcome = mta.message(NEWSLETTER, queue_id="4F2X%d" % i)
+				self.assertIn("quarantine", outcome.kinds())
+				if outcome.verdict != "continue":
+					break
+				held.append("4F2X%d" % i)
+			self.assertEqual(outcome.verdict, "tempfail")
+			os.unlink(self.path("data/filler"))
+			self.wait(self.ready)
+			self.wait(lambda: mta.message(NEWSLETTER, queue_id="5F2X").verdict == "continue")
+		milter.terminate()
+		self.assertEqual(milter.wait(20), 0)
+		known = [one["queue_id"] for one in json.loads(self.cli("release", "--dry-run", "--json", code=None).stdout)]
+		self.assertEqual(sorted(known), sorted(held + ["5F2X"]))
 
 	def test_it_starts_on_a_full_disk(self):
 		"""One that was full before the files were made, too."""
