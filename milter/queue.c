@@ -454,6 +454,19 @@ queue_waiting(struct queue *q, struct span id, struct waiting out[QUEUE_WHO_MAX]
 	return n;
 }
 
+/* Is this id known as that message's, or as what became of it?  With the lock. */
+static bool
+is_known_as(struct queue *q, struct span id, const struct queued *about)
+{
+	for (uint32_t place = *chain_of(q, id); place != NOWHERE; place = q->ring[place].next) {
+		const struct entry *e = &q->ring[place];
+
+		if (has_id(e, id) && e->about.campaign == about->campaign && e->about.stream == about->stream && e->about.when >= about->when)
+			return true;
+	}
+	return false;
+}
+
 void
 queue_follow(struct queue *q, struct span id, struct span next)
 {
@@ -468,6 +481,9 @@ queue_follow(struct queue *q, struct span id, struct span next)
 		about = q->ring[place].about;
 		who[n++] = q->ring[place].who;
 	}
+	/* The log says it once for each recipient, and what became of some of them behind the filter may stand in between. */
+	if (n > 0 && is_known_as(q, next, &about))
+		n = 0;
 	pthread_mutex_unlock(&q->lock);
 	if (n > 0)
 		queue_add(q, next, &about, who, n);

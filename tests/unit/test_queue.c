@@ -92,6 +92,29 @@ test_answers(void **state)
 	queue_close(q);
 }
 
+/* A filter takes a message for two, and the log says so twice; what became of them meanwhile stays said. */
+static void
+test_followed_twice(void **state)
+{
+	struct queue *q = queue_open(dir, NOW);
+	struct waiting w[QUEUE_WHO_MAX];
+
+	(void)state;
+	queue_add(q, SPAN("4F2X"), &spring, (struct who[]){ ann, bob }, 2);
+	queue_follow(q, SPAN("4F2X"), SPAN("NEXT"));
+	queue_done(q, SPAN("NEXT"), &ann);
+	queue_defer(q, SPAN("NEXT"), &bob, BOUNCE_SOFT);
+	queue_follow(q, SPAN("4F2X"), SPAN("NEXT"));
+	assert_int_equal(ask(q, "NEXT", &ann), QUEUE_OTHER);
+	assert_int_equal(queue_waiting(q, SPAN("NEXT"), w), 1);
+	/* Of another message with that name nothing is left. */
+	queue_add(q, SPAN("LATE"), &(struct queued){ 9, 8, 1795000001 }, &ann, 1);
+	queue_follow(q, SPAN("LATE"), SPAN("NEXT"));
+	assert_int_equal(ask(q, "NEXT", &ann), QUEUE_RECIPIENT);
+	assert_int_equal(ask(q, "NEXT", &bob), QUEUE_OTHER);
+	queue_close(q);
+}
+
 /* Seven days, and not a second more. */
 static void
 test_age(void **state)
@@ -294,6 +317,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_answers, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_age, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_followed_twice, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_waiting, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_recipients, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ids, setup, teardown),
