@@ -26,6 +26,9 @@ go_on_to(struct pace *p, uint32_t minute)
 void
 pace_add(struct pace *p, uint32_t minute, uint32_t n)
 {
+	/* The clock was ahead and has been put right: else nothing would count until it is that late again. */
+	if (p->minute > minute && p->minute - minute > 2 * PACE_MINUTES)
+		*p = (struct pace){ 0 };
 	go_on_to(p, minute);
 	if (minute >= oldest(p))
 		p->slot[minute % PACE_MINUTES] += n;

@@ -9,7 +9,8 @@
 /*
  * What went out in each of the last PACE_MINUTES, which is a day and more.
  * Minutes are since 1970.  A send of the future is one of the newest minute
- * that there is; one of too long ago is forgotten.
+ * that there is; one of too long ago is forgotten, but one of more than twice
+ * PACE_MINUTES ago tells that the clock was ahead, and all before it is.
  */
 #define PACE_MINUTES 1536
 struct pace {

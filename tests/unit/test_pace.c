@@ -32,6 +32,22 @@ minutes_add_up(void **state)
 	assert_int_equal(pace_sum(&p, 0, UINT32_MAX), 1);
 }
 
+/* A clock that was years ahead and is put right: what is sent from then on counts. */
+static void
+clock_put_back(void **state)
+{
+	struct pace p = { 0 };
+
+	(void)state;
+	pace_add(&p, M0 + 400 * 1440, 9);
+	pace_add(&p, M0, 2);
+	assert_int_equal(pace_sum(&p, M0 - 60, M0), 2);
+	assert_int_equal(pace_free(&p, 2, 60, 60 * M0), 60 * (M0 + 61));
+	pace_add(&p, M0 - 60, 3);
+	pace_take(&p, M0, 1);
+	assert_int_equal(pace_sum(&p, M0 - 60, M0), 4);
+}
+
 static const struct {
 	const char *says;
 	uint64_t count;
@@ -155,6 +171,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(minutes_add_up),
+		cmocka_unit_test(clock_put_back),
 		cmocka_unit_test(when_there_is_room),
 		cmocka_unit_test(no_stretch_has_more),
 		cmocka_unit_test(shares_of_a_day),
