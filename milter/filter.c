@@ -1202,7 +1202,7 @@ log_verdicts(const char *id, const struct mail *m, enum action whole)
 		/* Who goes on to the back is told about there. */
 		if (r->would == ACTION_SEND || (r->action == ACTION_SEND && m->pass == PASS_FRONT))
 			continue;
-		if (r->would == ACTION_ROUTE && r->route[0] != '\0' && m->route == r->route)
+		if (r->would == ACTION_ROUTE && r->route[0] != '\0' && strcmp(m->route, r->route) == 0)
 			buf_addf(&verb, "routed route=%s", r->route);
 		else if (r->action == ACTION_SEND) {
 			atomic_fetch_add(&count.would, 1);

@@ -256,7 +256,16 @@ class AtRcpt(Base):
 class Edits(Base):
 	"""The header that names a route, among the other edits."""
 
-	settings = {"max_message": "32M", "route_new": "slow"}
+	settings = {"max_message": "32M", "route_new": "slow", "route_slow": "slow"}
+	policy = {"cap_new": "1/16h", "on_capped": "route"}
+
+	def test_one_road_by_two_rules_is_one_road(self):
+		"""By class for one of them, and for being capped for the other: the log says that it was taken."""
+		had, free = self.somebody(), self.somebody()
+		self.goes(had)
+		outcome = self.dial().message(self.mail(), rcpts=[had, free], queue_id="5F2X")
+		self.assertEqual(("continue", [], ["slow"]), (outcome.verdict, outcome.deleted, outcome.added("X-Rekindle-Route")))
+		self.rig.milter.wait_log("5F2X: routed route=slow cause=capped")
 
 	def test_the_route_comes_before_the_mark_and_behind_all_deletions(self):
 		raw = mail(extra=[("X-Rekindle-Route", "forged"), ("X-REKINDLE-ROUTE", "forged too")])
