@@ -189,6 +189,9 @@ brakes_ask(struct brakes *b, const struct stream *stream, uint64_t stream_id, ui
 	e = entry_of(b, stream_id, campaign, now);
 	e->limits = stream->policy.brake;
 	e->seen = now;
+	/* It may have begun while the clock was ahead. */
+	if (e->first > now)
+		e->first = now;
 	a->stop = e->stop;
 	a->spare = is_out(b, receiver);
 	if (too_large_a_share(e))
@@ -360,7 +363,8 @@ look_at_all(struct brakes *b, int64_t now)
 				e->own = (struct brake_counts){ 0 };
 			}
 			e->stop = copy[i].stop;
-			e->first = copy[i].first;
+			if (copy[i].first < e->first)
+				e->first = copy[i].first;
 			e->known_share = copy[i].known_share;
 			e->share_lifted = copy[i].share_lifted;
 			memcpy(e->warned, copy[i].warned, sizeof e->warned);

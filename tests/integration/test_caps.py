@@ -292,6 +292,7 @@ class Boundary(Case):
 	"""A clock that stands still until somebody moves it."""
 
 	policy = {"cap_new": "1/16h, 3/7d"}
+	streams = {"first": {"cap_new": "off", "head_start": "1h", "on_throttled": "defer"}}
 	start_time = 1798761600  # 2027-01-01
 
 	@classmethod
@@ -334,6 +335,14 @@ class Boundary(Case):
 			self.assertEqual(verdict, outcome.verdict, (at, outcome.reply))
 			if free:
 				self.assertIn("may come " + free, outcome.reply)
+
+	def test_zz_a_campaign_that_began_before_the_clock_was_put_right(self):
+		"""Its head start ends an hour from now, and not next year."""
+		hour = 3600
+		for at, verdict in ((400 * 24 * hour, "tempfail"), (200 * hour, "tempfail"), (201 * hour - 1, "tempfail"), (201 * hour, "continue")):
+			self.set(at)
+			outcome = self.dial().message(mail("early", extra=[("X-Rekindle-Stream", "first")]), rcpts=["bob@example.com"])
+			self.assertEqual(verdict, outcome.verdict, (at, outcome.reply))
 
 
 if __name__ == "__main__":
