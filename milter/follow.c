@@ -295,8 +295,11 @@ write_touches(struct follow *f)
 		f->record[i].source = span_cut(buf_span(&f->text), f->source[i].at, f->source[i].at + f->source[i].n);
 	while (f->n > 0 && writer_write(f->o.writer, f->record, f->n, WRITE_MS) == WRITER_LOST) {
 		log_rated(&rate, "mail_log: touches cannot be recorded; the log waits");
-		if (stopping(f))
+		if (stopping(f)) {
+			/* Whoever reads it again has to find these messages. */
+			queue_leave(f->o.queue);
 			return false;
+		}
 		pause_for(f, RETRY_MS);
 	}
 	f->n = 0;

@@ -498,6 +498,14 @@ queue_remove(struct queue *q, struct span id)
 }
 
 void
+queue_leave(struct queue *q)
+{
+	if (q->fd >= 0)
+		close(q->fd);
+	q->fd = -1;
+}
+
+void
 queue_save(struct queue *q, int64_t now_ms)
 {
 	uint32_t oldest = (uint32_t)(now_ms / 1000 - QUEUE_SECONDS);

@@ -63,5 +63,7 @@ void queue_remove(struct queue *, struct span id);
 
 /* Writes to the file what is new, and makes it smaller when most of it is old.  From one thread; may wait for the disk. */
 void queue_save(struct queue *, int64_t now_ms);
+/* The file stays as it was saved last: for what has been said since, nobody could record anything.  From the same thread. */
+void queue_leave(struct queue *);
 
 #endif

@@ -128,12 +128,7 @@ class DiskFull(Case):
 		urls = self.urls()
 		self.hits_are_answered(urls)
 		self.assertEqual(self.page("/readyz").body, b"ready\n")
-		with open(self.path("data/filler"), "wb", buffering=0) as f:
-			try:
-				while f.write(bytes(65536)):
-					pass
-			except OSError:
-				pass
+		self.fill_the_disk()
 		self.fill()
 		self.hits_are_answered(urls)
 		answer = self.leave(urls)
@@ -157,6 +152,14 @@ class DiskFull(Case):
 		self.assertEqual(len(self.touches("clicked")), before + 1)
 		self.assertEqual(self.leave(urls).status, 200)
 
+	def fill_the_disk(self):
+		with open(self.path("data/filler"), "wb", buffering=0) as f:
+			try:
+				while f.write(bytes(65536)):
+					pass
+			except OSError:
+				pass
+
 	def test_what_cannot_be_remembered_is_not_held(self):
 		"""Nothing would release it: the MTA keeps it, and tries again."""
 		self.stop()
@@ -170,12 +173,7 @@ class DiskFull(Case):
 			mta.negotiate()
 			mta.connect("127.0.0.1")
 			self.assertNotIn("quarantine", mta.message(NEWSLETTER).kinds())
-			with open(self.path("data/filler"), "wb", buffering=0) as f:
-				try:
-					while f.write(bytes(65536)):
-						pass
-				except OSError:
-					pass
+			self.fill_the_disk()
 			self.fill()
 			for i in range(5000):
 				outcome = mta.message(NEWSLETTER, queue_id="4F2X%d" % i)
@@ -241,6 +239,43 @@ class MapFull(Case):
 		self.assertEqual(len(self.touches("clicked")), before + 4)
 		self.wait(lambda: self.metric("rekindle_fold_lag") == 0)
 		other.stop()
+
+	def test_a_delivery_that_cannot_be_recorded_is_read_again(self):
+		"""The log waits for the store, also over a restart, and so does what is known of its queue ids."""
+		self.stop()
+		log = self.path("mail.log")
+		with open(log, "w") as f:
+			f.write("2026-11-23T05:28:50.123456+01:00 mx postfix/qmgr[6]: 4F2XABCDEE: removed\n")
+		self.configure(milter_socket="inet:127.0.0.1:%d" % rig.free_port(), mail_log=log)
+		self.start()
+		milter = self.milter()
+		with milterclient.Milter(self.now["milter_socket"]) as mta:
+			mta.negotiate()
+			mta.connect("127.0.0.1")
+			self.assertEqual(mta.message(NEWSLETTER, queue_id="4F2XABCDEF").verdict, "continue")
+		self.wait(lambda: os.path.getsize(self.path("data/queue-ids")) > 64)
+		self.wait(lambda: [t["type"] for t in self.touches()] == ["sent"])
+		self.fill()
+		with milterclient.Milter(self.now["milter_socket"]) as mta:
+			mta.negotiate()
+			mta.connect("127.0.0.1")
+			while "touches are lost" not in open(self.path("milter.log")).read():
+				self.assertEqual(mta.message(NEWSLETTER, queue_id="5F2XABCDEF").verdict, "continue")
+		line = ("2026-11-23T05:28:51.123456+01:00 mx postfix/smtp[7]: %s: to=<ann@example.com>, relay=mx.example.com[192.0.2.1]:25,"
+			" delay=1, delays=0/0/0/1, dsn=%s, status=%s\n")
+		with open(log, "a") as f:
+			# Together too much for what is left in the journal.
+			f.write(line % ("4F2XABCDEF", "2.0.0", "sent (250 ok)") + line % ("6F2XABCDEF", "5.1.1", "bounced (550 5.1.1 unknown)") * 900)
+		self.wait(lambda: "the log waits" in open(self.path("milter.log")).read())
+		milter.terminate()
+		self.assertEqual(milter.wait(20), 0)
+		self.configure(facts_size="64M", state_size="64M")
+		self.process.send_signal(signal.SIGHUP)
+		self.wait(self.ready)
+		self.assertEqual(self.touches("delivered"), [])
+		self.milter()
+		self.wait(lambda: len(self.touches("delivered")) == 1)
+		self.assertEqual(self.touches("delivered")[0]["campaign"], "spring")
 
 	def test_others_follow_a_larger_file(self):
 		"""The file outgrows the map of a process that only reads it, between two of its lookups."""
