@@ -120,7 +120,10 @@ note_part(struct work *w, const struct mime_part *part, const char *why, bool pi
 
 	if (!w->tagging.explain)
 		return;
-	p->part = xreallocarray(p->part, p->nparts + 1, sizeof *p->part);
+	if (p->nparts == p->part_cap) {
+		p->part_cap = p->part_cap ? 2 * p->part_cap : 8;
+		p->part = xreallocarray(p->part, p->part_cap, sizeof *p->part);
+	}
 	p->part[p->nparts++] = (struct part_note){
 		part->media.n > 0 ? part->media : SPAN("text/plain"), encodings[part->encoding], why, part->start, part->end, pixel,
 	};

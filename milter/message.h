@@ -104,7 +104,7 @@ struct plan {
 	struct buf text;              /* what links point into */
 	unsigned warnings;            /* enum plan_warning */
 	struct part_note *part;
-	size_t nparts;
+	size_t nparts, part_cap;
 	struct link_note *seen;
 	size_t nseen, seen_cap;
 	struct buf note_text;
