@@ -103,10 +103,12 @@ unwanted(const struct work *w, const struct mime_part *part)
 		return "neither text/html nor text/plain";
 	if (part->type == MIME_TEXT && !t->stream->text_links && !t->stream->series)
 		return "text_links = no";
-	/* A recipient's own pages are put in whatever is tracked; in text they are what a series is for. */
-	if (!who_is_nobody(&t->who) || t->links > MODE_OFF || (part->type == MIME_HTML && is_tracking(t)))
-		return NULL;
-	return "tracking is off";
+	/*
+	 * The recipient's own pages are put in whatever is tracked, in text because
+	 * they are what a series is for; where there is no such recipient, somebody
+	 * should know that their places lead nowhere.
+	 */
+	return NULL;
 }
 
 static void

@@ -228,9 +228,9 @@ test_own_pages(void **state)
 	static const struct who nobody;
 
 	(void)state;
-	for (size_t i = 0; i < 3 * COUNT(pages); i++) {
-		const char *word = pages[i / 3].word;
-		bool several = i % 3 == 1, series = i % 3 == 2;
+	for (size_t i = 0; i < 4 * COUNT(pages); i++) {
+		const char *word = pages[i / 4].word;
+		bool untracked = i % 4 == 3, several = i % 4 == 1 || untracked, series = i % 4 == 2;
 		struct buf body = BUF(1000), text = BUF(1000);
 		struct claim claim;
 		struct tagged t;
@@ -242,6 +242,7 @@ test_own_pages(void **state)
 			plan_free(&t.plan);
 			t.r.tagging.who = several ? nobody : t.r.tagging.who;
 			t.r.tagging.stream = &t.conf->stream[series];
+			t.r.tagging.links = untracked ? MODE_OFF : t.r.tagging.links;
 			message_tag(&t.message, &t.r.tagging, &t.plan);
 		}
 		if (several) {
@@ -252,7 +253,7 @@ test_own_pages(void **state)
 			assert_int_equal(t.plan.warnings, 0);
 			assert_int_equal(t.plan.edited_links + t.plan.nlinks, 0);
 			assert_true(rig_url(&t.r, span_from(buf_span(&t.plan.body), strlen("<a href=\"")), &n, &claim, &text));
-			assert_int_equal(claim.kind, pages[i / 3].kind);
+			assert_int_equal(claim.kind, pages[i / 4].kind);
 			assert_memory_equal(&claim.who, &t.r.tagging.who, sizeof claim.who);
 			assert_int_equal(claim.campaign, t.r.tagging.campaign);
 			/* A series is about all mail. */
