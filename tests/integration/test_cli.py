@@ -26,7 +26,8 @@ BUILD = pathlib.Path(os.environ.get("REKINDLE_BUILD", ROOT))
 REKINDLE = BUILD / "rekindle"
 
 FOUND, NOTHING, USAGE, CANNOT = 0, 1, 2, 3
-COMMANDS = ["why", "segment", "series", "campaign", "suppress", "release", "consent", "tag", "token", "key", "import", "export", "forget", "conf"]
+COMMANDS = ["why", "segment", "series", "simulate", "campaign", "brakes", "suppress", "forget", "release", "consent", "tag", "token", "intake", "key",
+    "import", "export", "conf"]
 
 CONF = """
 data_dir = {dir}/data
@@ -162,6 +163,14 @@ class Manners(Case):
             self.assertRegex(text, rf"(?m)^  {command} +\w")
             for flag in "-h", "--help":
                 self.assertTrue(self.run_ok(command, flag).startswith(f"usage: rekindle {command} "))
+
+    def test_the_manual_has_all_commands(self):
+        self.assertEqual(COMMANDS, re.findall(r"(?m)^  ([a-z]+) +\w", self.run_ok("--help")))
+        with open(pathlib.Path(__file__).parents[2] / "man/rekindle.1") as f:
+            synopsis, commands = re.search(r"(?ms)^\.Sh SYNOPSIS$(.*?)^\.Sh DESCRIPTION$.*?^\.Sh COMMANDS$(.*?)^\.Sh ", f.read()).groups()
+        for command in COMMANDS:
+            self.assertRegex(synopsis, rf"(?m)^\.Cm {command}\b")
+            self.assertRegex(commands, rf"(?m)^\.Ss {command}\b")
 
     def test_help_needs_no_settings(self):
         self.check(FOUND, "why", "--help", conf="/nonexistent")
