@@ -402,6 +402,20 @@ stop(struct cli *c, uint64_t id, struct span by)
 	return -1;
 }
 
+/* A stop that changes nothing says so: a new installation observes. */
+static void
+say_stopped(const struct brakes *b)
+{
+	const struct stream *s = conf_stream(b->c->setup->conf, b->found > 0 ? buf_span(&b->streams) : span_of(b->stream));
+
+	if (s != NULL && s->transactional)
+		printf("stopped, but its messages go out: stream %s is transactional\n", s->name);
+	else if (s != NULL && !s->enforce)
+		printf("stopped, but its messages go out: stream %s has enforce = observe\n", s->name);
+	else
+		printf("stopped: no more of its messages go out\n");
+}
+
 static int
 change(struct cli *c, bool stopping, const char *name, const char *stream, const char *note)
 {
@@ -431,8 +445,10 @@ change(struct cli *c, bool stopping, const char *name, const char *stream, const
 		emit_end(&e);
 	} else if (n == 0)
 		cli_error(stopping ? "this campaign is stopped already" : "no brake is on for this campaign");
+	else if (stopping)
+		say_stopped(&b);
 	else
-		printf("%s\n", stopping ? "stopped: no more of its messages go out" : "released: it goes on, and the same brake does not come back");
+		printf("released: it goes on, and the same brake does not come back\n");
 	if (!stopping && store_stopped(c->store, b.id, &when) == STORE_OK)
 		cli_error("its links are stopped as well, and so it stays; `rekindle campaign start' ends that");
 out:

@@ -137,7 +137,8 @@ class Brakes(Base):
 
 	def test_stopped_by_hand(self):
 		self.assertEqual(1, self.rig.cli("brakes", "stop", "next").code)  # of which stream?
-		self.assertEqual(0, self.rig.cli("brakes", "stop", "next", "--stream", "hand").code)
+		stopped = self.rig.cli("brakes", "stop", "next", "--stream", "hand")
+		self.assertEqual((0, "stopped: no more of its messages go out\n"), (stopped.code, stopped.out))
 		self.assertEqual(1, self.rig.cli("brakes", "stop", "next", "--stream", "hand").code)
 		self.waits("the campaign is stopped", self.somebody(), "hand", "next")
 		self.assertEqual(0, self.rig.cli("brakes", "release", "next", "--stream", "hand").code)
@@ -145,6 +146,11 @@ class Brakes(Base):
 		rig.wait_until(lambda: self.send(self.somebody(), "hand", "next").verdict == "continue")
 		self.assertEqual(0, self.rig.cli("brakes", "stop", "next", "--stream", "hand").code)
 		rig.wait_until(lambda: self.send(self.somebody(), "hand", "next").verdict == "tempfail")
+
+	def test_stopped_where_nothing_is_enforced(self):
+		stopped = self.rig.cli("brakes", "stop", "next", "--stream", "watch")
+		self.assertEqual((0, "stopped, but its messages go out: stream watch has enforce = observe\n"), (stopped.code, stopped.out))
+		self.goes(self.somebody(), "watch", "next")
 
 	def test_a_campaign_whose_links_are_stopped_sends_nothing(self):
 		self.goes(self.somebody(), "links")
