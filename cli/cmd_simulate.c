@@ -437,10 +437,11 @@ cause_rows(const struct simulation *s)
 }
 
 static void
-radius_name(const struct simulation *s, const struct radius *r, struct buf *out)
+radius_name(const struct simulation *s, const struct radius *r, struct buf *stream, struct buf *out)
 {
+	buf_clear(stream);
 	buf_clear(out);
-	if (store_campaign_names(s->c->store, r->id, NULL, out) != STORE_OK || out->n == 0) {
+	if (store_campaign_names(s->c->store, r->id, stream, out) != STORE_OK || out->n == 0) {
 		buf_clear(out);
 		buf_addf(out, "%016" PRIx64, r->id);
 	}
@@ -449,12 +450,13 @@ radius_name(const struct simulation *s, const struct radius *r, struct buf *out)
 static void
 radius_rows(const struct simulation *s)
 {
-	struct table t = TABLE("llrrrl");
-	struct buf text = BUF(NAME_CAP);
+	struct table t = TABLE("lllrrrl");
+	struct buf text = BUF(NAME_CAP), stream = BUF(NAME_CAP);
 
 	if (s->nradius == 0)
 		return;
 	table_adds(&t, "campaign");
+	table_adds(&t, "stream");
 	table_adds(&t, "last sent");
 	table_adds(&t, "sent");
 	table_adds(&t, "stopped");
@@ -463,8 +465,9 @@ radius_rows(const struct simulation *s)
 	for (size_t i = 0; i < s->nradius; i++) {
 		const struct radius *r = &s->radius[i];
 
-		radius_name(s, r, &text);
+		radius_name(s, r, &stream, &text);
 		table_add(&t, buf_span(&text));
+		table_add(&t, buf_span(&stream));
 		buf_clear(&text);
 		text_add_day(&text, (int64_t)r->last * 1000);
 		table_add(&t, buf_span(&text));
@@ -481,6 +484,7 @@ radius_rows(const struct simulation *s)
 	table_print(&t, "", true);
 	table_free(&t);
 	buf_free(&text);
+	buf_free(&stream);
 }
 
 static void
@@ -510,7 +514,7 @@ emit_side(struct emit *e, const char *key, const struct side *side)
 static void
 emit_simulation(const struct simulation *s)
 {
-	struct buf name = BUF(NAME_CAP);
+	struct buf name = BUF(NAME_CAP), stream = BUF(NAME_CAP);
 	struct emit e = { 0 };
 
 	emit_open(&e, NULL, '{');
@@ -540,9 +544,10 @@ emit_simulation(const struct simulation *s)
 	for (size_t i = 0; i < s->nradius; i++) {
 		const struct radius *r = &s->radius[i];
 
-		radius_name(s, r, &name);
+		radius_name(s, r, &stream, &name);
 		emit_open(&e, NULL, '{');
 		emit_text(&e, "campaign", buf_span(&name));
+		emit_text(&e, "stream", buf_span(&stream));
 		emit_id(&e, "id", r->id);
 		emit_time(&e, "last", (int64_t)r->last * 1000);
 		emit_number(&e, "sent", r->sent);
@@ -554,6 +559,7 @@ emit_simulation(const struct simulation *s)
 	emit_close(&e, '}');
 	emit_end(&e);
 	buf_free(&name);
+	buf_free(&stream);
 }
 
 /* ---- questions ---- */

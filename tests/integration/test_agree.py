@@ -206,6 +206,7 @@ def test_campaigns_that_were_sent():
 		assert list(by_name) == ["week%d" % w for w in (19, 18, 17, 16, 15)], by_name
 		for week, c in by_name.items():
 			assert c["sent"] == 15 and c["stopped"] == c["cause"]["inactive"] == 12, c
+			assert c["stream"] == "news", c
 		# Thirteen weeks of 7 days are the first that take longer than 90 days; the message that is sent then is the first one stopped.
 		of = lambda name: r.cli("simulate", "--campaign", name, "--stream", "news", "--json").json["campaigns"]
 		assert [(c["sent"], c["stopped"]) for c in of("week12")] == [(15, 0)], of("week12")
