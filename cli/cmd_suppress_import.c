@@ -125,7 +125,7 @@ stop(struct import *im, uint64_t at, const struct listed *row)
 		/* Our own export has the hash of who is known by nothing else. */
 		if (strcmp(listing_name(&im->listing), "rekindle") != 0 ||
 		    !text_hex(row->address, r.touch.who.b, sizeof r.touch.who.b))
-			return wrong(im, at, "what stands for an address is none");
+			return wrong(im, at, "this is not an address");
 	} else {
 		r.address = row->address;
 	}

@@ -207,7 +207,7 @@ def test_bad_rows():
 	# The quote that is never closed takes nobody along.
 	answer = told(r, "suppress", "import", "-", "--json", input=table, code=3)
 	assert answer.json["added"] == 2 and answer.json["bad"] == 5, answer
-	for line, why in ((3, "is none"), (4, "never closed"), (5, "weird"), (6, "could be two"), (7, "future")):
+	for line, why in ((3, "not an address"), (4, "never closed"), (5, "weird"), (6, "could be two"), (7, "future")):
 		assert re.search(r"rekindle: -:%d: .*%s" % (line, why), answer.err), answer
 	assert told(r, "suppress", "import", "-", "--json", "--strict", input=table, code=3).json["bad"] == 1
 	for bad, why in ((b"\xff\xfea\0", "UTF-16"), (b"a,b\n1,2\n", "no columns"), (b"", ""), (b"{]", "not JSON"), (b"Email,Reason\n\xe4@b.example,bounced\n", "UTF-8")):
