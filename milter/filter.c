@@ -763,6 +763,13 @@ write_records(const char *id, const struct mail *m, const struct record *records
 	log_rated(&rate, "%s: touches are %s; mail goes on", id, rc == WRITER_LATE ? "written late" : "lost");
 }
 
+/* Is this what the store has said?  Then it has the name as well, unless that was erased, and then it stays so. */
+static bool
+on_record(enum cause c)
+{
+	return c == CAUSE_COMPLAINED || c == CAUSE_BOUNCED || c == CAUSE_UNSUBSCRIBED || c == CAUSE_HELD;
+}
+
 /* That mail was sent or stopped is no reader's behaviour: the touch has its recipient in every privacy mode. */
 static struct record
 touch_of(const struct mail *m, const struct stream *stream, uint64_t stream_id, const struct recipient *r, int64_t now)
@@ -785,7 +792,7 @@ touch_of(const struct mail *m, const struct stream *stream, uint64_t stream_id, 
 			.stream = stream_id,
 			.sent = sent ? r->receiver : 0,
 		},
-		.address = who_is_nobody(&r->who) ? SPAN("") : span_of(r->address),
+		.address = who_is_nobody(&r->who) || (!sent && on_record(r->cause)) ? SPAN("") : span_of(r->address),
 		.stream = span_of(stream->name),
 		.campaign = buf_span(&m->campaign),
 	};

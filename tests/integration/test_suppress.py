@@ -285,6 +285,9 @@ def test_forgotten_and_campaigns_still_know():
 	assert "forgotten on" in why.out, why
 	refused(r, "hugo@example.com", "unsubscribed")
 	assert campaign(r, "keep") == before
+	# That an old list has the name still brings it back to nobody here.
+	left = rig.wait_until(lambda: [p for p in [person(r, "hugo@example.com")] if p["touches"]])[0]
+	assert left["address"] is None, left
 
 	# An old link works, and leaves nothing of him.
 	assert r.get(urls["fred@example.com"][1]).status == 302
