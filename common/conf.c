@@ -2194,6 +2194,17 @@ conf_list_has(const struct list *l, struct span item)
 	return false;
 }
 
+bool
+conf_list_eq(const struct list *a, const struct list *b)
+{
+	if (a->n != b->n)
+		return false;
+	for (size_t i = 0; i < a->n; i++)
+		if (strcmp(a->item[i], b->item[i]) != 0)
+			return false;
+	return true;
+}
+
 const struct stream *
 conf_stream(const struct conf *c, struct span name)
 {

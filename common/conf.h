@@ -139,6 +139,9 @@ bool conf_setting(size_t i, const char **section, const char **name);
 /* Is this one of the items, to the byte? */
 bool conf_list_has(const struct list *, struct span);
 
+/* The same items in the same order? */
+bool conf_list_eq(const struct list *, const struct list *);
+
 /* NULL when there is none of this name. */
 const struct stream *conf_stream(const struct conf *, struct span name);
 

@@ -40,6 +40,7 @@ struct reloader {
 	struct fold *fold;
 	struct ask *ask;
 	const struct filter *filter;
+	const struct conf *started;
 };
 
 static bool follows; /* a log is read */
@@ -73,6 +74,31 @@ log_stats(const char *when, const struct filter *f, const struct ask *ask)
 	    when, l.lines, l.delivered, l.deferred, l.bounced, l.soft_bounced, l.policy_bounced);
 }
 
+/* What a reload cannot change. */
+static void
+log_restart(const struct conf *was, const struct conf *is)
+{
+	const struct {
+		const char *name;
+		bool differs;
+	} fixed[] = {
+		{ "data_dir", strcmp(was->data_dir, is->data_dir) != 0 },
+		{ "milter_socket", strcmp(was->milter_socket, is->milter_socket) != 0 },
+		{ "mail_log", strcmp(was->mail_log, is->mail_log) != 0 },
+		{ "ask_listen", !conf_list_eq(&was->ask_listen, &is->ask_listen) },
+		{ "socket_mode", was->ask_listen.n > 0 && strcmp(was->socket_mode, is->socket_mode) != 0 },
+		{ "keep_facts", was->keep_facts != is->keep_facts },
+		{ "journal_size", was->journal_size != is->journal_size },
+		{ "lock_dir", strcmp(was->lock_dir, is->lock_dir) != 0 },
+		{ "log", was->log_syslog != is->log_syslog },
+		{ "log_level", was->log_level != is->log_level },
+	};
+
+	for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
+		if (fixed[i].differs)
+			log_warn("%s has changed; that needs a restart", fixed[i].name);
+}
+
 /* libmilter takes HUP for an end, so reloading is USR1. */
 static void *
 reload_on_usr1(void *arg)
@@ -88,6 +114,7 @@ reload_on_usr1(void *arg)
 		if (setup_reload(r->slot, r->file)) { /* says what went wrong */
 			struct setup *s = setup_get(r->slot);
 
+			log_restart(r->started, s->conf);
 			store_limit(r->store, s->conf->facts_size, s->conf->state_size);
 			fold_want(r->fold, &s->conf->rules);
 			setup_put(s);
@@ -379,7 +406,8 @@ main(int argc, char **argv)
 	filter.slot = setup_slot_new(setup);
 	filter.throttle = throttle_new(filter.store);
 	filter.brakes = brakes_start(filter.store, filter.slot, filter.throttle);
-	reloader = (struct reloader){ .slot = filter.slot, .file = file, .store = filter.store, .fold = fold, .ask = ask, .filter = &filter };
+	reloader = (struct reloader){ .slot = filter.slot, .file = file, .store = filter.store, .fold = fold, .ask = ask, .filter = &filter,
+		.started = setup_get(filter.slot)->conf }; /* to the end */
 	ask_start(ask, filter.slot, filter.store);
 	follows = filter.queue != NULL;
 	if (follows)

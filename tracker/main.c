@@ -48,17 +48,6 @@ raise_descriptors(const struct conf *conf)
 	    conf->max_connections, (unsigned long long)want, (unsigned long long)limit.rlim_cur);
 }
 
-static bool
-list_eq(const struct list *a, const struct list *b)
-{
-	if (a->n != b->n)
-		return false;
-	for (size_t i = 0; i < a->n; i++)
-		if (strcmp(a->item[i], b->item[i]) != 0)
-			return false;
-	return true;
-}
-
 /* What a reload cannot change. */
 static void
 log_restart(const struct conf *was, const struct conf *is)
@@ -68,9 +57,9 @@ log_restart(const struct conf *was, const struct conf *is)
 		bool differs;
 	} fixed[] = {
 		{ "data_dir", strcmp(was->data_dir, is->data_dir) != 0 },
-		{ "http_listen", !list_eq(&was->http_listen, &is->http_listen) },
-		{ "https_listen", !list_eq(&was->https_listen, &is->https_listen) },
-		{ "admin_listen", !list_eq(&was->admin_listen, &is->admin_listen) },
+		{ "http_listen", !conf_list_eq(&was->http_listen, &is->http_listen) },
+		{ "https_listen", !conf_list_eq(&was->https_listen, &is->https_listen) },
+		{ "admin_listen", !conf_list_eq(&was->admin_listen, &is->admin_listen) },
 		{ "socket_mode", strcmp(was->socket_mode, is->socket_mode) != 0 },
 		{ "threads", was->threads != is->threads },
 		{ "keep_facts", was->keep_facts != is->keep_facts },

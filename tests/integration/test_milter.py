@@ -804,9 +804,11 @@ class Life(Case):
 		finally:
 			with open(self.rig.conf_file, "w") as f:
 				f.write(good)
-		self.rig.write_conf(campaign_header="X-Other-Campaign")
+		self.rig.write_conf(campaign_header="X-Other-Campaign", mail_log="/var/log/other.log")
 		self.rig.milter.signal(signal.SIGUSR1)
 		self.rig.milter.wait_log("reloaded from")
+		self.assertIn("mail_log has changed; that needs a restart", self.rig.milter.log)
+		self.assertNotIn("milter_socket has changed", self.rig.milter.log)
 		self.assertEqual("accept", self.dial().message(mail()).verdict)
 		raw = mail(campaign=None, extra=[("X-Other-Campaign", "new")])
 		self.tagged(self.dial().message(raw), raw)
