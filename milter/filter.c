@@ -235,11 +235,18 @@ go_on(const struct session *s, unsigned long no_reply)
 
 /* What is still reserved was not sent. */
 static void
-recipient_free(struct recipient *r)
+give_back(struct recipient *r)
 {
 	if (r->reserved != 0)
 		recent_drop(filter->recents, &r->who, r->reserved);
+	r->reserved = 0;
 	throttle_undo(filter->throttle, &r->place);
+}
+
+static void
+recipient_free(struct recipient *r)
+{
+	give_back(r);
 	free(r->address);
 	free(r->why);
 }
@@ -1545,6 +1552,9 @@ finish(SMFICTX *ctx, struct session *s)
 	if (!marked)
 		atomic_fetch_add(&count.messages, 1);
 	if (!carry_out(ctx, s, m, &plan, whole)) {
+		/* Whoever hears of it may try again at once. */
+		for (size_t i = 0; i < m->nrecipients; i++)
+			give_back(&m->recipient[i]);
 		atomic_fetch_add(&count.failed, 1);
 		log_warn("%s: the MTA did not take the changes; message deferred", id);
 		answer = SMFIS_TEMPFAIL;
