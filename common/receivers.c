@@ -1,15 +1,13 @@
 #include "common/receivers.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "common/addr.h"
+#include "common/datafile.h"
 #include "common/mem.h"
 #include "common/receivers_text.h" /* made from conf/receivers */
 #include "common/text.h"
 
-#define SHOWN_MAX 60
 #define DOMAIN_MAX 253
 
 struct group {
@@ -116,12 +114,6 @@ receivers_count(const struct receivers *r)
 	return r->ngroups;
 }
 
-const char *
-receivers_name(const struct receivers *r, size_t i)
-{
-	return r->group[i].name;
-}
-
 uint32_t
 receivers_id(const struct receivers *r, size_t i)
 {
@@ -164,41 +156,6 @@ receivers_seal(struct receivers *r, const struct keys *keys)
 }
 
 /* ---- reading ---- */
-
-struct reader {
-	struct receivers *r;
-	const char *name;
-	unsigned line, faults;
-	struct buf *errors;
-};
-
-static void wrong(struct reader *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-
-static void
-wrong(struct reader *in, const char *fmt, ...)
-{
-	char what[512];
-	va_list ap;
-
-	if (in->faults++ >= RECEIVERS_ERRORS_MAX)
-		return;
-	va_start(ap, fmt);
-	vsnprintf(what, sizeof what, fmt, ap);
-	va_end(ap);
-	buf_addf(in->errors, "%s:%u: %s\n", in->name, in->line, what);
-}
-
-/* As much of a word as a message should show, and only what a terminal can take. */
-static const char *
-shown(struct span s, char out[SHOWN_MAX + 1])
-{
-	size_t n = s.n < SHOWN_MAX ? s.n : SHOWN_MAX;
-
-	for (size_t i = 0; i < n; i++)
-		out[i] = s.p[i] >= ' ' && s.p[i] < 0x7f ? s.p[i] : '?';
-	out[n] = '\0';
-	return out;
-}
 
 static bool
 is_of(struct span s, bool dots)
@@ -259,11 +216,10 @@ make_slots(struct receivers *r)
 }
 
 static void
-add_domain(struct reader *in, size_t group, struct span domain)
+add_domain(struct receivers *r, struct datafile *in, size_t group, struct span domain)
 {
-	struct receivers *r = in->r;
 	size_t at = r->text.n;
-	char what[SHOWN_MAX + 1];
+	char what[DATAFILE_SHOWN_MAX + 1];
 	struct span lower;
 	uint32_t *slot;
 
@@ -278,7 +234,7 @@ add_domain(struct reader *in, size_t group, struct span domain)
 	slot = slot_of(r, lower);
 	if (*slot != 0) {
 		r->text.n = at;
-		wrong(in, "`%s' is in group %s already; keep one of them", shown(domain, what),
+		datafile_fault(in, "`%s' is in group %s already; keep one of them", datafile_shown(domain, what),
 		    r->group[r->domain[*slot - 1].group].name);
 		return;
 	}
@@ -287,57 +243,48 @@ add_domain(struct reader *in, size_t group, struct span domain)
 }
 
 static void
-read_line(struct reader *in, struct span line)
+read_line(struct receivers *r, struct datafile *in, struct span line)
 {
 	size_t colon = span_find(line, ':');
 	struct span name = span_trim(span_cut(line, 0, colon)), rest = span_trim(span_from(line, colon + 1)), domain;
-	char what[SHOWN_MAX + 1];
+	char what[DATAFILE_SHOWN_MAX + 1];
 	struct group *g;
 
 	if (colon == line.n || !is_of(name, false) || name.n > RECEIVERS_NAME_MAX) {
-		wrong(in, "`%s' is no group; write NAME: and its domains, the name of 1 to %d letters, digits and -",
-		    shown(span_cut(line, 0, colon), what), RECEIVERS_NAME_MAX);
+		datafile_fault(in, "`%s' is no group; write NAME: and its domains, the name of 1 to %d letters, digits and -",
+		    datafile_shown(span_cut(line, 0, colon), what), RECEIVERS_NAME_MAX);
 		return;
 	}
-	if ((g = group_named(in->r, name)) == NULL && (g = add_group(in->r, name)) == NULL) {
-		wrong(in, "there are too many groups; at most %d", RECEIVERS_MAX);
+	if ((g = group_named(r, name)) == NULL && (g = add_group(r, name)) == NULL) {
+		datafile_fault(in, "there are too many groups; at most %d", RECEIVERS_MAX);
 		return;
 	}
 	while (rest.n > 0) {
-		size_t n = 0;
-
-		while (n < rest.n && rest.p[n] != ' ' && rest.p[n] != '\t')
-			n++;
-		domain = span_cut(rest, 0, n);
-		rest = span_trim(span_from(rest, n));
+		domain = datafile_word(&rest);
+		rest = span_trim(rest);
 		if (!is_domain(domain))
-			wrong(in, "`%s' is no domain; write example.org (xn-- form if it is international)", shown(domain, what));
-		else if (in->r->ndomains == RECEIVERS_DOMAINS_MAX) {
-			wrong(in, "there are too many domains; at most %d", RECEIVERS_DOMAINS_MAX);
+			datafile_fault(in, "`%s' is no domain; write example.org (xn-- form if it is international)", datafile_shown(domain, what));
+		else if (r->ndomains == RECEIVERS_DOMAINS_MAX) {
+			datafile_fault(in, "there are too many domains; at most %d", RECEIVERS_DOMAINS_MAX);
 			return;
 		} else
-			add_domain(in, (size_t)(g - in->r->group), domain);
+			add_domain(r, in, (size_t)(g - r->group), domain);
 	}
 }
 
 bool
 receivers_read(struct receivers *r, struct span text, const char *name, struct buf *errors)
 {
-	struct reader in = { .r = r, .name = name, .errors = errors };
+	struct datafile in = { .name = name, .rest = text, .errors = errors };
 	struct span line;
 
 	forget(r);
-	while (span_split(&text, '\n', &line)) {
-		in.line++;
-		line = span_trim(line);
-		if (line.n > 0 && line.p[0] != '#')
-			read_line(&in, line);
-	}
-	if (in.faults > RECEIVERS_ERRORS_MAX)
-		buf_addf(errors, "%s:%u: and %u more\n", name, in.line, in.faults - RECEIVERS_ERRORS_MAX);
-	if (in.faults > 0)
-		forget(r);
-	return in.faults == 0;
+	while (datafile_next(&in, &line))
+		read_line(r, &in, line);
+	if (datafile_good(&in))
+		return true;
+	forget(r);
+	return false;
 }
 
 void
@@ -345,10 +292,7 @@ receivers_own(struct receivers *r)
 {
 	struct buf text = BUF(RECEIVERS_FILE_MAX), errors = BUF(1024);
 
-	for (size_t i = 0; i < sizeof own_receivers / sizeof *own_receivers; i++) {
-		buf_adds(&text, own_receivers[i]);
-		buf_addc(&text, '\n');
-	}
+	datafile_join(&text, own_receivers, sizeof own_receivers / sizeof *own_receivers);
 	receivers_read(r, buf_span(&text), "receivers", &errors);
 	buf_free(&text);
 	buf_free(&errors);
@@ -359,24 +303,22 @@ receivers_own(struct receivers *r)
 bool
 receiver_limit_parse(struct span s, struct span *name, struct receiver_limit *limit, struct buf *why)
 {
-	size_t gap = 0, slash;
-	struct span rest;
+	struct span rest = s;
+	size_t slash;
 	uint64_t count = 0;
 	int64_t ms = 0;
 
-	while (gap < s.n && s.p[gap] != ' ' && s.p[gap] != '\t')
-		gap++;
-	*name = span_cut(s, 0, gap);
-	rest = span_trim(span_from(s, gap));
+	*name = datafile_word(&rest);
+	rest = span_trim(rest);
 	slash = span_find(rest, '/');
 	if (!is_of(*name, false) || name->n > RECEIVERS_NAME_MAX || !text_u64(span_trim(span_cut(rest, 0, slash)), &count) ||
 	    !text_duration(span_trim(span_from(rest, slash + 1)), &ms)) {
-		buf_addf(why, "`%.*s' is no limit; write GROUP COUNT/TIME, as in google 5000/1h", SPAN_ARG(span_cut(s, 0, SHOWN_MAX)));
+		buf_addf(why, "`%.*s' is no limit; write GROUP COUNT/TIME, as in google 5000/1h", SPAN_ARG(span_cut(s, 0, DATAFILE_SHOWN_MAX)));
 		return false;
 	}
 	if (count < 1 || count > 1000000000 || ms < 60000 || ms > DAY_MS || ms % 60000 != 0) {
 		buf_addf(why, "`%.*s' is out of range; use 1 to 1000000000 messages, and whole minutes up to 1d",
-		    SPAN_ARG(span_cut(s, 0, SHOWN_MAX)));
+		    SPAN_ARG(span_cut(s, 0, DATAFILE_SHOWN_MAX)));
 		return false;
 	}
 	*limit = (struct receiver_limit){ (uint32_t)count, (uint32_t)(ms / 1000) };

@@ -4,14 +4,14 @@
 
 #include <stdint.h>
 
-#include "common/buf.h"
+#include "common/datafile.h"
 #include "common/keys.h"
 
 #define RECEIVERS_FILE_MAX (4 * 1024 * 1024)
 #define RECEIVERS_MAX 500            /* groups */
 #define RECEIVERS_DOMAINS_MAX 50000
 #define RECEIVERS_NAME_MAX 32
-#define RECEIVERS_ERRORS_MAX 100     /* told of one file */
+#define RECEIVERS_ERRORS_MAX DATAFILE_ERRORS_MAX
 
 /* Read once, then constant: any number of threads may look things up, and looking up allocates nothing. */
 struct receivers;
@@ -38,7 +38,6 @@ void receivers_seal(struct receivers *, const struct keys *);
 uint32_t receivers_of(const struct receivers *, struct span address);
 
 size_t receivers_count(const struct receivers *);
-const char *receivers_name(const struct receivers *, size_t i);
 uint32_t receivers_id(const struct receivers *, size_t i);
 /* The name of a group by its id; NULL when there is none of it in the list any more. */
 const char *receivers_called(const struct receivers *, uint32_t id);

@@ -1,17 +1,15 @@
 /* robots.c -- what machines call themselves and where they live. */
 #include "common/robots.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 
+#include "common/datafile.h"
 #include "common/ip.h"
 #include "common/mem.h"
 #include "common/robots_text.h" /* made from conf/agents and conf/networks */
 #include "common/text.h"
 
 #define SLOTS 4096 /* of names, by their first three characters */
-#define SHOWN_MAX 60
 
 struct name {
 	uint32_t at;   /* in text, lower case */
@@ -64,80 +62,6 @@ robots_free(struct robots *r)
 	free(r->name);
 	free(r->piece);
 	free(r);
-}
-
-/* ---- lines of a file ---- */
-
-struct reader {
-	const char *name;
-	struct span rest;
-	unsigned line, faults;
-	struct buf *errors;
-};
-
-static void wrong(struct reader *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-
-static void
-wrong(struct reader *in, const char *fmt, ...)
-{
-	char what[512];
-	va_list ap;
-
-	if (in->faults++ >= ROBOTS_ERRORS_MAX)
-		return;
-	va_start(ap, fmt);
-	vsnprintf(what, sizeof what, fmt, ap);
-	va_end(ap);
-	buf_addf(in->errors, "%s:%u: %s\n", in->name, in->line, what);
-}
-
-/* A line that says something; false at the end. */
-static bool
-next_line(struct reader *in, struct span *line)
-{
-	while (span_split(&in->rest, '\n', line)) {
-		in->line++;
-		*line = span_trim(*line);
-		if (line->n > 0 && line->p[0] != '#')
-			return true;
-	}
-	return false;
-}
-
-/* How reading a file ends. */
-static bool
-no_faults(struct reader *in)
-{
-	if (in->faults > ROBOTS_ERRORS_MAX)
-		buf_addf(in->errors, "%s:%u: and %u more\n", in->name, in->line, in->faults - ROBOTS_ERRORS_MAX);
-	return in->faults == 0;
-}
-
-static struct span
-next_word(struct span *rest)
-{
-	size_t n = 0, gap;
-	struct span word;
-
-	while (n < rest->n && rest->p[n] != ' ' && rest->p[n] != '\t')
-		n++;
-	word = span_cut(*rest, 0, n);
-	for (gap = n; gap < rest->n && (rest->p[gap] == ' ' || rest->p[gap] == '\t');)
-		gap++;
-	*rest = span_from(*rest, gap);
-	return word;
-}
-
-/* As much of a word as a message should show, and only what a terminal can take. */
-static const char *
-shown(struct span s, char out[SHOWN_MAX + 1])
-{
-	size_t n = s.n < SHOWN_MAX ? s.n : SHOWN_MAX;
-
-	for (size_t i = 0; i < n; i++)
-		out[i] = s.p[i] >= ' ' && s.p[i] < 0x7f ? s.p[i] : '?';
-	out[n] = '\0';
-	return out;
 }
 
 /* ---- agents ---- */
@@ -234,28 +158,28 @@ is_name(struct span s)
 bool
 robots_read_agents(struct robots *r, struct span text, const char *name, struct buf *errors)
 {
-	struct reader in = { .name = name, .rest = text, .errors = errors };
-	char what[SHOWN_MAX + 1];
+	struct datafile in = { .name = name, .rest = text, .errors = errors };
+	char what[DATAFILE_SHOWN_MAX + 1];
 	struct span line;
 
 	forget_agents(r);
-	while (next_line(&in, &line)) {
+	while (datafile_next(&in, &line)) {
 		enum robot verdict = ROBOT_NONE;
-		struct span word = next_word(&line);
+		struct span word = datafile_word(&line);
 
 		if (!verdict_word(word, &verdict))
-			wrong(&in, "`%s' is no verdict; use scanner, preview, prefetch, suspect or human, then a name",
-			    shown(word, what));
+			datafile_fault(&in, "`%s' is no verdict; use scanner, preview, prefetch, suspect or human, then a name",
+			    datafile_shown(word, what));
 		else if (!is_name(line))
-			wrong(&in, "`%s' is no name; use %d to %d printable ASCII characters, the first a letter or digit",
-			    shown(line, what), ROBOTS_NAME_MIN, ROBOTS_NAME_MAX);
+			datafile_fault(&in, "`%s' is no name; use %d to %d printable ASCII characters, the first a letter or digit",
+			    datafile_shown(line, what), ROBOTS_NAME_MIN, ROBOTS_NAME_MAX);
 		else if (r->nnames == ROBOTS_AGENTS_MAX) {
-			wrong(&in, "there are too many names; at most %d", ROBOTS_AGENTS_MAX);
+			datafile_fault(&in, "there are too many names; at most %d", ROBOTS_AGENTS_MAX);
 			break;
 		} else
 			add_name(r, verdict, line);
 	}
-	if (!no_faults(&in)) {
+	if (!datafile_good(&in)) {
 		forget_agents(r);
 		return false;
 	}
@@ -331,20 +255,20 @@ host_bits(unsigned n)
 
 /* 192.0.2.0/24, 2001:db8::/32, or one address.  False told to the reader. */
 static bool
-read_network(struct reader *in, struct span word, struct network *out)
+read_network(struct datafile *in, struct span word, struct network *out)
 {
 	size_t slash = span_find(word, '/');
-	char what[SHOWN_MAX + 1];
+	char what[DATAFILE_SHOWN_MAX + 1];
 	uint8_t bytes[16];
 	unsigned most = ip_read(span_cut(word, 0, slash), bytes);
 	uint64_t bits = most;
 
 	if (most == 0) {
-		wrong(in, "`%s' is not a network; write 192.0.2.0/24 or 2001:db8::/32", shown(word, what));
+		datafile_fault(in, "`%s' is not a network; write 192.0.2.0/24 or 2001:db8::/32", datafile_shown(word, what));
 		return false;
 	}
 	if (slash < word.n && (word.n - slash > 4 || !text_u64(span_from(word, slash + 1), &bits) || bits > most)) {
-		wrong(in, "`%s' has no good prefix length; use 0 to %u", shown(word, what), most);
+		datafile_fault(in, "`%s' has no good prefix length; use 0 to %u", datafile_shown(word, what), most);
 		return false;
 	}
 	out->bits = (uint8_t)(bits + 128 - most);
@@ -353,7 +277,7 @@ read_network(struct reader *in, struct span word, struct network *out)
 	struct address host = host_bits(out->bits);
 
 	if ((out->first.hi & host.hi) != 0 || (out->first.lo & host.lo) != 0) {
-		wrong(in, "`%s' has host bits set; write the first address of the network", shown(word, what));
+		datafile_fault(in, "`%s' has host bits set; write the first address of the network", datafile_shown(word, what));
 		return false;
 	}
 	out->last.hi |= host.hi;
@@ -362,10 +286,10 @@ read_network(struct reader *in, struct span word, struct network *out)
 }
 
 static bool
-read_row(struct reader *in, struct span line, struct network *out)
+read_row(struct datafile *in, struct span line, struct network *out)
 {
-	struct span network = next_word(&line), scope = next_word(&line), certainty = next_word(&line);
-	char what[SHOWN_MAX + 1];
+	struct span network = datafile_word(&line), scope = datafile_word(&line), certainty = datafile_word(&line);
+	char what[DATAFILE_SHOWN_MAX + 1];
 
 	*out = (struct network){ .line = in->line, .says = LISTED };
 	if (!read_network(in, network, out))
@@ -373,17 +297,17 @@ read_row(struct reader *in, struct span line, struct network *out)
 	if (span_eq(scope, SPAN("clicks")))
 		out->says |= CLICKS_ONLY;
 	else if (!span_eq(scope, SPAN("all"))) {
-		wrong(in, "`%s' is no scope; use all or clicks behind the network", shown(scope, what));
+		datafile_fault(in, "`%s' is no scope; use all or clicks behind the network", datafile_shown(scope, what));
 		return false;
 	}
 	if (span_eq(certainty, SPAN("certain")))
 		out->says |= CERTAIN;
 	else if (!span_eq(certainty, SPAN("probable"))) {
-		wrong(in, "`%s' is no certainty; use certain or probable behind the scope", shown(certainty, what));
+		datafile_fault(in, "`%s' is no certainty; use certain or probable behind the scope", datafile_shown(certainty, what));
 		return false;
 	}
 	if (line.n == 0) {
-		wrong(in, "the label is missing; say last whose network this is");
+		datafile_fault(in, "the label is missing; say last whose network this is");
 		return false;
 	}
 	return true;
@@ -449,7 +373,7 @@ cut(struct robots *r, const struct network *n, size_t count)
 bool
 robots_read_networks(struct robots *r, struct span text, const char *name, struct buf *errors)
 {
-	struct reader in = { .name = name, .rest = text, .errors = errors };
+	struct datafile in = { .name = name, .rest = text, .errors = errors };
 	struct network *list = NULL, row;
 	size_t n = 0, cap = 0;
 	struct span line;
@@ -457,9 +381,9 @@ robots_read_networks(struct robots *r, struct span text, const char *name, struc
 	free(r->piece);
 	r->piece = NULL;
 	r->npieces = 0;
-	while (next_line(&in, &line)) {
+	while (datafile_next(&in, &line)) {
 		if (n == ROBOTS_NETWORKS_MAX) {
-			wrong(&in, "there are too many networks; at most %d", ROBOTS_NETWORKS_MAX);
+			datafile_fault(&in, "there are too many networks; at most %d", ROBOTS_NETWORKS_MAX);
 			break;
 		}
 		if (!read_row(&in, line, &row))
@@ -470,7 +394,7 @@ robots_read_networks(struct robots *r, struct span text, const char *name, struc
 		}
 		list[n++] = row;
 	}
-	if (no_faults(&in) && n > 0) {
+	if (datafile_good(&in) && n > 0) {
 		qsort(list, n, sizeof *list, by_first);
 		cut(r, list, n);
 	}
@@ -508,8 +432,7 @@ read_own(struct robots *r, const char *const *lines, size_t n,
 {
 	struct buf text = BUF(1024 * 1024), errors = BUF(1024);
 
-	for (size_t i = 0; i < n; i++)
-		buf_addf(&text, "%s\n", lines[i]);
+	datafile_join(&text, lines, n);
 	read(r, buf_span(&text), "built in", &errors);
 	buf_free(&text);
 	buf_free(&errors);

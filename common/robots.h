@@ -2,7 +2,7 @@
 #ifndef REKINDLE_ROBOTS_H
 #define REKINDLE_ROBOTS_H
 
-#include "common/buf.h"
+#include "common/datafile.h"
 
 enum robot {
 	ROBOT_NONE,         /* not a hit */
@@ -20,7 +20,7 @@ enum robot {
 #define ROBOTS_NETWORKS_MAX 1000000
 #define ROBOTS_NAME_MIN 3
 #define ROBOTS_NAME_MAX 64
-#define ROBOTS_ERRORS_MAX 100 /* told of one file */
+#define ROBOTS_ERRORS_MAX DATAFILE_ERRORS_MAX
 
 /*
  * Read once, then constant: any number of threads may look things up, and

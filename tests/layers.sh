@@ -10,7 +10,7 @@ cd "${top_srcdir:-$(dirname "$0")/..}"
 layers='
 0 common/span common/scan common/buf common/mem common/text common/csv common/log common/clock
 1 common/codec common/conf common/keys common/addr common/ip common/who common/pack common/pack_text common/siv common/token common/privacy common/page common/page_builtin common/bounce common/maillog common/report common/listing
-1 common/robot common/robots common/robots_text common/receivers common/receivers_text common/brake common/pace common/trail common/touch common/profile common/engage common/caps common/series common/verdict
+1 common/robot common/datafile common/robots common/robots_text common/receivers common/receivers_text common/brake common/pace common/trail common/touch common/profile common/engage common/caps common/series common/verdict
 2 common/store common/journal common/writer common/fold common/setup common/proc common/bind
 3 milter/message milter/tag milter/links milter/fields milter/url milter/plain milter/mime milter/charset milter/html milter/charref milter/splice milter/select milter/split milter/answer milter/recent
 3 tracker/http tracker/form tracker/hit tracker/leave tracker/proxy tracker/tls tracker/budget tracker/accesslog cli/print
@@ -37,7 +37,7 @@ syslog.h: common/log.c milter/main.c
 '
 
 # What a pure module has no business with: clocks, sockets, files, threads, logs.
-pure='common/span common/scan common/buf common/text common/csv common/listing common/codec common/keys common/addr common/ip common/pack common/siv common/token common/privacy common/page common/bounce common/maillog common/report common/robot common/robots common/trail
+pure='common/span common/scan common/buf common/text common/csv common/listing common/codec common/keys common/addr common/ip common/pack common/siv common/token common/privacy common/page common/bounce common/maillog common/report common/robot common/datafile common/robots common/receivers common/brake common/pace common/trail
 	common/receivers common/brake common/pace common/touch common/profile common/engage common/caps common/series common/verdict milter/message milter/mime milter/charset milter/html milter/charref milter/splice
 	milter/tag milter/links milter/fields milter/url milter/plain milter/select milter/split milter/answer tracker/http tracker/form tracker/hit tracker/leave tracker/proxy tracker/budget'
 effects='time.h sys/time.h unistd.h fcntl.h sys/socket.h netdb.h poll.h pthread.h sys/stat.h dirent.h common/log.h'
