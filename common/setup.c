@@ -112,23 +112,32 @@ load_keys(struct keys *keys, const char *path, struct buf *why)
 	return good;
 }
 
+/* The whole of a file that a setting names. */
+static bool
+read_list(const char *setting, const char *path, size_t max, struct buf *text, struct buf *why)
+{
+	struct buf fault = BUF(PATH_MAX + 256);
+	bool good = file_read(path, max, text, &fault);
+
+	if (!good)
+		buf_addf(why, "%s = %s\n", setting, buf_cstr(&fault));
+	buf_free(&fault);
+	return good;
+}
+
 static bool
 load_list(struct robots *r, const char *setting, const char *path, bool (*read)(struct robots *, struct span, const char *, struct buf *),
     void (*own)(struct robots *), struct buf *why)
 {
-	struct buf text = BUF(ROBOTS_FILE_MAX + 1), fault = BUF(PATH_MAX + 256);
+	struct buf text = BUF(ROBOTS_FILE_MAX + 1);
 	bool good;
 
 	if (*path == '\0') {
 		own(r);
 		return true;
 	}
-	if ((good = file_read(path, ROBOTS_FILE_MAX, &text, &fault)))
-		good = read(r, buf_span(&text), path, why);
-	else
-		buf_addf(why, "%s = %s\n", setting, buf_cstr(&fault));
+	good = read_list(setting, path, ROBOTS_FILE_MAX, &text, why) && read(r, buf_span(&text), path, why);
 	buf_free(&text);
-	buf_free(&fault);
 	return good;
 }
 
@@ -165,18 +174,15 @@ set_limits(struct receivers *r, const struct conf *c, struct buf *why)
 static bool
 load_receivers(struct receivers *r, const struct conf *c, struct buf *why)
 {
-	struct buf text = BUF(RECEIVERS_FILE_MAX + 1), fault = BUF(PATH_MAX + 256);
+	struct buf text = BUF(RECEIVERS_FILE_MAX + 1);
 	bool good = true;
 
 	if (c->receivers_file[0] == '\0')
 		receivers_own(r);
-	else if (!file_read(c->receivers_file, RECEIVERS_FILE_MAX, &text, &fault)) {
-		buf_addf(why, "receivers_file = %s\n", buf_cstr(&fault));
-		good = false;
-	} else
-		good = receivers_read(r, buf_span(&text), c->receivers_file, why);
+	else
+		good = read_list("receivers_file", c->receivers_file, RECEIVERS_FILE_MAX, &text, why) &&
+		    receivers_read(r, buf_span(&text), c->receivers_file, why);
 	buf_free(&text);
-	buf_free(&fault);
 	return good && set_limits(r, c, why);
 }
 
@@ -338,6 +344,26 @@ setup_load_again(struct setup **s, const char *conf_file, struct buf *why)
 	setup_put(*s);
 	*s = again;
 	return true;
+}
+
+void
+setup_warn_fixed(const struct conf *was, const struct conf *is, const struct fixed *own, size_t n)
+{
+	const struct fixed all[] = {
+		{ "data_dir", strcmp(was->data_dir, is->data_dir) != 0 },
+		{ "keep_facts", was->keep_facts != is->keep_facts },
+		{ "journal_size", was->journal_size != is->journal_size },
+		{ "lock_dir", strcmp(was->lock_dir, is->lock_dir) != 0 },
+		{ "log", was->log_syslog != is->log_syslog },
+		{ "log_level", was->log_level != is->log_level },
+	};
+
+	for (size_t i = 0; i < n + sizeof all / sizeof *all; i++) {
+		const struct fixed *f = i < n ? &own[i] : &all[i - n];
+
+		if (f->differs)
+			log_warn("%s has changed; that needs a restart", f->name);
+	}
 }
 
 struct setup_slot *

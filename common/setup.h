@@ -46,6 +46,13 @@ void setup_put(struct setup *);
 /* Loads again; on any fault logs all of them, keeps the old one and returns false. */
 bool setup_reload(struct setup_slot *, const char *conf_file);
 
+/* What a reload cannot change: a daemon's own settings, and those that no daemon can.  A line of the log for each that differs. */
+struct fixed {
+	const char *name;
+	bool differs;
+};
+void setup_warn_fixed(const struct conf *was, const struct conf *is, const struct fixed *own, size_t n);
+
 /* A whole file, at most max bytes.  False with why. */
 bool file_read(const char *path, size_t max, struct buf *out, struct buf *why);
 

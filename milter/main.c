@@ -78,25 +78,14 @@ log_stats(const char *when, const struct filter *f, const struct ask *ask)
 static void
 log_restart(const struct conf *was, const struct conf *is)
 {
-	const struct {
-		const char *name;
-		bool differs;
-	} fixed[] = {
-		{ "data_dir", strcmp(was->data_dir, is->data_dir) != 0 },
+	const struct fixed own[] = {
 		{ "milter_socket", strcmp(was->milter_socket, is->milter_socket) != 0 },
 		{ "mail_log", strcmp(was->mail_log, is->mail_log) != 0 },
 		{ "ask_listen", !conf_list_eq(&was->ask_listen, &is->ask_listen) },
 		{ "socket_mode", was->ask_listen.n > 0 && strcmp(was->socket_mode, is->socket_mode) != 0 },
-		{ "keep_facts", was->keep_facts != is->keep_facts },
-		{ "journal_size", was->journal_size != is->journal_size },
-		{ "lock_dir", strcmp(was->lock_dir, is->lock_dir) != 0 },
-		{ "log", was->log_syslog != is->log_syslog },
-		{ "log_level", was->log_level != is->log_level },
 	};
 
-	for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
-		if (fixed[i].differs)
-			log_warn("%s has changed; that needs a restart", fixed[i].name);
+	setup_warn_fixed(was, is, own, sizeof own / sizeof *own);
 }
 
 /* libmilter takes HUP for an end, so reloading is USR1. */

@@ -52,26 +52,15 @@ raise_descriptors(const struct conf *conf)
 static void
 log_restart(const struct conf *was, const struct conf *is)
 {
-	const struct {
-		const char *name;
-		bool differs;
-	} fixed[] = {
-		{ "data_dir", strcmp(was->data_dir, is->data_dir) != 0 },
+	const struct fixed own[] = {
 		{ "http_listen", !conf_list_eq(&was->http_listen, &is->http_listen) },
 		{ "https_listen", !conf_list_eq(&was->https_listen, &is->https_listen) },
 		{ "admin_listen", !conf_list_eq(&was->admin_listen, &is->admin_listen) },
 		{ "socket_mode", strcmp(was->socket_mode, is->socket_mode) != 0 },
 		{ "threads", was->threads != is->threads },
-		{ "keep_facts", was->keep_facts != is->keep_facts },
-		{ "journal_size", was->journal_size != is->journal_size },
-		{ "lock_dir", strcmp(was->lock_dir, is->lock_dir) != 0 },
-		{ "log", was->log_syslog != is->log_syslog },
-		{ "log_level", was->log_level != is->log_level },
 	};
 
-	for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
-		if (fixed[i].differs)
-			log_warn("%s has changed; that needs a restart", fixed[i].name);
+	setup_warn_fixed(was, is, own, sizeof own / sizeof *own);
 }
 
 /* Only when somebody needs them.  False with why. */
