@@ -12,7 +12,6 @@
 #include "common/mem.h"
 #include "common/text.h"
 
-#define BATCH 1000
 #define NAME_CAP 4096
 #define URL_CAP 8192
 
@@ -185,12 +184,8 @@ wanted(const struct export *x, const struct touch *t)
 	return t->when >= x->since && (!x->only || x->only == t->kind);
 }
 
-/*
- * What outlives the row of facts: the day of the last open, which is all that
- * mode dayonly keeps, and what recipients said before the oldest fact.
- */
 static bool
-export_kept(void *arg, const struct touch *t)
+export_touch(void *arg, const struct touch *t)
 {
 	struct export *x = arg;
 
@@ -202,19 +197,12 @@ export_kept(void *arg, const struct touch *t)
 static bool
 export_all(struct export *x)
 {
-	struct numbered *some = xcalloc(BATCH, sizeof *some);
-	enum store_result r;
-	uint64_t after = 0;
-	size_t n;
-
-	while ((r = store_touches(x->c->store, after, some, BATCH, &n)) == STORE_OK && n > 0 && !ferror(stdout)) {
-		for (size_t i = 0; i < n; i++)
-			if (wanted(x, &some[i].touch))
-				write_line(x, &some[i].touch);
-		after = some[n - 1].seq;
-	}
-	free(some);
-	return r <= STORE_NONE && store_each_kept(x->c->store, export_kept, x) <= STORE_NONE;
+	/*
+	 * What outlives the row of facts: the day of the last open, which is all
+	 * that mode dayonly keeps, and what recipients said before the oldest fact.
+	 */
+	return store_each_touch(x->c->store, export_touch, x) <= STORE_NONE &&
+	    store_each_kept(x->c->store, export_touch, x) <= STORE_NONE;
 }
 
 /* ---- one person ---- */
@@ -412,21 +400,11 @@ emit_kept(void *arg, const struct touch *t)
 }
 
 static bool
-emit_touches_of(struct person *p)
+emit_if_theirs(void *arg, const struct touch *t)
 {
-	struct numbered *some = xcalloc(BATCH, sizeof *some);
-	enum store_result r;
-	uint64_t after = 0;
-	size_t n;
+	struct person *p = arg;
 
-	while ((r = store_touches(p->x->c->store, after, some, BATCH, &n)) == STORE_OK && n > 0 && !ferror(stdout)) {
-		for (size_t i = 0; i < n; i++)
-			if (who_eq(&some[i].touch.who, &p->who))
-				(void)emit_kept(p, &some[i].touch);
-		after = some[n - 1].seq;
-	}
-	free(some);
-	return r <= STORE_NONE;
+	return (!who_eq(&t->who, &p->who) || emit_kept(p, t)) && !ferror(stdout);
 }
 
 static bool
@@ -461,7 +439,7 @@ export_person(struct export *x, const struct who *who)
 	ok = store_each_trail_of(s, &p.who, emit_trail, &p) <= STORE_NONE && ok;
 	emit_close(&p.e, ']');
 	emit_open(&p.e, "touches", '[');
-	ok = emit_touches_of(&p) && ok;
+	ok = store_each_touch(s, emit_if_theirs, &p) <= STORE_NONE && ok;
 	emit_close(&p.e, ']');
 	emit_open(&p.e, "kept", '[');
 	ok = store_each_kept_of(s, &p.who, emit_kept, &p) <= STORE_NONE && ok;

@@ -11,7 +11,6 @@
 
 #define DAY INT64_C(86400)
 #define SOON (7 * DAY * 1000)
-#define TOUCHES 1000 /* read at a time */
 
 static int
 cannot_read(const struct cli *c, const char *what)
@@ -281,14 +280,15 @@ grow(struct results *r)
 	free(old);
 }
 
-static void
-take_touch(struct results *r, const struct touch *t)
+static bool
+take_touch(void *arg, const struct touch *t)
 {
+	struct results *r = arg;
 	uint32_t when = touch_seconds(t);
 	struct spared *s;
 
 	if (t->kind != TOUCH_SENT || (t->flags & TOUCH_HOLDOUT) == 0)
-		return;
+		return true;
 	if (2 * r->n >= r->slots)
 		grow(r);
 	s = find_spared(r, &t->who);
@@ -300,6 +300,7 @@ take_touch(struct results *r, const struct touch *t)
 		s->first = when;
 	if (when > s->last)
 		s->last = when;
+	return true;
 }
 
 /*
@@ -325,20 +326,11 @@ count_spared(struct results *r, const struct spared *s)
 static bool
 count_control(struct results *r)
 {
-	struct numbered *some = xcalloc(TOUCHES, sizeof *some);
-	enum store_result rc;
-	uint64_t after = 0;
-	size_t n;
+	enum store_result rc = store_each_touch(r->a.c->store, take_touch, r);
 
-	while ((rc = store_touches(r->a.c->store, after, some, TOUCHES, &n)) == STORE_OK && n > 0) {
-		for (size_t i = 0; i < n; i++)
-			take_touch(r, &some[i].touch);
-		after = some[n - 1].seq;
-	}
 	for (size_t i = 0; i < r->slots; i++)
 		if (r->spared[i].first != 0)
 			count_spared(r, &r->spared[i]);
-	free(some);
 	return rc <= STORE_NONE;
 }
 

@@ -12,7 +12,6 @@
 #define DAY 86400
 #define WHY_CAP 65536
 #define NAME_CAP 4096
-#define BATCH 1000
 #define CAMPAIGNS 5
 #define CAMPAIGNS_MAX 1000
 
@@ -320,19 +319,22 @@ stream_by_id(const struct simulation *s, uint64_t id)
 	return &conf->stream[0];
 }
 
-static void
-take_send(struct simulation *s, const struct touch *t)
+static bool
+take_send(void *arg, const struct touch *t)
 {
+	struct simulation *s = arg;
 	struct radius *r = NULL;
 	struct profile now, then;
 	struct verdict v;
 	uint32_t at = touch_seconds(t);
 
+	if (t->kind != TOUCH_SENT || who_is_nobody(&t->who))
+		return true;
 	for (size_t i = 0; i < s->nradius && r == NULL; i++)
 		if (s->radius[i].id == t->campaign)
 			r = &s->radius[i];
 	if (r == NULL || store_profile(s->c->store, &t->who, &now) != STORE_OK)
-		return;
+		return true;
 	then = rewound(&now, at);
 	v = verdict_find(&(struct question){ .conf = s->after.conf, .stream = stream_by_id(s, t->stream), .stream_id = t->stream,
 	    .who = &t->who, .profile = &then, .now = (int64_t)at * 1000 });
@@ -340,31 +342,20 @@ take_send(struct simulation *s, const struct touch *t)
 	r->stopped += stops(v.wanted);
 	if (stops(v.wanted))
 		r->cause[v.cause]++;
+	return true;
 }
 
 static bool
 look_back(struct simulation *s)
 {
-	struct numbered *some = xcalloc(BATCH, sizeof *some);
-	enum store_result r = STORE_OK;
-	uint64_t after = 0;
-	size_t n = 0;
-
 	s->radius = xcalloc(s->most, sizeof *s->radius);
 	s->stream_ids = xcalloc(s->after.conf->nstreams, sizeof *s->stream_ids);
 	for (size_t i = 0; i < s->after.conf->nstreams; i++)
 		s->stream_ids[i] = stream_id(&s->c->setup->keys, span_of(s->after.conf->stream[i].name));
 	if (store_each_campaign(s->c->store, take_campaign, s) > STORE_NONE)
-		r = STORE_ERROR;
+		return false;
 	qsort(s->radius, s->nradius, sizeof *s->radius, newest_first);
-	while (s->nradius > 0 && r == STORE_OK && (r = store_touches(s->c->store, after, some, BATCH, &n)) == STORE_OK && n > 0) {
-		for (size_t i = 0; i < n; i++)
-			if (some[i].touch.kind == TOUCH_SENT && !who_is_nobody(&some[i].touch.who))
-				take_send(s, &some[i].touch);
-		after = some[n - 1].seq;
-	}
-	free(some);
-	return r <= STORE_NONE;
+	return s->nradius == 0 || store_each_touch(s->c->store, take_send, s) <= STORE_NONE;
 }
 
 /* ---- answers ---- */

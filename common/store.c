@@ -31,7 +31,7 @@
 #define MAX_READERS 1024 /* LMDB's 126 run out: milter threads times processes */
 #define MAX_TABLES 16    /* in one file */
 #define SPARE_READERS 8
-#define WALK_RENEW 1000
+#define WALK_RENEW 1000     /* records that a walk looks at in one transaction */
 #define TRY_PAGES 16                      /* room for this much is enough to go on */
 #define LOCK_BYTES (128 * 1024)           /* more than LMDB's lock file with MAX_READERS takes */
 #define RESERVE_MAX ((uint64_t)256 << 20) /* more than one batch of touches can copy and add */
@@ -1686,6 +1686,24 @@ store_touches(struct store *s, uint64_t after, struct numbered *out, size_t max,
 	return result(&s->facts, rc == MDB_NOTFOUND ? 0 : rc, "read");
 }
 
+enum store_result
+store_each_touch(struct store *s, store_touch_fn *fn, void *arg)
+{
+	struct numbered *some = xcalloc(WALK_RENEW, sizeof *some);
+	enum store_result r;
+	uint64_t after = 0;
+	bool go_on = true;
+	size_t n;
+
+	while ((r = store_touches(s, after, some, WALK_RENEW, &n)) == STORE_OK && n > 0 && go_on) {
+		for (size_t i = 0; i < n && go_on; i++)
+			go_on = fn(arg, &some[i].touch);
+		after = some[n - 1].seq;
+	}
+	free(some);
+	return r;
+}
+
 uint64_t
 store_last(struct store *s)
 {
@@ -2068,7 +2086,7 @@ struct walk {
 		store_campaign_fn *campaign;
 		store_link_fn *link;
 		store_subscription_fn *subscription;
-		store_kept_fn *kept;
+		store_touch_fn *kept;
 		store_history_fn *history;
 		store_carried_fn *carried;
 		store_trail_fn *trail;
@@ -2323,7 +2341,7 @@ each_kept(struct walk *w, struct span key, struct span value, bool *go_on)
 }
 
 enum store_result
-store_each_kept(struct store *s, store_kept_fn *fn, void *arg)
+store_each_kept(struct store *s, store_touch_fn *fn, void *arg)
 {
 	struct walk w = { .each = each_kept, .fn_arg = arg, .fn.kept = fn };
 
@@ -2331,7 +2349,7 @@ store_each_kept(struct store *s, store_kept_fn *fn, void *arg)
 }
 
 enum store_result
-store_each_kept_of(struct store *s, const struct who *who, store_kept_fn *fn, void *arg)
+store_each_kept_of(struct store *s, const struct who *who, store_touch_fn *fn, void *arg)
 {
 	struct walk w = { .each = each_kept, .prefix = span_make(who, sizeof *who), .fn_arg = arg, .fn.kept = fn };
 

@@ -83,6 +83,9 @@ struct numbered {
 };
 /* Up to max touches with seq > after, in order.  *n says how many. */
 enum store_result store_touches(struct store *, uint64_t after, struct numbered *, size_t max, size_t *n);
+/* All of them, in order; the callback returns false to stop. */
+typedef bool store_touch_fn(void *arg, const struct touch *);
+enum store_result store_each_touch(struct store *, store_touch_fn *, void *arg);
 uint64_t store_last(struct store *); /* last sequence number given out, 0 when none or unreadable */
 
 /*
@@ -293,9 +296,8 @@ struct tidy {
 };
 enum store_result store_tidy(struct store *, const struct tidy *, size_t max, bool *more);
 /* What stayed: touches without campaign, link and flags, the newest of each kind, detail and stream. */
-typedef bool store_kept_fn(void *arg, const struct touch *);
-enum store_result store_each_kept(struct store *, store_kept_fn *, void *arg);
-enum store_result store_each_kept_of(struct store *, const struct who *, store_kept_fn *, void *arg);
+enum store_result store_each_kept(struct store *, store_touch_fn *, void *arg);
+enum store_result store_each_kept_of(struct store *, const struct who *, store_touch_fn *, void *arg);
 
 /*
  * What campaigns owe to people who were forgotten (fold_forget), as it was
