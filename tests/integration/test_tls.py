@@ -305,6 +305,7 @@ class Alone(TlsCase):
 			self.assertEqual(answer.fields["connection"], "close")
 			self.assertTrue(c.ended())
 			with socket.socket(fileno=os.dup(c.sock.fileno())) as plain:
+				plain.settimeout(10)  # the end of the stream comes after that of TLS
 				self.assertEqual(plain.recv(1), b"")  # and no reset
 
 	def flood(self, over):
