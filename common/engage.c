@@ -107,7 +107,7 @@ action_parse(struct span s, enum action *a)
  */
 static const unsigned presets[][7] = {
 	[PRESET_DAILY] = { 15, 60, 16, 16, 30, 5, 45 },
-	[PRESET_WEEKLY] = { 30, 90, 11, 16, 30, 5, 60 },
+	[PRESET_WEEKLY] = { 30, 90, 11, 18, 30, 5, 60 },
 	[PRESET_MONTHLY] = { 60, 180, 5, 5, 60, 3, 90 },
 	[PRESET_QUARTERLY] = { 120, 270, 3, 3, 90, 2, 180 },
 };

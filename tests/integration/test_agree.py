@@ -60,7 +60,7 @@ def judge(touches):
 		return "new"
 	if not engaged and known <= factor * 90 * DAY:
 		return "semi-engaged"
-	return "inactive" if silent >= (16 if engaged else 11) else "semi-engaged"
+	return "inactive" if silent >= (18 if engaged else 11) else "semi-engaged"
 
 
 def standing(touches):

@@ -210,16 +210,16 @@ the_series_step_by_step(void **state)
 {
 	struct conf *c = settings("enforce = on\n[stream series]\nseries_stream = yes\n[policy]\nwinback_days = 100\n");
 	struct policy *policy = &c->stream[0].policy;
-	struct profile p = silent(16, NOW);
+	struct profile p = silent(18, NOW);
 	struct finding f;
 	struct series s;
 	int64_t now = NOW;
 
 	(void)state;
-	/* Silent for 16 days only: not inactive before day 90, though enough was sent. */
+	/* Silent for 18 days only: not inactive before day 90, though enough was sent. */
 	f = engage_find(&p, policy, now * 1000);
 	assert_int_equal(series_find(&p, &ann, policy, &f, now * 1000).status, SERIES_NONE);
-	now = NOW - 16 * DAY - HOUR + 90 * DAY + 1;
+	now = NOW - 18 * DAY - HOUR + 90 * DAY + 1;
 	f = engage_find(&p, policy, now * 1000);
 	s = series_find(&p, &ann, policy, &f, now * 1000);
 	assert_int_equal(s.status, SERIES_RESTING);
@@ -263,7 +263,7 @@ the_series_step_by_step(void **state)
 	add(&p, TOUCH_KEPT, now + 20 * DAY, 0, 0);
 	f = engage_find(&p, policy, (now + 21 * DAY) * 1000);
 	assert_int_equal(f.class, ENGAGE_ENGAGED);
-	for (int i = 0; i < 16; i++)
+	for (int i = 0; i < 18; i++)
 		add(&p, TOUCH_SENT, now + (21 + i) * DAY, NEWS, TOUCH_TRACKED);
 	now += 200 * DAY;
 	f = engage_find(&p, policy, now * 1000);
@@ -280,8 +280,8 @@ who_gets_what(void **state)
 	struct conf *c = settings("enforce = on\n[stream series]\nseries_stream = yes\n[stream quiet]\nenforce = observe\n");
 	const struct stream *general = &c->stream[0], *series = conf_stream(c, SPAN("series")), *quiet = conf_stream(c, SPAN("quiet"));
 	struct buf why = BUF(1000);
-	struct profile reader = { 0 }, resting = silent(16, NOW - 89 * DAY), due = silent(16, NOW - 200 * DAY),
-		       gone = silent(16, NOW - 300 * DAY), soft = { 0 };
+	struct profile reader = { 0 }, resting = silent(18, NOW - 89 * DAY), due = silent(18, NOW - 200 * DAY),
+		       gone = silent(18, NOW - 300 * DAY), soft = { 0 };
 	const struct {
 		const char *row;
 		const struct stream *stream;
@@ -294,9 +294,9 @@ who_gets_what(void **state)
 	} rows[] = {
 		{ "a newsletter for a reader", general, &reader, &ann, false, 0, CAUSE_NONE, ACTION_SEND, "nothing stands in the way" },
 		{ "a newsletter for who rests", general, &resting, &ann, false, 0, CAUSE_INACTIVE, ACTION_REJECT,
-		    "recipient inactive, no human engagement for 105 days, over 16 messages; rests until 2026-01-16T11:00:00Z" },
+		    "recipient inactive, no human engagement for 107 days, over 18 messages; rests until 2026-01-14T11:00:00Z" },
 		{ "a newsletter for whom the series is due", general, &due, &ann, false, 0, CAUSE_INACTIVE, ACTION_REJECT,
-		    "recipient inactive, no human engagement for 216 days, over 16 messages; re-engagement step 1 of 3 is due" },
+		    "recipient inactive, no human engagement for 218 days, over 18 messages; re-engagement step 1 of 3 is due" },
 		{ "a newsletter after the sunset", general, &gone, &ann, false, 0, CAUSE_SUNSET, ACTION_REJECT,
 		    "recipient gave no sign of life, and did not answer 3 re-engagement messages" },
 		{ "a newsletter for the control group", general, &due, &control, false, 0, CAUSE_NONE, ACTION_SEND, NULL },
@@ -305,7 +305,7 @@ who_gets_what(void **state)
 		{ "the series for a reader", series, &reader, &ann, false, 0, CAUSE_NOT_DUE, ACTION_REJECT,
 		    "recipient is not inactive, so no re-engagement message is due" },
 		{ "the series for who rests", series, &resting, &ann, false, 0, CAUSE_RESTING, ACTION_REJECT,
-		    "not yet time for a re-engagement message; the next one is due 2026-01-16T11:00:00Z" },
+		    "not yet time for a re-engagement message; the next one is due 2026-01-14T11:00:00Z" },
 		{ "the series for whom it is due", series, &due, &ann, false, 0, CAUSE_NONE, ACTION_SEND, NULL },
 		{ "the series for the control group", series, &due, &control, false, 0, CAUSE_NOT_DUE, ACTION_REJECT,
 		    "recipient is in the control group, which gets no re-engagement messages" },
