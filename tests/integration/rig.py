@@ -61,7 +61,7 @@ SANITIZER = re.compile(r"ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime er
 
 # ---- small things ----
 
-def wait_until(predicate, timeout=15, what=None):
+def wait_until(predicate, timeout=60, what=None):
 	"""Polls until predicate() is true and returns what it returned; AssertionError when it never is."""
 	end = time.monotonic() + timeout
 	pause = 0.005
@@ -222,14 +222,14 @@ class Sink:
 			else:
 				reply("500 5.5.2 what?")
 
-	def wait_for(self, n, timeout=30):
+	def wait_for(self, n, timeout=60):
 		"""Waits until n messages are there in total and returns all of them."""
 		with self.changed:
 			if not self.changed.wait_for(lambda: len(self.mails) >= n, timeout):
 				raise AssertionError("waited %g s for %d messages, %d came" % (timeout, n, len(self.mails)))
 			return list(self.mails)
 
-	def take(self, n, timeout=30):
+	def take(self, n, timeout=60):
 		"""Waits for n messages and removes and returns all that are there."""
 		with self.changed:
 			self.wait_for(n, timeout)
@@ -436,7 +436,7 @@ class Daemon:
 			f.seek(self.mark)
 			return f.read().decode("utf-8", "replace")
 
-	def wait_log(self, pattern, timeout=30):
+	def wait_log(self, pattern, timeout=60):
 		"""Waits until the present process has logged this (a regular expression); the match."""
 		def look():
 			found = re.search(pattern, self.log_now())
@@ -454,7 +454,7 @@ class Daemon:
 			os.killpg(self.process.pid, signal.SIGKILL)
 		self.process.wait()
 
-	def stop(self, timeout=30):
+	def stop(self, timeout=60):
 		"""TERM; it has to end by itself and with status 0."""
 		if self.process is None:
 			return
@@ -634,7 +634,7 @@ class Postfix:
 			return
 		self.process.terminate()
 		try:
-			self.process.wait(10)
+			self.process.wait(60)
 		except subprocess.TimeoutExpired:
 			pass
 		try:

@@ -89,7 +89,7 @@ class Case(test_tracker.Case):
 		began = time.monotonic()
 		self.assertEqual(self.get(urls[0]).body, GIF)
 		self.assertEqual(self.get(urls[1]).fields["location"], DESTINATION)
-		self.assertLess(time.monotonic() - began, 5, "answer_within is 250 ms")
+		self.assertLess(time.monotonic() - began, 30, "answer_within is 250 ms")
 
 	def leave(self, urls):
 		return self.get(urls[2], method="POST", fields=test_tracker.Unsubscribe.FORM,
@@ -186,7 +186,7 @@ class DiskFull(Case):
 			self.wait(self.ready)
 			self.wait(lambda: mta.message(NEWSLETTER, queue_id="5F2X").verdict == "continue")
 		milter.terminate()
-		self.assertEqual(milter.wait(20), 0)
+		self.assertEqual(milter.wait(60), 0)
 		known = [one["queue_id"] for one in json.loads(self.cli("release", "--dry-run", "--json", code=None).stdout)]
 		self.assertEqual(sorted(known), sorted(held + ["5F2X"]))
 
@@ -268,7 +268,7 @@ class MapFull(Case):
 			f.write(line % ("4F2XABCDEF", "2.0.0", "sent (250 ok)") + line % ("6F2XABCDEF", "5.1.1", "bounced (550 5.1.1 unknown)") * 900)
 		self.wait(lambda: "the log waits" in open(self.path("milter.log")).read())
 		milter.terminate()
-		self.assertEqual(milter.wait(20), 0)
+		self.assertEqual(milter.wait(60), 0)
 		self.configure(facts_size="64M", state_size="64M")
 		self.process.send_signal(signal.SIGHUP)
 		self.wait(self.ready)
@@ -326,7 +326,7 @@ class Tracker:
 
 	def stop(self):
 		self.process.terminate()
-		self.case.assertEqual(self.process.wait(20), 0, self.log())
+		self.case.assertEqual(self.process.wait(60), 0, self.log())
 		self.case.assertNotRegex(self.log(), r"Sanitizer|runtime error")
 
 
@@ -419,7 +419,7 @@ class Stalled(Case):
 			sender.join(30)
 			self.assertEqual(verdicts, ["continue"])
 		milter.terminate()
-		self.assertEqual(milter.wait(20), 0)
+		self.assertEqual(milter.wait(60), 0)
 		self.assertEqual([t["type"] for t in self.touches()], ["sent"] * 2)
 
 
@@ -521,7 +521,7 @@ class Together(Case):
 		self.assertEqual(problems, [])
 		other.kill()
 		milter.terminate()
-		self.assertEqual(milter.wait(20), 0)
+		self.assertEqual(milter.wait(60), 0)
 		self.wait(lambda: self.metric("rekindle_fold_lag") == 0)
 		kinds = [t["type"] for t in self.touches()]
 		self.assertEqual({k: kinds.count(k) for k in counts}, counts)

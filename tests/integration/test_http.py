@@ -94,7 +94,7 @@ class Rows(Case):
 
 	def talk(self, data, pieces=None):
 		"""Sends data, in pieces, and reads to the end of the connection."""
-		with socket.create_connection(("127.0.0.1", self.port), timeout=20) as s:
+		with socket.create_connection(("127.0.0.1", self.port), timeout=60) as s:
 			s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 			try:
 				for piece in pieces or [data]:

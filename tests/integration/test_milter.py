@@ -766,7 +766,7 @@ class Full(Case):
 		for i in range(5):
 			new = self.tagged(self.dial().message(raw, rcpts=["after%d@example.com" % i]), raw)
 			self.assertEqual(2, len(tracked(new)))
-		self.assertLess(time.monotonic() - begin, 5)
+		self.assertLess(time.monotonic() - begin, 20)
 
 
 class Life(Case):
@@ -857,7 +857,7 @@ class Life(Case):
 		mta = self.dial()
 		mta.message(mail(), upto="body")
 		self.rig.milter.signal(signal.SIGTERM)
-		self.assertEqual(0, self.rig.milter.process.wait(20))
+		self.assertEqual(0, self.rig.milter.process.wait(60))
 		with self.assertRaises((Closed, OSError)):
 			mta.end_of_message(type("o", (), {"edits": []})(), "LATE")
 			mta.read(1)
@@ -884,7 +884,7 @@ class Life(Case):
 			t.start()
 		rig.wait_until(lambda: len(answered) > 50)
 		self.rig.milter.signal(signal.SIGTERM)
-		self.assertEqual(0, self.rig.milter.process.wait(20))
+		self.assertEqual(0, self.rig.milter.process.wait(60))
 		for t in threads:
 			t.join()
 		self.rig.start_milter()
@@ -1014,7 +1014,7 @@ class Life(Case):
 				self.alive()
 				child.send_signal(signal.SIGTERM)
 				self.assertIn(b"STOPPING=1", s.recv(1000))
-				self.assertEqual(0, child.wait(20))
+				self.assertEqual(0, child.wait(60))
 			finally:
 				child.kill()
 				child.wait()

@@ -325,7 +325,7 @@ class Rights(Daemons):
 				process = self.start(name, says=says)
 				self.check_harmless(process)
 				process.terminate()
-				self.assertEqual(process.wait(20), 0)
+				self.assertEqual(process.wait(60), 0)
 
 	def test_what_root_alone_can_read_is_refused_at_the_start(self):
 		"""A reload would fail."""
@@ -337,7 +337,7 @@ class Rights(Daemons):
 					os.chmod(self.path(file), 0o600)
 					process = subprocess.Popen([self.path(name), "-c", self.path("conf")], stderr=subprocess.PIPE, text=True)
 					self.addCleanup(process.kill)
-					said = process.communicate(timeout=20)[1]
+					said = process.communicate(timeout=60)[1]
 					self.assertEqual(process.returncode, 1, said)
 					self.assertIn(self.path(file) + ": Permission denied", said)
 					self.assertIn("a reload would fail", said)
@@ -357,7 +357,7 @@ class Rights(Daemons):
 					made = os.stat(self.path("sockets/http"))
 					self.assertEqual((made.st_uid, made.st_gid, made.st_mode & 0o777), (owner.pw_uid, group, 0o660))
 					process.terminate()
-					self.assertEqual(process.wait(20), 0)
+					self.assertEqual(process.wait(60), 0)
 
 	def test_started_with_a_capability_for_low_ports(self):
 		"""As the unit does it (AmbientCapabilities)."""
@@ -370,7 +370,7 @@ class Rights(Daemons):
 			c.send(request("/healthz"))
 			self.assertEqual(c.answer().body, b"ok\n")
 		process.terminate()
-		self.assertEqual(process.wait(20), 0)
+		self.assertEqual(process.wait(60), 0)
 
 	def is_free(self, port):
 		with socket.socket() as s:
@@ -388,13 +388,13 @@ class Rights(Daemons):
 			self.assertGreaterEqual(int(re.search(r"^Max open files\s+(\d+)", f.read(), re.M)[1]), 12128)
 		self.assertNotIn("descriptors", self.text)
 		process.terminate()
-		self.assertEqual(process.wait(20), 0)
+		self.assertEqual(process.wait(60), 0)
 		# Fewer than it takes: said, and it starts.
 		process = self.start("rekindle-tracker", says=" started", user=rig.OWNER, group=rig.OWNER, extra_groups=[],
 			preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 2000)))
 		self.assertIn("max_connections = 12000 needs 12128 descriptors, but only 2000 are allowed", self.text)
 		process.terminate()
-		self.assertEqual(process.wait(20), 0)
+		self.assertEqual(process.wait(60), 0)
 
 
 class Units(Daemons):
@@ -461,7 +461,7 @@ class Units(Daemons):
 			os.kill(int(child), signal.SIGUSR1)
 			rig.wait_until(lambda: "reloaded" in self.told(name), 20, "the reload")
 			os.kill(int(child), signal.SIGTERM)
-			self.assertEqual(process.wait(20), 0)
+			self.assertEqual(process.wait(60), 0)
 			with open(trace) as f:
 				lines = f.read().splitlines()
 			# What runs before our main is systemd's: its filter is set right before execve.

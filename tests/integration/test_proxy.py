@@ -43,7 +43,7 @@ def v2_of(address):
 class UnixClient(Client):
 	def __init__(self, path):
 		self.sock = socket.socket(socket.AF_UNIX)
-		self.sock.settimeout(10)
+		self.sock.settimeout(30)
 		self.sock.connect(path)
 		self.rest = b""
 
@@ -75,7 +75,7 @@ class ProxyProtocol(ProxyCase):
 
 	def client(self, address="127.0.0.2"):
 		c = Client.__new__(Client)
-		c.sock = socket.create_connection(("127.0.0.1", self.port), timeout=10, source_address=(address, 0))
+		c.sock = socket.create_connection(("127.0.0.1", self.port), timeout=30, source_address=(address, 0))
 		c.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 		c.rest = b""
 		return c
@@ -175,7 +175,7 @@ class BehindTls(TlsCase, ProxyCase):
 	def test_the_header_is_before_the_handshake(self):
 		"""And not a byte more than it is taken."""
 		for header in b"PROXY TCP4 192.0.2.7 203.0.113.1 1234 443\r\n", v2_of("192.0.2.7"):
-			with socket.create_connection(("127.0.0.1", self.tls), timeout=10) as plain:
+			with socket.create_connection(("127.0.0.1", self.tls), timeout=30) as plain:
 				plain.sendall(header)
 				c = Client.__new__(Client)
 				c.rest = b""
@@ -223,7 +223,7 @@ class Proxies(ProxyCase):
 			with self.subTest(name):
 				c = Client.__new__(Client)
 				c.rest = b""
-				with socket.create_connection(("127.0.0.1", port), timeout=10, source_address=("127.1.2.3", 0)) as c.sock:
+				with socket.create_connection(("127.0.0.1", port), timeout=30, source_address=("127.1.2.3", 0)) as c.sock:
 					for _ in range(2):
 						self.assertEqual(self.open_by(c), "127.1.2.0/24")
 
@@ -249,7 +249,7 @@ class Proxies(ProxyCase):
 		self.reach(port)
 		c = Client.__new__(Client)
 		c.rest = b""
-		with socket.create_connection(("127.0.0.1", port), timeout=10, source_address=("127.1.2.3", 0)) as c.sock:
+		with socket.create_connection(("127.0.0.1", port), timeout=30, source_address=("127.1.2.3", 0)) as c.sock:
 			for lie in "", "X-Forwarded-For: 198.51.100.1\r\n":
 				self.assertEqual(self.open_by(c, fields=lie), "127.1.2.0/24")
 
@@ -282,7 +282,7 @@ class UnixSocket(ProxyCase):
 		self.stop()
 		with open(self.file, "w") as f:
 			f.write("precious")
-		done = subprocess.run([TRACKER, "-c", self.path("conf")], capture_output=True, text=True, timeout=20)
+		done = subprocess.run([TRACKER, "-c", self.path("conf")], capture_output=True, text=True, timeout=60)
 		self.assertIn("cannot listen on unix:%s: bind: Address already in use" % self.file, done.stderr)
 		with open(self.file) as f:
 			self.assertEqual(f.read(), "precious")
@@ -290,7 +290,7 @@ class UnixSocket(ProxyCase):
 		self.start()
 
 	def test_a_second_tracker_does_not_take_it_away(self):
-		done = subprocess.run([TRACKER, "-c", self.path("conf")], capture_output=True, text=True, timeout=20)
+		done = subprocess.run([TRACKER, "-c", self.path("conf")], capture_output=True, text=True, timeout=60)
 		self.assertEqual(done.returncode, 1)
 		self.assertIn("Address already in use", done.stderr)
 		with UnixClient(self.file) as c:
@@ -354,7 +354,7 @@ class Activation(TlsCase):
 		for names, want in (("rekindle-tracker.socket", r"`rekindle-tracker\.socket': write FileDescriptorName=http, https or admin"),
 			("deaf", "`http': not a stream socket that listens")):
 			self.launch(names)
-			self.assertEqual(self.process.wait(20), 1)
+			self.assertEqual(self.process.wait(60), 1)
 			self.assertRegex(self.log(), want)
 		self.process = None
 
@@ -425,7 +425,7 @@ class Takeover(TlsCase):
 		self.wait(lambda: all(h.done > 20 or h.fault for h in hammers))
 		for threads in "3", "1", "2":
 			old = self.succeed(threads)
-			self.assertEqual(old.wait(20), 0, self.log())
+			self.assertEqual(old.wait(60), 0, self.log())
 			before = [h.done for h in hammers]
 			self.wait(lambda: all(h.done > n + 20 or h.fault for h, n in zip(hammers, before)))
 		for h in hammers:
@@ -455,7 +455,7 @@ class Takeover(TlsCase):
 				close = answer.fields.get("connection")
 			self.assertEqual(close, "close")
 			self.assertTrue(b.ended())
-			self.assertEqual(old.wait(20), 0)
+			self.assertEqual(old.wait(60), 0)
 
 	def test_hits_of_both_are_kept(self):
 		pixels = [self.urls("ann%d@reader.example" % i)[0] for i in range(4)]
@@ -466,14 +466,14 @@ class Takeover(TlsCase):
 			c.send(request(pixels[1]))
 			self.assertEqual(c.answer().body, GIF)
 		self.assertEqual(self.get(pixels[2]).body, GIF)
-		self.assertEqual(old.wait(20), 0)
+		self.assertEqual(old.wait(60), 0)
 		self.assertEqual(self.get(pixels[3]).body, GIF)
 		self.assertEqual(len(self.touches("opened")), 4)
 
 	def test_an_address_that_is_no_longer_wanted(self):
 		self.configure(http_listen="127.0.0.1:0")
 		old = self.succeed()
-		self.assertEqual(old.wait(20), 0)
+		self.assertEqual(old.wait(60), 0)
 		self.assertEqual(self.get("/healthz").status, 200)
 		with self.assertRaises(ConnectionRefusedError):
 			UnixClient(self.path("http.sock"))
@@ -482,14 +482,14 @@ class Takeover(TlsCase):
 		good = dict(self.now)
 		for fault in {"tls_cert": "/nothing", "tls_key": "/nothing"}, {"admin_listen": "192.0.2.1:1"}:
 			self.configure(**fault)
-			done = subprocess.run([TRACKER, "-c", self.path("conf"), "--takeover"], capture_output=True, text=True, timeout=20)
+			done = subprocess.run([TRACKER, "-c", self.path("conf"), "--takeover"], capture_output=True, text=True, timeout=60)
 			self.assertEqual(done.returncode, 1)
 			self.assertEqual(self.get("/healthz").status, 200)
 			with UnixClient(self.path("http.sock")) as c:
 				c.send(request("/healthz"))
 				self.assertEqual(c.answer().status, 200)
 			self.configure(**good)
-		self.assertEqual(self.succeed().wait(20), 0)
+		self.assertEqual(self.succeed().wait(60), 0)
 		self.assertEqual(self.get("/healthz").status, 200)
 
 	def test_nobody_to_take_over_from(self):

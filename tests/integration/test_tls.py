@@ -29,7 +29,7 @@ def make_certificate(directory, name, *names, passphrase=None):
 class TlsClient(Client):
 	"""A Client behind Python's ssl.  sock.cert has the names of the certificate."""
 
-	def __init__(self, port, name="t.example", context=None, session=None, timeout=10):
+	def __init__(self, port, name="t.example", context=None, session=None, timeout=30):
 		super().__init__(port, timeout=timeout)
 		self.plain = self.sock
 		if context is None:
@@ -106,12 +106,12 @@ class Talk(TlsCase):
 	def test_openssl_agrees(self):
 		"""Only ciphers with forward secrecy and authentication; no compression, no renegotiation."""
 		done = subprocess.run(["openssl", "s_client", "-connect", "127.0.0.1:%d" % self.tls, "-servername", "t.example", "-tls1_2",
-			"-alpn", "http/1.1"], input="R\n", capture_output=True, text=True, timeout=20)
+			"-alpn", "http/1.1"], input="R\n", capture_output=True, text=True, timeout=60)
 		self.assertRegex(done.stdout, r"Cipher +: ECDHE-ECDSA-(AES|CHACHA)")
 		self.assertRegex(done.stdout, r"Compression: NONE")
 		self.assertRegex(done.stderr, r"no renegotiation")
 		done = subprocess.run(["openssl", "s_client", "-connect", "127.0.0.1:%d" % self.tls, "-tls1_2", "-cipher", "AES128-SHA:ECDHE-ECDSA-AES128-SHA"],
-			input="", capture_output=True, text=True, timeout=20)
+			input="", capture_output=True, text=True, timeout=60)
 		self.assertIn("handshake failure", done.stderr)
 
 	def test_another_protocol_is_refused(self):
@@ -407,7 +407,7 @@ class Faults(TlsCase):
 
 	def refused(self, **changes):
 		self.configure(**changes)
-		done = subprocess.run([os.path.join(BUILD, "rekindle-tracker"), "-c", self.path("conf")], capture_output=True, text=True, timeout=20)
+		done = subprocess.run([os.path.join(BUILD, "rekindle-tracker"), "-c", self.path("conf")], capture_output=True, text=True, timeout=60)
 		self.assertEqual(done.returncode, 1, done.stderr)
 		return done.stderr
 
