@@ -215,7 +215,7 @@ class DiskFull(Case):
 
 
 class MapFull(Case):
-	settings = dict(Case.settings, facts_size="1M", state_size="4M")
+	settings = dict(Case.settings, facts_size="1M", state_size="32M")  # there is room for the sums of all that
 
 	def test_warned_full_and_raised_without_a_restart(self):
 		urls = self.urls()
