@@ -247,6 +247,37 @@ emit_days(struct emit *e, const char *key, const struct days *d)
 }
 
 static void
+emit_newest_hits(struct emit *e, const struct profile *p)
+{
+	uint32_t opened[PROFILE_OPENS], clicked[PROFILE_CLICKS];
+
+	for (size_t i = 0; i < PROFILE_OPENS; i++)
+		opened[i] = p->opened[i] & ~1u; /* a mark (profile.h) */
+	for (size_t i = 0; i < PROFILE_CLICKS; i++)
+		clicked[i] = p->clicked[i].last;
+	emit_times(e, "newest_opens", opened, PROFILE_OPENS);
+	emit_times(e, "newest_clicks", clicked, PROFILE_CLICKS);
+	emit_days(e, "days_with_opens", &p->open_days);
+	emit_days(e, "days_with_clicks", &p->click_days);
+}
+
+/* The part of the profile that is of hits which are not listed any more. */
+static void
+emit_past(struct emit *e, const struct profile *p)
+{
+	emit_open(e, "past", '{');
+	emit_seconds(e, "last_open", p->last_open);
+	emit_seconds(e, "last_click", p->last_click);
+	emit_seconds(e, "last_machine", p->last_machine);
+	emit_number(e, "opens", p->opens);
+	emit_number(e, "clicks", p->clicks);
+	emit_number(e, "machine_opens", p->machine_opens);
+	emit_number(e, "machine_clicks", p->machine_clicks);
+	emit_newest_hits(e, p);
+	emit_close(e, '}');
+}
+
+static void
 emit_profile(struct emit *e, const struct profile *p)
 {
 	const struct {
@@ -266,7 +297,7 @@ emit_profile(struct emit *e, const struct profile *p)
 		{ "sends", p->sends }, { "tracked_sends", p->tracked_sends }, { "opens", p->opens }, { "clicks", p->clicks },
 		{ "machine_opens", p->machine_opens }, { "machine_clicks", p->machine_clicks },
 	};
-	uint32_t sent[PROFILE_SENDS], opened[PROFILE_OPENS], clicked[PROFILE_CLICKS];
+	uint32_t sent[PROFILE_SENDS];
 
 	emit_open(e, "profile", '{');
 	for (size_t i = 0; i < sizeof times / sizeof times[0]; i++)
@@ -275,18 +306,11 @@ emit_profile(struct emit *e, const struct profile *p)
 		emit_number(e, counts[i].name, counts[i].n);
 	for (size_t i = 0; i < PROFILE_SENDS; i++)
 		sent[i] = profile_sent(p, i);
-	for (size_t i = 0; i < PROFILE_OPENS; i++)
-		opened[i] = p->opened[i] & ~1u; /* a mark (profile.h) */
-	for (size_t i = 0; i < PROFILE_CLICKS; i++)
-		clicked[i] = p->clicked[i].last;
 	emit_times(e, "newest_sends", sent, PROFILE_SENDS);
 	emit_times(e, "newest_sends_of_streams", p->stream_sent, PROFILE_STREAMS);
 	emit_times(e, "newest_series_sends", p->series, PROFILE_SERIES);
 	emit_times(e, "newest_soft_bounces", p->soft_bounced, PROFILE_SOFT);
-	emit_times(e, "newest_opens", opened, PROFILE_OPENS);
-	emit_times(e, "newest_clicks", clicked, PROFILE_CLICKS);
-	emit_days(e, "days_with_opens", &p->open_days);
-	emit_days(e, "days_with_clicks", &p->click_days);
+	emit_newest_hits(e, p);
 	if (p->receiver)
 		emit_number(e, "receiver_group", p->receiver);
 	emit_open(e, "consent", '{');
@@ -365,6 +389,21 @@ emit_trail_hit(struct person *p, uint64_t campaign, const struct trail_hit *h)
 	emit_close(&p->e, '}');
 }
 
+/* What is still known of hits that went with their facts. */
+static void
+emit_gone(struct emit *e, const struct trail *t)
+{
+	static const char *const words[] = { "opened", "opened_by_a_person", "clicked", "clicked_by_a_person" };
+
+	emit_open(e, "earlier", '[');
+	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+		if (t->gone >> i & 1)
+			emit_string(e, NULL, words[i]);
+	if (t->left == LEFT_ONCE)
+		emit_string(e, NULL, "left");
+	emit_close(e, ']');
+}
+
 static bool
 emit_trail(void *arg, uint64_t campaign, const struct trail *t)
 {
@@ -380,7 +419,8 @@ emit_trail(void *arg, uint64_t campaign, const struct trail *t)
 		emit_time(&p->e, NULL, t->delivered[i]);
 	emit_close(&p->e, ']');
 	emit_flag(&p->e, "through_a_gateway", t->gateway);
-	emit_seconds(&p->e, "left", t->left);
+	emit_seconds(&p->e, "left", t->left == LEFT_ONCE ? 0 : t->left);
+	emit_gone(&p->e, t);
 	emit_open(&p->e, "hits", '[');
 	for (size_t i = 0; i < t->n; i++)
 		emit_trail_hit(p, campaign, &t->hit[i]);
@@ -438,6 +478,8 @@ export_person(struct export *x, const struct who *who)
 	emit_open(&p.e, "campaigns", '[');
 	ok = store_each_trail_of(s, &p.who, emit_trail, &p) <= STORE_NONE && ok;
 	emit_close(&p.e, ']');
+	if (store_past(s, &p.who, &profile) == STORE_OK)
+		emit_past(&p.e, &profile);
 	emit_open(&p.e, "touches", '[');
 	ok = store_each_touch(s, emit_if_theirs, &p) <= STORE_NONE && ok;
 	emit_close(&p.e, ']');

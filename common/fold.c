@@ -27,6 +27,7 @@
 #define HOUR_MS ((int64_t)3600 * 1000)
 #define CATCH_UP 24      /* how much faster than time itself a clock that is ahead is believed */
 #define REJUDGE_BATCH 2000 /* people in one transaction */
+#define AGE_BATCH 1000   /* the same, each second */
 #define NICE 12          /* of 100 % of a processor that hits keep busy, this takes 6 */
 
 /* What a batch adds to one campaign: the sums start from nothing, and what is taken back wraps around below zero. */
@@ -399,7 +400,7 @@ count_trail(struct batch *b, uint64_t campaign, const struct trail *t, uint64_t 
 			again = t->hit[k].click && t->hit[k].link == h->link && trail_counts(&t->hit[k].final);
 		link = change_link(b, campaign, h->link);
 		link->clicks_human += sign;
-		link->clickers_human += again ? 0 : sign;
+		link->clickers_human += again || (t->gone & GONE_CLICKER) ? 0 : sign;
 	}
 }
 
@@ -416,7 +417,7 @@ add_to_trail(struct batch *b, struct trail *trail, const struct touch *t)
 		struct link_count *link = change_link(b, t->campaign, t->link);
 
 		link->clicks_all++;
-		link->clickers_all += !has_link(trail, t->link);
+		link->clickers_all += !(trail->gone & GONE_CLICKER) && !has_link(trail, t->link);
 	}
 	trail_add(trail, t);
 }
@@ -506,7 +507,11 @@ add_stands(void *arg, uint64_t campaign, uint32_t day, struct trail *t)
 static void
 sum_up_anew(struct batch *b, const struct who *who, struct profile *p)
 {
+	struct profile past;
+
+	failed(b, fold_get_past(b->txn, who, &past));
 	profile_forget_hits(p);
+	profile_recall_hits(p, &past);
 	failed(b, fold_each_trail(b->txn, who, add_stands, p));
 }
 
@@ -932,6 +937,89 @@ fold_rejudge(struct store *s, size_t max)
 	return r;
 }
 
+/* ---- what single hits left behind goes with the facts ---- */
+
+struct aging {
+	struct batch *b;
+	const struct tidy *how;
+	struct trail_keys old;
+};
+
+static void
+find_old(void *arg, uint64_t campaign, uint32_t day, struct trail *t)
+{
+	struct aging *a = arg;
+	struct trail past;
+
+	if (trail_part(t, &a->b->rules, a->how->before, a->how->future, &past))
+		take_key(&a->old, campaign, day, t);
+	trail_free(&past);
+}
+
+/* Campaigns, links and the profile have counted it, and go on with that. */
+static void
+age_person(struct batch *b, const struct who *who, const struct tidy *how, bool *any)
+{
+	struct aging a = { .b = b, .how = how };
+	struct profile p;
+
+	failed(b, fold_each_trail(b->txn, who, find_old, &a));
+	if (a.old.n > 0 && !failed(b, fold_get_past(b->txn, who, &p))) {
+		for (size_t i = 0; i < a.old.n && b->result == STORE_OK; i++) {
+			uint64_t campaign = a.old.key[i].campaign;
+			uint32_t day = a.old.key[i].day;
+			struct trail trail, past = { 0 };
+
+			if (!failed(b, fold_get_trail(b->txn, who, campaign, day, &trail))) {
+				trail_part(&trail, &b->rules, how->before, how->future, &past);
+				add_stands(&p, campaign, day, &past);
+				failed(b, fold_put_trail(b->txn, who, campaign, day, &trail));
+			}
+			trail_free(&trail);
+			trail_free(&past);
+		}
+		if (b->result == STORE_OK)
+			failed(b, fold_put_past(b->txn, who, &p));
+		*any = true;
+	}
+	free(a.old.key);
+}
+
+static enum store_result
+age_people(struct store *s, const struct tidy *how, struct who *from, size_t max)
+{
+	struct batch b = { .result = STORE_OK };
+	enum store_result r = STORE_OK;
+	struct who who = *from;
+	bool any = false;
+	uint64_t folded;
+
+	if ((b.txn = fold_begin(s, &folded)) == NULL)
+		return STORE_ERROR;
+	failed(&b, get_rules(b.txn, &b.rules));
+	for (size_t i = 0; i < max && b.result == STORE_OK && (r = fold_next_trail(b.txn, &who)) == STORE_OK; i++)
+		age_person(&b, &who, how, &any);
+	failed(&b, r);
+	if (b.result == STORE_OK && any)
+		b.result = fold_commit_rest(b.txn);
+	else
+		fold_abort(b.txn); /* without a flush */
+	if (b.result != STORE_OK)
+		return b.result;
+	*from = who;
+	return r;
+}
+
+enum store_result
+fold_age(struct store *s, const struct tidy *how, struct who *from, size_t max)
+{
+	enum store_result r;
+
+	while ((r = age_people(s, how, from, max)) == STORE_FULL && max > 1)
+		max = (max + 3) / 4;
+	return r;
+}
+
 /* Others write on meanwhile: what comes after the call is not waited for. */
 enum store_result
 fold_all(struct store *s)
@@ -1283,6 +1371,8 @@ struct fold {
 	int64_t believed, stored; /* the time by which is pruned: now, and as it is on disk */
 	int64_t passed;           /* CLOCK_BOOTTIME then */
 	int64_t watched;          /* when the store was looked after */
+	struct who aged;          /* trails up to this recipient's were looked at; nobody: a round begins */
+	int64_t round;            /* when it began (CLOCK_BOOTTIME) */
 };
 
 /*
@@ -1349,15 +1439,34 @@ is_stopping(struct fold *f)
 	return stop;
 }
 
+static struct tidy
+what_is_old(const struct fold *f)
+{
+	return (struct tidy){ .before = f->believed - f->keep_facts, .future = clock_read(CLOCK_REALTIME) + DAY_MS };
+}
+
+/* A thousand recipients each second, until all were looked at; once a day. */
+static void
+age(struct fold *f)
+{
+	const struct tidy how = what_is_old(f);
+
+	if (who_is_nobody(&f->aged)) {
+		if (f->round != 0 && f->passed < f->round + DAY_MS)
+			return;
+		f->round = f->passed;
+	}
+	if (fold_age(f->store, &how, &f->aged, AGE_BATCH) == STORE_NONE)
+		f->aged = (struct who){ .b = { 0 } };
+}
+
 static void
 tidy(struct fold *f)
 {
-	struct tidy how;
+	const struct tidy how = what_is_old(f);
 	enum store_result r;
 	bool more;
 
-	believe(f);
-	how = (struct tidy){ .before = f->believed - f->keep_facts, .future = clock_read(CLOCK_REALTIME) + DAY_MS };
 	do
 		r = store_tidy(f->store, &how, TIDY_BATCH, &more);
 	while (r == STORE_OK && more && !is_stopping(f));
@@ -1441,6 +1550,8 @@ run(void *arg)
 			r = fold_some(f->store, BATCH, &n);
 			look_after(f);
 		} while ((r == STORE_OK || r == STORE_MOVED) && !is_stopping(f));
+		believe(f);
+		age(f);
 		yield_disk(false);
 		tidy(f);
 	} while (!pause_or_stop(f));

@@ -29,6 +29,15 @@ enum store_result fold_adopt(struct store *, const struct rules *, bool first_on
 enum store_result fold_rejudge(struct store *, size_t max);
 
 /*
+ * Takes hits out of trails that are older than how->before, for their facts
+ * are gone or go now; or later than how->future, by which a wrong clock may
+ * have called them.  Campaigns, links and profiles keep what they counted, for
+ * ever as it is judged now.  Of up to max people behind *from (nobody: from the
+ * first one), which is left at the last of them.  STORE_NONE: that were all.
+ */
+enum store_result fold_age(struct store *, const struct tidy *how, struct who *from, size_t max);
+
+/*
  * Forgets people.  Facts keep no touch, name, destination, history or other
  * record of theirs; state neither profile nor subscription nor trail.  What
  * campaigns counted of them stays, also when the state is built anew.

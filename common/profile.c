@@ -340,6 +340,22 @@ profile_forget_hits(struct profile *p)
 	p->open_days = p->click_days = (struct days){ 0 };
 }
 
+void
+profile_recall_hits(struct profile *p, const struct profile *past)
+{
+	at_most(&p->last_open, past->last_open);
+	p->last_click = past->last_click;
+	p->last_machine = past->last_machine;
+	p->opens = past->opens;
+	p->clicks = past->clicks;
+	p->machine_opens = past->machine_opens;
+	p->machine_clicks = past->machine_clicks;
+	memcpy(p->opened, past->opened, sizeof p->opened);
+	memcpy(p->clicked, past->clicked, sizeof p->clicked);
+	p->open_days = past->open_days;
+	p->click_days = past->click_days;
+}
+
 /* A button that was pressed on a page of ours. */
 static bool
 is_choice(const struct touch *t)
@@ -459,8 +475,10 @@ _Static_assert(SPREAD(held_until, stream_sent) + PROFILE_STREAMS - 1 == NLATER, 
 #define AT_STREAMS (AT_TAGS + 2 * PROFILE_SENDS)
 #define AT_END (AT_STREAMS + 2 * PROFILE_STREAMS)
 #define PROFILE_BYTES_2 296
+#define HIT_SUMS (4 * (3 + 4)) /* in a record of hits alone, behind its version */
 
 _Static_assert(AT_END <= PROFILE_BYTES, "a profile fits its record");
+_Static_assert(AT_SUMS + HIT_SUMS + AT_LATER - AT_OPENED == PROFILE_HITS_BYTES, "and so do hits alone");
 
 /* On most machines nothing but a copy. */
 static void
@@ -499,6 +517,29 @@ get_days(const unsigned char *in)
 	return (struct days){ get_u32(in), { get_u64(in + 4), get_u64(in + 12) } };
 }
 
+/* What lies from AT_OPENED to AT_LATER. */
+static void
+put_hits(unsigned char *out, const struct profile *p)
+{
+	put_words(out, p->opened, PROFILE_OPENS);
+	for (size_t i = 0; i < PROFILE_CLICKS; i++) {
+		put_u32(out + AT_CLICKED - AT_OPENED + 4 * i, p->clicked[i].last);
+		out[AT_BEFORE - AT_OPENED + i] = p->clicked[i].before;
+	}
+	put_days(out + AT_OPEN_DAYS - AT_OPENED, &p->open_days);
+	put_days(out + AT_CLICK_DAYS - AT_OPENED, &p->click_days);
+}
+
+static void
+get_hits(struct profile *p, const unsigned char *in)
+{
+	get_words(p->opened, in, PROFILE_OPENS);
+	for (size_t i = 0; i < PROFILE_CLICKS; i++)
+		p->clicked[i] = (struct clicked){ get_u32(in + AT_CLICKED - AT_OPENED + 4 * i), in[AT_BEFORE - AT_OPENED + i] };
+	p->open_days = get_days(in + AT_OPEN_DAYS - AT_OPENED);
+	p->click_days = get_days(in + AT_CLICK_DAYS - AT_OPENED);
+}
+
 void
 profile_pack(const struct profile *p, unsigned char out[PROFILE_BYTES])
 {
@@ -509,13 +550,7 @@ profile_pack(const struct profile *p, unsigned char out[PROFILE_BYTES])
 	for (size_t i = 0; i < 2; i++)
 		put_u64(out + AT_CONSENT + 8 * i, p->consent[i]);
 	put_words(out + AT_SENT, p->sent, PROFILE_SENDS);
-	put_words(out + AT_OPENED, p->opened, PROFILE_OPENS);
-	for (size_t i = 0; i < PROFILE_CLICKS; i++) {
-		put_u32(out + AT_CLICKED + 4 * i, p->clicked[i].last);
-		out[AT_BEFORE + i] = p->clicked[i].before;
-	}
-	put_days(out + AT_OPEN_DAYS, &p->open_days);
-	put_days(out + AT_CLICK_DAYS, &p->click_days);
+	put_hits(out + AT_OPENED, p);
 	put_words(out + AT_LATER, &p->held_until, NLATER);
 	for (size_t i = 0; i < PROFILE_SENDS; i++)
 		put_u16(out + AT_TAGS + 2 * i, p->sent_tag[i]);
@@ -536,11 +571,7 @@ profile_unpack(struct profile *p, struct span s)
 	for (size_t i = 0; i < 2; i++)
 		p->consent[i] = get_u64(in + AT_CONSENT + 8 * i);
 	get_words(p->sent, in + AT_SENT, PROFILE_SENDS);
-	get_words(p->opened, in + AT_OPENED, PROFILE_OPENS);
-	for (size_t i = 0; i < PROFILE_CLICKS; i++)
-		p->clicked[i] = (struct clicked){ get_u32(in + AT_CLICKED + 4 * i), in[AT_BEFORE + i] };
-	p->open_days = get_days(in + AT_OPEN_DAYS);
-	p->click_days = get_days(in + AT_CLICK_DAYS);
+	get_hits(p, in + AT_OPENED);
 	if (!now) {
 		memset(&p->held_until, 0, sizeof *p - offsetof(struct profile, held_until));
 		p->last_regular = p->last_sent;
@@ -551,6 +582,29 @@ profile_unpack(struct profile *p, struct span s)
 		p->sent_tag[i] = get_u16(in + AT_TAGS + 2 * i);
 	for (size_t i = 0; i < PROFILE_STREAMS; i++)
 		p->stream_tag[i] = get_u16(in + AT_STREAMS + 2 * i);
+	return true;
+}
+
+void
+profile_pack_hits(const struct profile *p, unsigned char out[PROFILE_HITS_BYTES])
+{
+	put_u32(out, PROFILE_VERSION);
+	put_words(out + AT_SUMS, &p->last_open, 3);
+	put_words(out + AT_SUMS + 12, &p->opens, 4);
+	put_hits(out + AT_SUMS + HIT_SUMS, p);
+}
+
+bool
+profile_unpack_hits(struct profile *p, struct span s)
+{
+	const unsigned char *in = (const unsigned char *)s.p;
+
+	*p = (struct profile){ 0 };
+	if (s.n != PROFILE_HITS_BYTES || get_u32(in) != PROFILE_VERSION)
+		return false;
+	get_words(&p->last_open, in + AT_SUMS, 3);
+	get_words(&p->opens, in + AT_SUMS + 12, 4);
+	get_hits(p, in + AT_SUMS + HIT_SUMS);
 	return true;
 }
 

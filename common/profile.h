@@ -75,6 +75,10 @@ struct profile {
 void profile_pack(const struct profile *, unsigned char out[PROFILE_BYTES]);
 /* Version 2 is read too: what it does not have is 0.  False for another version or length. */
 bool profile_unpack(struct profile *, struct span);
+/* Hits alone. */
+#define PROFILE_HITS_BYTES 132
+void profile_pack_hits(const struct profile *, unsigned char out[PROFILE_HITS_BYTES]);
+bool profile_unpack_hits(struct profile *, struct span);
 
 /* What stands for a stream among one recipient's sends: 15 bits, never 0, and an empty lowest one. */
 uint16_t profile_tag(uint64_t stream);
@@ -104,6 +108,8 @@ void profile_add_hit(struct profile *, bool click, const struct judgement *, uin
 /* Hits that are not told apart: only counted. */
 void profile_add_machines(struct profile *, uint64_t opens, uint64_t clicks);
 void profile_forget_hits(struct profile *);
+/* What was forgotten becomes that of `past`, a profile of hits alone. */
+void profile_recall_hits(struct profile *, const struct profile *past);
 
 enum consent profile_consent(const struct profile *, enum axis);
 

@@ -25,7 +25,7 @@
 #include "common/mem.h"
 
 #define FACTS_SCHEMA 1
-#define STATE_SCHEMA 3 /* who knows only an older one sums up nothing into it */
+#define STATE_SCHEMA 4 /* who knows only an older one sums up nothing into it */
 #define STATE_READ 2   /* from this one on sums are gone on with; of an older one all is summed up anew */
 #define DEFAULT_SIZE ((uint64_t)64 << 30)
 #define MAX_READERS 1024 /* LMDB's 126 run out: milter threads times processes */
@@ -90,7 +90,7 @@ struct store {
 	pthread_mutex_t health_lock;
 	struct store_health health;
 	MDB_dbi touches, links, names, campaigns, streams, kept, history, stopped, carried, holds, brakes, facts_meta;
-	MDB_dbi people, subscriptions, counters, link_counters, trails, volumes, state_meta;
+	MDB_dbi people, subscriptions, counters, link_counters, trails, past, volumes, state_meta;
 	_Atomic uint64_t none_stopped; /* as of this transaction no campaign is */
 	_Atomic uint64_t scanned; /* touches up to here hold nothing to tidy, as far as this process knows */
 };
@@ -479,7 +479,8 @@ static const struct table facts_tables[] = {
 static const struct table state_tables[] = {
 	{ "people", offsetof(struct store, people) }, { "subscriptions", offsetof(struct store, subscriptions) },
 	{ "campaigns", offsetof(struct store, counters) }, { "links", offsetof(struct store, link_counters) },
-	{ "trails", offsetof(struct store, trails) }, { "volumes", offsetof(struct store, volumes) }, { "meta", offsetof(struct store, state_meta) }, { NULL, 0 }
+	{ "trails", offsetof(struct store, trails) }, { "past", offsetof(struct store, past) },
+	{ "volumes", offsetof(struct store, volumes) }, { "meta", offsetof(struct store, state_meta) }, { NULL, 0 }
 };
 static_assert(sizeof facts_tables / sizeof *facts_tables - 1 <= MAX_TABLES, "every table can be opened");
 static_assert(sizeof state_tables / sizeof *state_tables - 1 <= MAX_TABLES, "every table can be opened");
@@ -1969,6 +1970,12 @@ kept_unpack(struct touch *t, struct span key, struct span value)
 	return true;
 }
 
+static bool
+take_past(void *arg, struct span v)
+{
+	return profile_unpack_hits(arg, v);
+}
+
 static size_t
 trail_key(unsigned char key[TRAIL_KEY], const struct who *w, uint64_t campaign, uint32_t day)
 {
@@ -1996,6 +2003,12 @@ enum store_result
 store_profile(struct store *s, const struct who *w, struct profile *p)
 {
 	return lookup(&s->state, s->people, w, sizeof *w, take_profile, p);
+}
+
+enum store_result
+store_past(struct store *s, const struct who *w, struct profile *p)
+{
+	return lookup(&s->state, s->past, w, sizeof *w, take_past, p);
 }
 
 enum store_result
@@ -2546,6 +2559,15 @@ fold_put(struct fold_txn *t, MDB_dbi dbi, const void *key, size_t nkey, const vo
 	return result(&t->store->state, rc, "write");
 }
 
+static enum store_result
+fold_delete(struct fold_txn *t, MDB_dbi dbi, const void *key, size_t nkey)
+{
+	MDB_val k = val(key, nkey);
+	int rc = mdb_del(t->txn, dbi, &k, NULL);
+
+	return result(&t->store->state, rc == MDB_NOTFOUND ? 0 : rc, "write");
+}
+
 enum store_result
 fold_get_person(struct fold_txn *t, const struct who *w, struct profile *p)
 {
@@ -2584,7 +2606,7 @@ delete_all_of(MDB_txn *txn, MDB_dbi dbi, const struct who *w)
 enum store_result
 fold_erase_person(struct fold_txn *t, const struct who *w)
 {
-	const MDB_dbi tables[] = { t->store->people, t->store->subscriptions, t->store->trails };
+	const MDB_dbi tables[] = { t->store->people, t->store->subscriptions, t->store->trails, t->store->past };
 	int rc = 0;
 
 	if ((t->records += STEP / 16) >= STEP)
@@ -2727,10 +2749,27 @@ fold_put_trail(struct fold_txn *t, const struct who *w, uint64_t campaign, uint3
 	struct buf bytes = BUF(TRAIL_BYTES_MAX);
 	enum store_result r;
 
+	if (trail_is_empty(trail))
+		return fold_delete(t, t->store->trails, key, n);
 	trail_pack(trail, &bytes);
 	r = fold_put(t, t->store->trails, key, n, bytes.p, bytes.n);
 	buf_free(&bytes);
 	return r;
+}
+
+enum store_result
+fold_get_past(struct fold_txn *t, const struct who *w, struct profile *p)
+{
+	return fold_get(t, t->store->past, w, sizeof *w, take_past, p, sizeof *p);
+}
+
+enum store_result
+fold_put_past(struct fold_txn *t, const struct who *w, const struct profile *p)
+{
+	unsigned char bytes[PROFILE_HITS_BYTES];
+
+	profile_pack_hits(p, bytes);
+	return fold_put(t, t->store->past, w, sizeof *w, bytes, sizeof bytes);
 }
 
 enum store_result
@@ -2837,13 +2876,9 @@ fold_get_rejudged(struct fold_txn *t, struct who *from)
 enum store_result
 fold_put_rejudged(struct fold_txn *t, const struct who *from)
 {
-	MDB_val k = val(REJUDGED_META, sizeof REJUDGED_META - 1);
-	int rc;
-
 	if (from != NULL)
 		return fold_put(t, t->store->state_meta, REJUDGED_META, sizeof REJUDGED_META - 1, from, sizeof *from);
-	rc = mdb_del(t->txn, t->store->state_meta, &k, NULL);
-	return result(&t->store->state, rc == MDB_NOTFOUND ? 0 : rc, "write");
+	return fold_delete(t, t->store->state_meta, REJUDGED_META, sizeof REJUDGED_META - 1);
 }
 
 /* ---- housekeeping of facts ---- */

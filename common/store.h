@@ -158,6 +158,8 @@ enum store_result store_unhold(struct store *, struct span id, const struct reco
 /* ---- state, reading ---- */
 
 enum store_result store_profile(struct store *, const struct who *, struct profile *);
+/* What that profile has of hits that left their trails with the facts (fold_age), and nothing else. */
+enum store_result store_past(struct store *, const struct who *, struct profile *);
 enum store_result store_subscription(struct store *, const struct who *, uint64_t stream, struct subscription *);
 /* Profile and subscription in one read transaction; a missing one is zeroed and its flag false. */
 enum store_result store_person(struct store *, const struct who *, uint64_t stream, struct profile *, bool *known, struct subscription *, bool *subscribed);
@@ -243,7 +245,7 @@ enum store_result fold_commit(struct fold_txn *, uint64_t folded);
 /* get: STORE_NONE zeroes the record.  After any other failure than STORE_NONE only fold_abort is allowed. */
 enum store_result fold_get_person(struct fold_txn *, const struct who *, struct profile *);
 enum store_result fold_put_person(struct fold_txn *, const struct who *, const struct profile *);
-/* Takes one recipient out of people, subscriptions and trails; campaigns keep what they have. */
+/* Takes one recipient out of people, subscriptions, trails and what is past of them; campaigns keep what they have. */
 enum store_result fold_erase_person(struct fold_txn *, const struct who *);
 enum store_result fold_get_subscription(struct fold_txn *, const struct who *, uint64_t stream, struct subscription *);
 enum store_result fold_put_subscription(struct fold_txn *, const struct who *, uint64_t stream, const struct subscription *);
@@ -260,10 +262,14 @@ enum store_result fold_put_link(struct fold_txn *, uint64_t campaign, uint16_t l
  * have one for each day, a number since 1970.  The caller frees what get gave, whatever the result.
  */
 enum store_result fold_get_trail(struct fold_txn *, const struct who *, uint64_t campaign, uint32_t day, struct trail *);
+/* An empty one (trail_is_empty) is taken away. */
 enum store_result fold_put_trail(struct fold_txn *, const struct who *, uint64_t campaign, uint32_t day, const struct trail *);
 /* All trails of one recipient, written ones included. */
 typedef void fold_trail_fn(void *arg, uint64_t campaign, uint32_t day, struct trail *);
 enum store_result fold_each_trail(struct fold_txn *, const struct who *, fold_trail_fn *, void *arg);
+/* The sums of hits that are in none of their trails any more (fold_age). */
+enum store_result fold_get_past(struct fold_txn *, const struct who *, struct profile *);
+enum store_result fold_put_past(struct fold_txn *, const struct who *, const struct profile *);
 /* The first recipient behind *who that has a trail; STORE_NONE at the end. */
 enum store_result fold_next_trail(struct fold_txn *, struct who *who);
 

@@ -408,11 +408,142 @@ trail_tally(const struct trail *t, struct tally *y)
 	y->opens[EVIDENCE_CROWD] += (int64_t)(t->opens - opens);
 	y->clicks[EVIDENCE_CROWD] += (int64_t)(t->clicks - clicks);
 	/* A click implies an open: image blocking hides the pixel, not the reader. */
-	y->openers_all = t->opens + t->clicks > 0;
-	y->openers_human = y->opens_human + y->clicks_human > 0;
-	y->clickers_all = t->clicks > 0;
-	y->clickers_human = y->clicks_human > 0;
+	y->openers_all = !(t->gone & GONE_OPENER) && t->opens + t->clicks > 0;
+	y->openers_human = !(t->gone & GONE_OPENER_HUMAN) && y->opens_human + y->clicks_human > 0;
+	y->clickers_all = !(t->gone & GONE_CLICKER) && t->clicks > 0;
+	y->clickers_human = !(t->gone & GONE_CLICKER_HUMAN) && y->clicks_human > 0;
 	y->left = t->left != 0;
+}
+
+/* ---- what went with the facts ---- */
+
+/* Hits that are further apart judge each other no more. */
+static int64_t
+reach(const struct rules *r)
+{
+	const int64_t windows[] = { r->early, r->burst_window, r->dedupe, HONEYPOT_WINDOW };
+	int64_t most = r->instant;
+
+	for (size_t i = 0; i < sizeof windows / sizeof *windows; i++)
+		most = windows[i] > most ? windows[i] : most;
+	return most;
+}
+
+/* How many hits at the head go. */
+static size_t
+old_hits(const struct trail *t, int64_t before, int64_t apart)
+{
+	size_t n = 0;
+
+	while (n < t->n && t->hit[n].when < before)
+		n++;
+	while (n > 0 && n < t->n && t->hit[n].when - t->hit[n - 1].when <= apart)
+		n--;
+	return n;
+}
+
+static void
+part_hits(struct trail *t, struct trail *past, size_t old, int64_t future)
+{
+	size_t kept = 0;
+
+	past->hit = xreallocarray(NULL, t->n + 1, sizeof *past->hit);
+	past->cap = t->n + 1;
+	for (size_t i = 0; i < t->n; i++) {
+		if (i >= old && t->hit[i].when <= future) {
+			t->hit[kept++] = t->hit[i];
+			continue;
+		}
+		past->hit[past->n++] = t->hit[i];
+		past->opens += !t->hit[i].click;
+		past->clicks += t->hit[i].click;
+	}
+	t->n = kept;
+}
+
+/* Those in between that were not kept are known by number alone, and go together. */
+static void
+part_gap(struct trail *t, struct trail *past, int64_t before)
+{
+	uint64_t opens = t->opens - past->opens, clicks = t->clicks - past->clicks;
+
+	if (t->gap_first == 0 || t->gap_last >= before)
+		return;
+	for (size_t i = 0; i < t->n; i++) {
+		opens -= !t->hit[i].click;
+		clicks -= t->hit[i].click;
+	}
+	past->opens += opens;
+	past->clicks += clicks;
+	t->gap_first = t->gap_last = 0;
+}
+
+static bool
+needs_delivery(const struct trail *t, int64_t delivered)
+{
+	for (size_t i = 0; i < t->n; i++)
+		if (t->hit[i].sent != 0 && (int64_t)t->hit[i].sent * 1000 <= delivered)
+			return true;
+	return false;
+}
+
+static bool
+part_deliveries(struct trail *t, int64_t before, int64_t future)
+{
+	size_t kept = 0, n;
+
+	for (n = 0; n < TRAIL_DELIVERIES && t->delivered[n] != 0; n++)
+		if ((t->delivered[n] >= before && t->delivered[n] <= future) || needs_delivery(t, t->delivered[n]))
+			t->delivered[kept++] = t->delivered[n];
+	if (kept == n)
+		return false;
+	memset(&t->delivered[kept], 0, (n - kept) * sizeof t->delivered[0]);
+	return true;
+}
+
+static bool
+part_left(struct trail *t, int64_t before)
+{
+	if (t->left <= LEFT_ONCE || (int64_t)t->left * 1000 >= before)
+		return false;
+	t->left = LEFT_ONCE;
+	return true;
+}
+
+bool
+trail_part(struct trail *t, const struct rules *r, int64_t before, int64_t future, struct trail *past)
+{
+	int64_t apart = reach(r);
+	size_t old = old_hits(t, before, apart);
+	struct tally y;
+	bool any;
+
+	*past = (struct trail){ 0 };
+	/* What is left may need what lies this far before it. */
+	if (old < t->n && t->hit[old].when - apart < before)
+		before = t->hit[old].when - apart;
+	part_hits(t, past, old, future);
+	part_gap(t, past, before);
+	any = part_deliveries(t, before, future);
+	any = part_left(t, before) || any;
+	t->opens -= past->opens;
+	t->clicks -= past->clicks;
+	t->gateway = t->gateway && (t->n > 0 || t->delivered[0] != 0);
+	trail_tally(past, &y);
+	t->gone |= (unsigned char)((y.openers_all ? GONE_OPENER : 0) | (y.openers_human ? GONE_OPENER_HUMAN : 0) |
+	    (y.clickers_all ? GONE_CLICKER : 0) | (y.clickers_human ? GONE_CLICKER_HUMAN : 0));
+	if (past->clicks > 0) {
+		free(t->links);
+		t->links = NULL;
+		t->nlinks = 0;
+	}
+	return any || past->opens + past->clicks > 0;
+}
+
+bool
+trail_is_empty(const struct trail *t)
+{
+	return t->opens + t->clicks == 0 && t->delivered[0] == 0 && t->left == 0 && t->gone == 0;
 }
 
 /* ---- on disk ---- */
@@ -444,7 +575,7 @@ rules_unpack(struct rules *r, struct span s)
 /*
  * Version 1:
  *
- *	version 1, flags (gateway, gap, deliveries << 4), bytes of links 2, opens 8, clicks 8, left 4, hits 2,
+ *	version 1, flags (gateway, gap, deliveries << 4), bytes of links 2, opens 8, clicks 8, left 4, hits 1, gone 1,
  *	gap 6 + 6 when there is one, deliveries 6 each, links,
  *	hits of HIT_BYTES: when 6, link 2, sent 4, click << 7 | verdict, evidence, and both as counted
  */
@@ -493,7 +624,8 @@ trail_pack(const struct trail *t, struct buf *out)
 	put_u64(p + 4, t->opens);
 	put_u64(p + 12, t->clicks);
 	put_u32(p + 20, t->left);
-	put_u16(p + 24, (uint16_t)t->n);
+	p[24] = (unsigned char)t->n;
+	p[25] = t->gone;
 	if (t->gap_first != 0) {
 		put_when(p + n, t->gap_first);
 		put_when(p + n + 6, t->gap_last);
@@ -532,8 +664,8 @@ trail_unpack(struct trail *t, struct span s)
 	gap = p[1] & FLAG_GAP ? 12 : 0;
 	deliveries = p[1] >> 4;
 	t->nlinks = get_u16(p + 2);
-	n = get_u16(p + 24);
-	if (deliveries > TRAIL_DELIVERIES || n > TRAIL_HITS ||
+	n = p[24];
+	if (deliveries > TRAIL_DELIVERIES || n > TRAIL_HITS || p[25] > GONE_ALL ||
 	    s.n != HEAD_BYTES + gap + 6 * deliveries + t->nlinks + HIT_BYTES * n) {
 		t->nlinks = 0;
 		return false;
@@ -542,6 +674,7 @@ trail_unpack(struct trail *t, struct span s)
 	t->opens = get_u64(p + 4);
 	t->clicks = get_u64(p + 12);
 	t->left = get_u32(p + 20);
+	t->gone = p[25];
 	if (gap) {
 		t->gap_first = get_when(p + at);
 		t->gap_last = get_when(p + at + 6);

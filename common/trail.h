@@ -50,16 +50,24 @@ struct trail_hit {
 	struct judgement counted;
 };
 
+#define GONE_OPENER 1
+#define GONE_OPENER_HUMAN 2
+#define GONE_CLICKER 4 /* from now on clicks of the same recipient make no clicker of a link: which ones did is not known */
+#define GONE_CLICKER_HUMAN 8
+#define GONE_ALL 15
+#define LEFT_ONCE 1
+
 struct trail {
 	struct trail_hit *hit; /* in order of time */
 	size_t n, cap;
 	uint64_t opens, clicks; /* all that ever came */
 	int64_t gap_first, gap_last; /* of those in between that are not kept; 0 none */
 	int64_t delivered[TRAIL_DELIVERIES]; /* newest first, 0 none */
-	uint32_t left;    /* earliest LEFT, seconds; 0 never */
+	uint32_t left;    /* earliest LEFT, seconds; 0 never, LEFT_ONCE: the time went with the facts */
 	bool gateway;     /* delivered to a host that scans links */
 	unsigned char *links; /* which links were ever clicked: bit (link % 8) of byte link / 8 */
 	size_t nlinks;    /* bytes */
+	unsigned char gone; /* what the hits were counted as that went with their facts: GONE_OPENER ... */
 	bool took_back;   /* what was counted before does not stand, or not all that is new is in here */
 };
 
@@ -71,13 +79,25 @@ void trail_add(struct trail *, const struct touch *);
 /* Sorts, drops what is too much, and judges all. */
 void trail_judge(struct trail *, const struct rules *);
 
+/*
+ * Moves what is older than `before`, or comes after `future`, into *past, an
+ * empty trail: the facts of it are gone.  Campaigns and links keep what they
+ * counted.  Here stays, without a time, that this recipient is among the
+ * openers and clickers, so that nobody is counted twice.  What is so near to a
+ * younger hit that one may judge the other goes with that one; times of
+ * delivery go when no hit needs them.  False: nothing is old.
+ */
+bool trail_part(struct trail *, const struct rules *, int64_t before, int64_t future, struct trail *past);
+/* Nothing in it any more, not even that? */
+bool trail_is_empty(const struct trail *);
+
 /* Appends; 26 to some 2,200 bytes, and one for each 8 links of the message. */
 void trail_pack(const struct trail *, struct buf *);
 /* False, and an empty trail, when it is none of ours.  What it has was counted. */
 bool trail_unpack(struct trail *, struct span);
 #define TRAIL_BYTES_MAX (48 + 8192 + 17 * TRAIL_HITS)
 
-/* What a trail adds to its campaign; human <= all. */
+/* What a trail adds to its campaign, besides what went with the facts; human <= all, together with that. */
 struct tally {
 	int64_t opens_all, opens_human, clicks_all, clicks_human;
 	int64_t openers_all, openers_human, clickers_all, clickers_human; /* 0 or 1 */

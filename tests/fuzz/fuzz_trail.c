@@ -1,7 +1,8 @@
 /*
  * Promises: a trail that unpacks packs to the same bytes; the same touches in
  * any order and in any portions give the same bytes; every hit is in the
- * figures once; and a trail stays within its size.
+ * figures once; a trail stays within its size; and what goes with the facts
+ * changes no figure and no verdict.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -74,6 +75,32 @@ check_figures(struct span bytes)
 	trail_free(&t);
 }
 
+static void
+check_parting(struct span bytes, int64_t before)
+{
+	const struct rules rules = RULES_DEFAULT;
+	struct trail t, past;
+	struct tally all, gone, left;
+	int64_t a[sizeof all / 8], b[sizeof all / 8], c[sizeof all / 8];
+
+	must(trail_unpack(&t, bytes));
+	trail_tally(&t, &all);
+	trail_part(&t, &rules, before, INT64_MAX, &past);
+	trail_tally(&past, &gone);
+	trail_tally(&t, &left);
+	/* Both know of an unsubscription that it was; only one of them counts it. */
+	must(gone.left == 0);
+	memcpy(a, &all, sizeof a);
+	memcpy(b, &gone, sizeof b);
+	memcpy(c, &left, sizeof c);
+	for (size_t i = 0; i < sizeof a / 8; i++)
+		must(a[i] == b[i] + c[i]);
+	trail_judge(&t, &rules);
+	must(!t.took_back);
+	trail_free(&t);
+	trail_free(&past);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
@@ -89,8 +116,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	gather(data, n / PIECE, false, 1000, &forth);
 	gather(data, n / PIECE, true, 1 + n % 17, &back);
 	must(span_eq(buf_span(&forth), buf_span(&back)));
-	if (forth.n > 0)
+	if (forth.n > 0) {
 		check_figures(buf_span(&forth));
+		check_parting(buf_span(&forth), (int64_t)1795348800000 + 200 * (int64_t)(data[0] | (data[1] & 15) << 8));
+	}
 	buf_free(&forth);
 	buf_free(&back);
 	return 0;

@@ -301,10 +301,23 @@ def test_forgotten_and_campaigns_still_know():
 	assert campaign(r, "keep") == still
 	left = person(r, "fred@example.com")
 	assert left["address"] is None and not left["campaigns"] and left["profile"]["consent"]["links"] == "denied", left
+	# Of what is older than keep_facts stays what it added up to.
+	told(r, "import", input="".join(json.dumps({"type": t, "address": "ida@example.com", "campaign": "old", "stream": "news",
+		"at": "2026-01-0%dT10:00:00Z" % day, "link": 1, "url": "https://shop.example.org/old", "verdict": "human", "mode": "identified"}) + "\n"
+		for day, t in enumerate(("opened", "clicked", "clicked"), 1)))
+	then = person(r, "ida@example.com")
+	assert len(then["campaigns"][0]["hits"]) == 3 and "past" not in then, then
 	r.start_milter()
 	r.start_tracker()
 	refused(r, "hugo@example.com", "unsubscribed")
+	now = rig.wait_until(lambda: [p for p in [person(r, "ida@example.com")] if "past" in p])[0]
+	assert now["campaigns"][0]["hits"] == [] and now["profile"] == then["profile"], now
+	assert now["campaigns"][0]["earlier"] == ["opened", "opened_by_a_person", "clicked", "clicked_by_a_person"], now
+	assert now["past"]["clicks"] == 2 and now["past"]["last_click"] == "2026-01-03T10:00:00Z", now
+	assert campaign(r, "old")["raw"]["clicks"] == 2
 
+	told(r, "forget", "ida@example.com", "--yes", "--entirely")
+	told(r, "export", "--person", "ida@example.com", code=1)
 	told(r, "forget", "-", "--entirely", "--yes", input="fred@example.com\nhugo@example.com\n")
 	told(r, "export", "--person", "hugo@example.com", code=1)
 	flows(r, "hugo@example.com")

@@ -987,7 +987,7 @@ who_writes_on_is_not_waited_for(void **state)
 	temp_remove(dir);
 }
 
-/* ---- forgetting ---- */
+/* ---- what goes with the facts ---- */
 
 static void
 dump_campaigns(struct store *s, struct buf *out)
@@ -998,6 +998,206 @@ dump_campaigns(struct store *s, struct buf *out)
 	assert_int_equal(store_each_campaign(s, dump_campaign, &d), STORE_OK);
 	assert_true(out->n > 100);
 }
+
+static bool
+dump_profile(void *arg, const struct who *w, const struct profile *p)
+{
+	unsigned char bytes[PROFILE_BYTES];
+
+	(void)w;
+	profile_pack(p, bytes);
+	text_add_hex(arg, bytes, sizeof bytes);
+	return true;
+}
+
+static void
+dump_counts(struct store *s, struct buf *out)
+{
+	dump_campaigns(s, out);
+	assert_int_equal(store_each_person(s, dump_profile, out), STORE_OK);
+	assert_false(out->over);
+}
+
+struct oldest {
+	struct store *s;
+	int64_t when;
+	size_t hits;
+};
+
+static bool
+find_oldest(void *arg, uint64_t campaign, const struct trail *t)
+{
+	struct oldest *o = arg;
+
+	(void)campaign;
+	for (size_t i = 0; i < t->n; i++, o->hits++)
+		o->when = t->hit[i].when < o->when ? t->hit[i].when : o->when;
+	return true;
+}
+
+static bool
+find_oldest_of(void *arg, const struct who *w, const struct profile *p)
+{
+	struct oldest *o = arg;
+
+	(void)p;
+	assert_int_equal(store_each_trail_of(o->s, w, find_oldest, o), STORE_OK);
+	return true;
+}
+
+static struct oldest
+oldest(struct store *s)
+{
+	struct oldest o = { s, INT64_MAX, 0 };
+
+	assert_int_equal(store_each_person(s, find_oldest_of, &o), STORE_OK);
+	return o;
+}
+
+static void
+age(struct store *s, int64_t before, size_t portion)
+{
+	struct who from = { { 0 } };
+	enum store_result r;
+
+	while ((r = fold_age(s, &(struct tidy){ before, INT64_MAX }, &from, portion)) == STORE_OK)
+		;
+	assert_int_equal(r, STORE_NONE);
+}
+
+static void
+assert_same(const char *says, struct buf *a, struct buf *b)
+{
+	assert_row(says, span_eq(buf_span(a), buf_span(b)));
+	buf_free(b);
+}
+
+/* Whatever goes: no sum changes by it, nor by other rules for what is left once these are taken back. */
+static void
+single_hits_go_and_sums_stay(void **state)
+{
+	enum { N = 3000 };
+	static const struct rules strict = { 4000, 20000, 2, 6000, 60000, false };
+	static const struct rules usual = { 2000, 10000, 3, 3000, 60000, true };
+	struct touch *t = calloc(N, sizeof *t);
+
+	(void)state;
+	for (unsigned seed = 1; seed < 4; seed++) {
+		char *dir = temp_make();
+		struct store *s = open_store(dir);
+		struct buf before, now;
+		struct oldest o;
+		size_t hits;
+
+		/* The same people in the same campaigns, and again much later. */
+		jumble(t, N, seed);
+		jumble(t + N / 2, N / 2, seed + 10);
+		for (size_t i = N / 2; i < N; i++)
+			t[i].when += 100 * DAY_MS;
+		append(s, t, N);
+		assert_int_equal(fold_adopt(s, &usual, false), STORE_OK);
+		assert_int_equal(fold_all(s), STORE_OK);
+		dump_counts(s, &before);
+		hits = oldest(s).hits;
+		age(s, T0 + 100 * DAY_MS, seed);
+		o = oldest(s);
+		assert_true(o.when >= T0 + 100 * DAY_MS);
+		assert_true(o.hits > 100 && o.hits < hits - 100);
+		dump_counts(s, &now);
+		assert_same("aging", &before, &now);
+		assert_int_equal(fold_adopt(s, &strict, false), STORE_OK);
+		assert_int_equal(fold_all(s), STORE_OK);
+		dump_counts(s, &now);
+		assert_false(span_eq(buf_span(&before), buf_span(&now)));
+		buf_free(&now);
+		assert_int_equal(fold_adopt(s, &usual, false), STORE_OK);
+		assert_int_equal(fold_all(s), STORE_OK);
+		dump_counts(s, &now);
+		assert_same("other rules and back", &before, &now);
+		age(s, INT64_MAX, 1000);
+		assert_int_equal(oldest(s).hits, 0);
+		dump_counts(s, &now);
+		assert_same("all of it", &before, &now);
+		buf_free(&before);
+		store_close(s);
+		temp_remove(dir);
+	}
+	free(t);
+}
+
+/* Who clicks when the facts of the first click are gone is no other person; and a click that is taken back takes no older one along. */
+static void
+a_late_click_is_nobody_else(void **state)
+{
+	const struct touch first[] = { hit(TOUCH_OPEN, 1, 0, ROBOT_HUMAN, T0), hit(TOUCH_CLICK, 1, 1, ROBOT_HUMAN, T0 + 9000) };
+	const struct touch late[] = {
+		hit(TOUCH_CLICK, 1, 1, ROBOT_HUMAN, T0 + 90 * DAY_MS), hit(TOUCH_CLICK, 1, 2, ROBOT_HUMAN, T0 + 90 * DAY_MS + 1000),
+	};
+	const struct touch last = hit(TOUCH_CLICK, 1, 3, ROBOT_HUMAN, T0 + 90 * DAY_MS + 2000); /* now they are a burst */
+	char *dir = temp_make();
+	struct store *s = open_store(dir);
+	struct who w = person(1);
+	struct link_count link;
+	struct campaign c;
+	struct profile p;
+
+	(void)state;
+	append(s, first, COUNT(first));
+	assert_int_equal(fold_all(s), STORE_OK);
+	age(s, T0 + 80 * DAY_MS, 10);
+	append(s, late, COUNT(late));
+	assert_int_equal(fold_all(s), STORE_OK);
+	assert_int_equal(store_campaign(s, 5, &c), STORE_OK);
+	assert_int_equal(c.clicks_all, 3);
+	assert_int_equal(c.clickers_all, 1);
+	assert_int_equal(c.clickers_human, 1);
+	assert_int_equal(c.openers_all, 1);
+	assert_int_equal(store_link(s, 5, 1, &link), STORE_OK);
+	assert_int_equal(link.clicks_all, 2);
+	assert_int_equal(link.clickers_all, 1);
+	assert_int_equal(link.clickers_human, 1);
+	append(s, &last, 1);
+	assert_int_equal(fold_all(s), STORE_OK);
+	assert_int_equal(store_campaign(s, 5, &c), STORE_OK);
+	assert_int_equal(c.clicks_all, 4);
+	assert_int_equal(c.clicks_human, 1);
+	assert_int_equal(c.clickers_human, 1);
+	assert_int_equal(store_profile(s, &w, &p), STORE_OK);
+	assert_int_equal(p.clicks, 1);
+	assert_int_equal(p.last_click, T0 / 1000 + 9);
+	assert_int_equal(p.last_open, T0 / 1000);
+	assert_int_equal(store_past(s, &w, &p), STORE_OK);
+	assert_int_equal(p.last_click, T0 / 1000 + 9);
+	assert_int_equal(fold_forget(s, &(struct forgetting){ .who = &w, .n = 1, .entirely = true, .source = SPAN("me") }), STORE_OK);
+	assert_int_equal(store_past(s, &w, &p), STORE_NONE);
+	store_close(s);
+	temp_remove(dir);
+}
+
+/* The thread does it by itself: at once, for all that is older than keep_facts. */
+static void
+the_thread_takes_old_hits_out(void **state)
+{
+	const struct touch t = hit(TOUCH_CLICK, 1, 1, ROBOT_HUMAN, T0);
+	const struct rules rules = RULES_DEFAULT;
+	char *dir = temp_make();
+	struct store *s = open_store(dir);
+	struct fold *f;
+
+	(void)state;
+	append(s, &t, 1);
+	assert_int_equal(fold_all(s), STORE_OK);
+	store_set_clock(s, T0 + 91 * DAY_MS);
+	f = fold_start(s, 90 * DAY_MS, &rules);
+	for (int i = 0; i < 3000 && oldest(s).hits > 0; i++)
+		usleep(10000);
+	assert_int_equal(oldest(s).hits, 0);
+	fold_stop(f);
+	store_close(s);
+	temp_remove(dir);
+}
+
+/* ---- forgetting ---- */
 
 static struct store *
 rebuilt(struct store *s, const char *dir)
@@ -1438,6 +1638,9 @@ main(void)
 		cmocka_unit_test(judging_again_with_little_room),
 		cmocka_unit_test(rules_are_adopted_when_the_disk_lets_us),
 		cmocka_unit_test(who_writes_on_is_not_waited_for),
+		cmocka_unit_test(single_hits_go_and_sums_stay),
+		cmocka_unit_test(a_late_click_is_nobody_else),
+		cmocka_unit_test(the_thread_takes_old_hits_out),
 		cmocka_unit_test(a_lost_state_is_rebuilt_to_the_same_bytes),
 		cmocka_unit_test(days_alone_are_enough_to_rebuild),
 		cmocka_unit_test(a_rebuilt_state_knows_who_said_no),

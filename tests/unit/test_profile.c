@@ -421,6 +421,39 @@ test_forgetting_hits(void **state)
 	assert_memory_equal(a, b, sizeof a);
 }
 
+/* What is past goes through the disk, and takes the place of what was forgotten. */
+static void
+test_recalling_hits(void **state)
+{
+	struct touch t = touch_at(TOUCH_SENT, NOON);
+	struct profile p = { 0 }, past = { 0 }, read;
+	unsigned char a[PROFILE_BYTES], b[PROFILE_BYTES], bytes[PROFILE_HITS_BYTES + 1] = { 0 };
+
+	(void)state;
+	profile_add(&p, &t);
+	for (int r = ROBOT_HUMAN; r <= ROBOT_SUSPECT; r++)
+		for (uint32_t i = 0; i < 20; i++) {
+			uint32_t s = NOON + 1000 * (i + 7 * (uint32_t)r);
+
+			profile_add_hit(&p, i % 3 == 0, &(struct judgement){ (enum robot)r, EVIDENCE_NONE }, s);
+			profile_add_hit(&past, i % 3 == 0, &(struct judgement){ (enum robot)r, EVIDENCE_NONE }, s);
+		}
+	profile_add_machines(&p, 3, 4);
+	profile_add_machines(&past, 3, 4);
+	profile_pack(&p, a);
+	profile_pack_hits(&past, bytes);
+	assert_true(profile_unpack_hits(&read, span_make(bytes, PROFILE_HITS_BYTES)));
+	profile_add_hit(&p, true, &(struct judgement){ ROBOT_HUMAN, EVIDENCE_NONE }, NOON + 99 * DAY);
+	profile_forget_hits(&p);
+	profile_recall_hits(&p, &read);
+	profile_pack(&p, b);
+	assert_memory_equal(a, b, sizeof a);
+	assert_false(profile_unpack_hits(&read, span_make(bytes, sizeof bytes)));
+	bytes[0]++;
+	assert_false(profile_unpack_hits(&read, span_make(bytes, PROFILE_HITS_BYTES)));
+	assert_int_equal(read.clicks, 0);
+}
+
 static void
 test_pack(void **state)
 {
@@ -789,6 +822,7 @@ main(void)
 		cmocka_unit_test(test_clicked),
 		cmocka_unit_test(test_repetitions_and_what_is_folded_back),
 		cmocka_unit_test(test_forgetting_hits),
+		cmocka_unit_test(test_recalling_hits),
 		cmocka_unit_test(test_kinds_of_sends),
 		cmocka_unit_test(test_last_send_of_a_stream), cmocka_unit_test(test_soft_bounces),
 		cmocka_unit_test(test_held_until),

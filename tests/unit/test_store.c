@@ -337,7 +337,7 @@ sums_of_an_older_program_are_made_anew(void **state)
 
 	/* Who may not make files leaves them alone. */
 	assert_null(store_open(&reader, &why));
-	assert_string_equal(buf_cstr(&why), "state.mdb: schema 1, this program knows 3; restart the daemons, which will sum up anew");
+	assert_string_equal(buf_cstr(&why), "state.mdb: schema 1, this program knows 4; restart the daemons, which will sum up anew");
 	s = open_store(dir, 64 * MB);
 	assert_int_equal(store_folded(s), 0);
 	assert_int_equal(store_profile(s, &w, &p), STORE_NONE);
@@ -352,7 +352,7 @@ sums_of_an_older_program_are_made_anew(void **state)
 	set_schema(dir, "state.mdb", 2);
 	buf_clear(&why);
 	assert_null(store_open(&reader, &why));
-	assert_string_equal(buf_cstr(&why), "state.mdb: schema 2, this program knows 3; restart the daemons");
+	assert_string_equal(buf_cstr(&why), "state.mdb: schema 2, this program knows 4; restart the daemons");
 	s = open_store(dir, 64 * MB);
 	assert_int_equal(store_folded(s), 1);
 	assert_int_equal(store_profile(s, &w, &p), STORE_OK);
@@ -364,12 +364,12 @@ sums_of_an_older_program_are_made_anew(void **state)
 	store_close(s);
 
 	/* What is newer than we are nobody guesses at; and facts are never made anew. */
-	set_schema(dir, "state.mdb", 4);
+	set_schema(dir, "state.mdb", 5);
 	buf_clear(&why);
 	reader.create = true;
 	assert_null(store_open(&reader, &why));
-	assert_string_equal(buf_cstr(&why), "state.mdb: schema 4, this program knows 3");
-	set_schema(dir, "state.mdb", 3);
+	assert_string_equal(buf_cstr(&why), "state.mdb: schema 5, this program knows 4");
+	set_schema(dir, "state.mdb", 4);
 	set_schema(dir, "facts.mdb", 2);
 	buf_clear(&why);
 	assert_null(store_open(&reader, &why));
@@ -1574,7 +1574,7 @@ main(int argc, char **argv)
 	if (argc == 4 && strcmp(argv[1], "limit") == 0)
 		return raise_limit(argv[2]);
 	if (argc == 4 && strcmp(argv[1], "upgrade") == 0) {
-		set_schema(argv[2], "state.mdb", 4);
+		set_schema(argv[2], "state.mdb", 5);
 		return 0;
 	}
 	if (argc == 4 && strcmp(argv[1], "open") == 0)

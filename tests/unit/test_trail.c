@@ -528,6 +528,114 @@ what_is_no_trail(void **state)
 	buf_free(&b);
 }
 
+/* A story whose facts up to a time are gone; then a late hit.  What is counted of both together. */
+static void
+what_goes_with_the_facts(void **state)
+{
+	static const struct {
+		const char *says, *story;
+		long before;      /* ms from T0 */
+		const char *late; /* comes afterwards */
+		size_t left;      /* hits of the first story that are still in the trail */
+		int opens, clicks, openers_human, clickers_all, clickers_human, lefts;
+	} cases[] = {
+		{ "an open that is old enough", "o@0", 1, "", 0, 1, 0, 1, 0, 0, 0 },
+		{ "an open that is not", "o@0", 0, "", 1, 1, 0, 1, 0, 0, 0 },
+		{ "who opens again is one opener", "o@0", 100000, "o@200000", 0, 2, 0, 1, 0, 0, 0 },
+		{ "who clicks again is one clicker", "c1@0", 100000, "c1@200000", 0, 0, 2, 1, 1, 1, 0 },
+		{ "an opener may still become a clicker", "o@0", 100000, "c1@200000", 0, 1, 1, 1, 1, 1, 0 },
+		{ "and a scanned one a person", "o@0s c1@0s", 100000, "c1@200000", 0, 1, 2, 1, 1, 1, 0 },
+		{ "a repetition stays beside what it repeats", "o@0 o@60000", 30000, "", 2, 2, 0, 1, 0, 0, 0 },
+		{ "a millisecond further away it does not", "o@0 o@60001", 30000, "", 1, 2, 0, 1, 0, 0, 0 },
+		{ "an unsubscription is one", "l@0", 100000, "l@200000", 0, 0, 0, 0, 0, 0, 1 },
+		{ "of a delivery nothing stays", "D@0", 100000, "", 0, 0, 0, 0, 0, 0, 0 },
+		{ "a burst goes as it was judged", "c1@0 c2@1 c3@2", 100000, "c1@200000", 0, 0, 4, 1, 1, 1, 0 },
+	};
+	const struct rules rules = RULES_DEFAULT;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct touch t[20];
+		struct trail trail = { 0 }, past;
+		struct tally gone, y;
+		struct buf bytes = BUF(TRAIL_BYTES_MAX);
+		size_t n = read_story(cases[i].story, t);
+
+		for (size_t k = 0; k < n; k++)
+			trail_add(&trail, &t[k]);
+		trail_judge(&trail, &rules);
+		assert_row(cases[i].says, trail_part(&trail, &rules, T0 + cases[i].before, INT64_MAX, &past) == (cases[i].left == 0 || trail.n < n));
+		trail_tally(&past, &gone);
+		assert_row(cases[i].says, trail.n == cases[i].left);
+		trail_pack(&trail, &bytes);
+		trail_free(&trail);
+		assert_true(trail_unpack(&trail, buf_span(&bytes)));
+		n = read_story(cases[i].late, t);
+		for (size_t k = 0; k < n; k++)
+			trail_add(&trail, &t[k]);
+		trail_judge(&trail, &rules);
+		assert_row(cases[i].says, !trail.took_back);
+		trail_tally(&trail, &y);
+		assert_row(cases[i].says, gone.opens_all + y.opens_all == cases[i].opens && gone.clicks_all + y.clicks_all == cases[i].clicks);
+		assert_row(cases[i].says, gone.openers_human + y.openers_human == cases[i].openers_human);
+		assert_row(cases[i].says, gone.clickers_all + y.clickers_all == cases[i].clickers_all);
+		assert_row(cases[i].says, gone.clickers_human + y.clickers_human == cases[i].clickers_human);
+		assert_row(cases[i].says, gone.left + y.left == cases[i].lefts);
+		assert_row(cases[i].says, trail_is_empty(&trail) == (cases[i].opens + cases[i].clicks + cases[i].lefts == 0));
+		trail_free(&trail);
+		trail_free(&past);
+		buf_free(&bytes);
+	}
+}
+
+/* The figures of any trail are those of what went and of what is left, and no time is left that is old. */
+static void
+parting_changes_no_figure(void **state)
+{
+	const struct rules rules = RULES_DEFAULT;
+	struct touch t[900];
+	size_t parted = 0;
+
+	(void)state;
+	for (unsigned seed = 0; seed < 200; seed++) {
+		static const size_t sizes[] = { 5, 30, TRAIL_HITS + 40, 900 };
+		size_t n = sizes[seed % COUNT(sizes)];
+		int64_t before = T0 + (int64_t)(seed % 19) * 200 * S;
+		struct trail trail = { 0 }, past;
+		struct tally all, gone, left;
+		int64_t a[sizeof all / 8], b[sizeof all / 8], c[sizeof all / 8];
+
+		jumble(t, n, seed, 3000 * S);
+		for (size_t i = 0; i < n; i++)
+			if (trail_wants(&t[i]))
+				trail_add(&trail, &t[i]);
+		trail_judge(&trail, &rules);
+		trail_tally(&trail, &all);
+		parted += trail_part(&trail, &rules, before, INT64_MAX, &past);
+		trail_tally(&past, &gone);
+		trail_tally(&trail, &left);
+		memcpy(a, &all, sizeof a);
+		memcpy(b, &gone, sizeof b);
+		memcpy(c, &left, sizeof c);
+		for (size_t i = 0; i < COUNT(a); i++)
+			if (a[i] != b[i] + c[i])
+				fail_msg("seed %u: figure %zu is %lld of %lld", seed, i, (long long)(b[i] + c[i]), (long long)a[i]);
+		for (size_t i = 1; i < trail.n && trail.hit[i - 1].when < before; i++)
+			assert_true(trail.hit[i].when - trail.hit[i - 1].when <= rules.dedupe);
+		/* Those that are left know nothing new; `fresh' ones were never counted, which is what took_back asks for. */
+		for (size_t i = 0; i < trail.n; i++) {
+			trail.hit[i].fresh = false;
+			trail.hit[i].counted = trail.hit[i].final;
+		}
+		trail.took_back = false;
+		trail_judge(&trail, &rules);
+		assert_false(trail.took_back);
+		trail_free(&trail);
+		trail_free(&past);
+	}
+	assert_true(parted > 100);
+}
+
 static void
 rules_survive_the_disk(void **state)
 {
@@ -558,6 +666,8 @@ main(void)
 		cmocka_unit_test(more_than_are_kept),
 		cmocka_unit_test(what_is_dropped_raises_nobody),
 		cmocka_unit_test(figures_add_up),
+		cmocka_unit_test(what_goes_with_the_facts),
+		cmocka_unit_test(parting_changes_no_figure),
 		cmocka_unit_test(what_is_no_trail),
 		cmocka_unit_test(rules_survive_the_disk),
 	};
