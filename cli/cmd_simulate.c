@@ -585,8 +585,28 @@ number(const char *text, uint64_t most, uint64_t *n)
 	return *n > 0 && *n <= most && *end == '\0';
 }
 
+/* Before everybody is looked at, which takes its time.  False: told why, in *status too. */
 static bool
-work(struct simulation *s, const char *campaign)
+find_campaign(struct simulation *s, const char *stream, const char *name, int *status)
+{
+	struct campaign sums;
+	enum store_result r;
+
+	s->campaign = campaign_id(&s->c->setup->keys, span_of(stream), span_of(name));
+	r = store_campaign(s->c->store, s->campaign, &sums);
+	if (r == STORE_OK && sums.sent > 0)
+		return true;
+	if (r > STORE_NONE) {
+		cli_error("cannot read the store in %s", s->c->setup->conf->data_dir);
+		return false;
+	}
+	cli_error("nothing was sent of a campaign \"%s\"%s", name, s->stream_name ? " in this stream" : "; its stream is given with --stream");
+	*status = EXIT_NOTHING;
+	return false;
+}
+
+static bool
+work(struct simulation *s, const char *campaign, int *status)
 {
 	struct cli *c = s->c;
 	const char *name = s->stream_name ? s->stream_name : c->setup->conf->stream[0].name;
@@ -601,8 +621,8 @@ work(struct simulation *s, const char *campaign)
 	s->after = s->before;
 	if (s->other)
 		s->after = (struct side){ .conf = s->other, .stream = stream_of(s->other, s->stream_name) };
-	if (campaign)
-		s->campaign = campaign_id(&c->setup->keys, span_of(name), span_of(campaign));
+	if (campaign && !find_campaign(s, name, campaign, status))
+		return false;
 	if (s->list)
 		fputs("address,class,cause,action,class_now,cause_now,next\r\n", stdout);
 	if (store_each_subscription(c->store, take_standing, &s->standings) > STORE_NONE ||
@@ -645,9 +665,7 @@ cmd_simulate(struct cli *c)
 		s.most = CAMPAIGNS_MAX;
 	}
 	status = EXIT_CANNOT;
-	if (cli_setup(c) && (!file || read_other(&s, file)) && cli_store(c) && work(&s, campaign)) {
-		if (campaign && s.nradius == 0)
-			cli_error("nothing was sent of a campaign \"%s\"%s", campaign, s.stream_name ? " in this stream" : "; its stream is given with --stream");
+	if (cli_setup(c) && (!file || read_other(&s, file)) && cli_store(c) && work(&s, campaign, &status)) {
 		if (s.nameless)
 			cli_error("%" PRIu64 " more are known by their hash only and cannot be listed", s.nameless);
 		if (c->json && !s.list)
@@ -656,8 +674,9 @@ cmd_simulate(struct cli *c)
 			class_rows(&s);
 			cause_rows(&s);
 			radius_rows(&s);
+			printf("\nBrakes and throttling are not in this.\n");
 		}
-		status = s.people && !(campaign && s.nradius == 0) ? EXIT_FOUND : EXIT_NOTHING;
+		status = s.people ? EXIT_FOUND : EXIT_NOTHING;
 	}
 	conf_free(s.other);
 	free(s.standings.item);

@@ -211,7 +211,9 @@ def test_campaigns_that_were_sent():
 		of = lambda name: r.cli("simulate", "--campaign", name, "--stream", "news", "--json").json["campaigns"]
 		assert [(c["sent"], c["stopped"]) for c in of("week12")] == [(15, 0)], of("week12")
 		assert [(c["sent"], c["stopped"]) for c in of("week13")] == [(15, 12)], of("week13")
-		assert r.cli("simulate", "--campaign", "week99", "--stream", "news").code == 1
+		told = r.cli("simulate", "--campaign", "week99", "--stream", "news")
+		assert (told.code, told.out) == (1, "") and 'campaign "week99" in this stream' in told.err, told
+		assert "Brakes and throttling are not in this." in r.cli("simulate", "--campaign", "week3", "--stream", "news").out
 		assert len(r.cli("simulate", "--days", "66", "--json").json["campaigns"]) == 8
 		for wrong in (("--days", "0"), ("--days", "x"), ("--days", "3", "--campaign", "a"), ("--list", "--days", "3"), ("x",)):
 			assert r.cli("simulate", *wrong).code == 2, wrong
