@@ -150,6 +150,71 @@ out:
 	return true;
 }
 
+/* ---- streams ---- */
+
+struct of_stream {
+	uint64_t id;
+	struct brake_counts counts;
+};
+
+static bool
+add_hour(void *arg, uint32_t hour, enum volume_kind kind, uint64_t id, const struct volume *v)
+{
+	struct of_stream *s = arg;
+
+	(void)hour;
+	if (kind == VOLUME_STREAM && id == s->id) {
+		s->counts.sent += (uint64_t)v->sent;
+		s->counts.skipped += (uint64_t)v->by_class;
+		s->counts.by_class += (uint64_t)v->by_class;
+		s->counts.spared += (uint64_t)v->spared;
+	}
+	return true;
+}
+
+/* At RCPT no campaign is known: the share is then that of the stream's last 24 hours, and so is the brake. */
+static bool
+show_stream(struct brakes *b, const struct stream *stream)
+{
+	struct of_stream s = { .id = stream_id(&b->c->setup->keys, span_of(stream->name)) };
+	uint32_t hour = (uint32_t)(b->c->now / 3600000);
+	struct brake_row row = { 0 };
+	struct brake_rate r;
+	struct buf when = BUF(64);
+
+	if (!is_on(b->c, BRAKE_SHARE, s.id, &row))
+		return true;
+	if (store_each_volume(b->c->store, hour - 24, hour, add_hour, &s) != STORE_OK)
+		return false;
+	r = brake_find(BRAKE_SHARE, &s.counts, &stream->policy.brake, true);
+	if (b->emit != NULL) {
+		emit_open(b->emit, NULL, '{');
+		emit_string(b->emit, "stream", stream->name);
+		emit_string(b->emit, "brake", brake_name(BRAKE_SHARE));
+		emit_time(b->emit, "since", row.since);
+		emit_brake_rate(b->emit, "stopped_by_class", &r);
+		emit_close(b->emit, '}');
+	} else {
+		print_when(&when, row.since, b->c->now);
+		printf("\n%sStream %s%s at RCPT: policy would stop %.2f%% of 24 hours (limit %.2f%%), since %s; nobody is stopped there as inactive.\n",
+		    print_red(), stream->name, print_plain(), r.of > 0 ? (double)r.part * 100 / (double)r.of : 0, (double)r.limit / 100,
+		    buf_cstr(&when));
+	}
+	buf_free(&when);
+	return true;
+}
+
+static bool
+show_streams(struct brakes *b)
+{
+	const struct conf *conf = b->c->setup->conf;
+	bool good = true;
+
+	for (size_t i = 0; i < conf->nstreams; i++)
+		good = show_stream(b, &conf->stream[i]) && good;
+	return good;
+}
+
 /* ---- receivers ---- */
 
 struct survey {
@@ -299,13 +364,18 @@ list(struct cli *c)
 	good = store_each_campaign(c->store, show_campaign, &b) <= STORE_NONE;
 	if (c->json) {
 		emit_close(&e, ']');
-		emit_open(&e, "receivers", '[');
+		emit_open(&e, "streams", '[');
 	} else {
 		if (b.shown > 0)
 			table_print(&b.table, "", true);
 		else
 			printf("no campaign sent anything for %d days\n", SHOWN_DAYS);
 		table_free(&b.table);
+	}
+	good = show_streams(&b) && good;
+	if (c->json) {
+		emit_close(&e, ']');
+		emit_open(&e, "receivers", '[');
 	}
 	good = show_receivers(&b) && good;
 	show_everybody(&b);

@@ -176,6 +176,28 @@ class Brakes(Base):
 		rig.wait_until(lambda: self.send(who[2], "dark").verdict == "reject")
 
 
+class Envelope(Base):
+	"""The envelope alone selects, so that recipients are refused at RCPT."""
+	policy = dict(Brakes.policy)
+	streams = {"envelope": {"match_sender_domain": "shop.example"}}
+
+	def test_a_share_at_rcpt_is_told_of_its_stream(self):
+		def at_rcpt(who):
+			outcome = self.dial().message(mail("spring"), sender="news@shop.example", rcpts=[who])
+			return outcome.verdict, outcome.stage
+		who = self.inactive(12)
+		self.assertEqual([], self.brakes()["streams"])
+		for w in who[:10]:
+			self.assertEqual(("reject", "rcpt"), at_rcpt(w))
+		rig.wait_until(lambda: at_rcpt(who[11])[0] == "continue")
+		self.said(r"brake on: share stream=envelope, the last 24 hours: policy would stop")
+		(s,) = rig.wait_until(lambda: self.brakes()["streams"])
+		self.assertEqual(("envelope", "share"), (s["stream"], s["brake"]))
+		self.assertGreaterEqual(s["stopped_by_class"]["count"], 10)
+		self.assertIsNotNone(s["since"])
+		self.assertRegex(self.rig.cli("brakes").out, r"Stream envelope at RCPT: policy would stop \d+\.\d\d% of 24 hours \(limit 50\.00%\), since 20")
+
+
 class Throttling(Base):
 	settings = {"receiver_limit": "google 5/1h"}
 	policy = {"share_min": "0", "share_semi": "100%", "share_inactive": "100%"}
