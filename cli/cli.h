@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "common/brake.h"
 #include "common/setup.h"
 #include "common/store.h"
 
@@ -38,6 +39,15 @@ struct command {
 };
 
 int cmd_brakes(struct cli *);
+/*
+ * The campaign of that name or id, in any stream where stream is NULL; with
+ * one, it need not have sent anything yet.  False: told why, in *status too.
+ */
+bool brakes_campaign(struct cli *, const char *name, const char *stream, uint64_t *id, int *status);
+/* What is on of a campaign, what stops it first, or of a stream; *since in ms.  BRAKE_NONE: nothing. */
+enum brake brakes_of(struct cli *, uint64_t id, int64_t *since);
+/* Is nobody of this receiver group stopped by class, because readers are not seen? */
+enum brake brakes_of_receiver(struct cli *, uint32_t receiver, int64_t *since);
 int cmd_campaign(struct cli *);
 int cmd_conf(struct cli *);
 int cmd_consent(struct cli *);

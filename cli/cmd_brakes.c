@@ -33,9 +33,8 @@ is_on(struct cli *c, enum brake kind, uint64_t id, struct brake_row *row)
 	return store_get_brake(c->store, (uint8_t)kind, id, row) == STORE_OK && row->lifted == 0;
 }
 
-/* What is on of a campaign: what stops it first.  *since in ms. */
-static enum brake
-brake_of(struct cli *c, uint64_t id, int64_t *since)
+enum brake
+brakes_of(struct cli *c, uint64_t id, int64_t *since)
 {
 	static const enum brake kinds[] = { BRAKE_HAND, BRAKE_COMPLAINTS, BRAKE_BOUNCES, BRAKE_SHARE };
 	struct brake_row row;
@@ -46,6 +45,23 @@ brake_of(struct cli *c, uint64_t id, int64_t *since)
 			return kinds[i];
 		}
 	return store_stopped(c->store, id, since) == STORE_OK ? BRAKE_HAND : BRAKE_NONE;
+}
+
+enum brake
+brakes_of_receiver(struct cli *c, uint32_t receiver, int64_t *since)
+{
+	const struct {
+		enum brake kind;
+		uint64_t id;
+	} rows[] = { { BRAKE_SILENCE, BRAKE_EVERYBODY }, { BRAKE_OUTAGE, BRAKE_EVERYBODY }, { BRAKE_OUTAGE, receiver } };
+	struct brake_row row;
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+		if (is_on(c, rows[i].kind, rows[i].id, &row)) {
+			*since = row.since;
+			return rows[i].kind;
+		}
+	return BRAKE_NONE;
 }
 
 static void
@@ -104,7 +120,7 @@ show_campaign(void *arg, uint64_t id, const struct campaign *sums)
 	struct brake_counts counts = counts_of(sums);
 	const struct stream *of;
 	int64_t since = 0;
-	enum brake on = brake_of(b->c, id, &since);
+	enum brake on = brakes_of(b->c, id, &since);
 
 	if (on == BRAKE_NONE && (int64_t)sums->last * 1000 < b->c->now - SHOWN_DAYS * DAY_MS)
 		goto out;
@@ -437,6 +453,17 @@ choose(struct brakes *b, int *status)
 		return false;
 	b->id = campaign_id(&b->c->setup->keys, span_of(b->stream), span_of(b->name));
 	return true;
+}
+
+bool
+brakes_campaign(struct cli *c, const char *name, const char *stream, uint64_t *id, int *status)
+{
+	struct brakes b = { .c = c, .name = name, .stream = stream, .streams = BUF(NAME_CAP) };
+	bool found = choose(&b, status);
+
+	*id = b.id;
+	buf_free(&b.streams);
+	return found;
 }
 
 /* How many were lifted; -1: told why not. */

@@ -25,6 +25,12 @@ struct person {
 	struct finding finding;
 	struct buf explained;
 	enum cause status; /* of no particular stream */
+	/* Brakes are about many: of the campaign that is asked about, and of everybody at this receiver. */
+	const char *campaign; /* NULL: none */
+	uint64_t campaign_id;
+	struct buf campaign_stream;
+	enum brake brake, outage;
+	int64_t brake_since, outage_since;
 };
 
 static const struct profile *
@@ -71,6 +77,19 @@ look_at_caps(const struct question *q, struct outlook *o)
 	}
 }
 
+/* As the milter does: not for transactional mail. */
+static void
+put_brakes(const struct person *p, struct question *q)
+{
+	bool of_campaign = p->campaign != NULL && span_eq(buf_span(&p->campaign_stream), span_of(q->stream->name));
+
+	if (q->stream->transactional)
+		return;
+	q->outage = p->outage != BRAKE_NONE || (of_campaign && p->brake == BRAKE_SHARE);
+	if (of_campaign && brake_stops(p->brake))
+		q->imposed = CAUSE_BRAKED;
+}
+
 static void
 look_ahead(struct person *p, const struct stream *stream, struct outlook *o)
 {
@@ -92,6 +111,7 @@ look_ahead(struct person *p, const struct stream *stream, struct outlook *o)
 		.subscription = sub,
 		.now = p->c->now,
 	};
+	put_brakes(p, &q);
 	o->verdict = verdict_find(&q);
 	o->text = BUF(LINE_CAP);
 	print_verdict(&o->text, &q, &o->verdict);
@@ -439,6 +459,60 @@ emit_hits(struct emit *e, struct person *p)
 	buf_free(&name);
 }
 
+static const char *const brake_words[BRAKES] = {
+	[BRAKE_NONE] = "no brake is on",
+	[BRAKE_HAND] = "stopped by hand, or its links are,",
+	[BRAKE_COMPLAINTS] = "stopped for too many complaints",
+	[BRAKE_BOUNCES] = "stopped for too many bounces",
+	[BRAKE_SHARE] = "too many would be stopped by class, so that nobody is,",
+	[BRAKE_OUTAGE] = "readers of this receiver are hardly seen, so that nobody is stopped as inactive,",
+	[BRAKE_SILENCE] = "no hit of anybody comes, so that nobody is stopped as inactive,",
+};
+
+static void
+print_brake(const struct person *p, const char *label, const char *subject, enum brake brake, int64_t since)
+{
+	struct buf text = BUF(LINE_CAP);
+
+	if (subject != NULL) {
+		print_safe(&text, span_of(subject));
+		buf_adds(&text, ": ");
+	}
+	buf_adds(&text, brake_words[brake]);
+	if (brake != BRAKE_NONE) {
+		buf_adds(&text, " since ");
+		print_when(&text, since, p->c->now);
+	}
+	print_field(label, &text);
+	buf_free(&text);
+}
+
+static void
+print_brakes(const struct person *p)
+{
+	if (p->campaign != NULL)
+		print_brake(p, "Campaign", p->campaign, p->brake, p->brake_since);
+	if (p->outage != BRAKE_NONE)
+		print_brake(p, "Brake", NULL, p->outage, p->outage_since);
+}
+
+static void
+emit_brakes(struct emit *e, const struct person *p)
+{
+	if (p->campaign != NULL) {
+		emit_open(e, "campaign", '{');
+		emit_string(e, "name", p->campaign);
+		emit_text(e, "stream", buf_span(&p->campaign_stream));
+		emit_id(e, "id", p->campaign_id);
+		emit_string(e, "brake", p->brake == BRAKE_NONE ? "off" : brake_name(p->brake));
+		emit_flag(e, "stopped", brake_stops(p->brake));
+		emit_time(e, "since", p->brake_since);
+		emit_close(e, '}');
+	}
+	emit_string(e, "brake", p->outage == BRAKE_NONE ? "off" : brake_name(p->outage));
+	emit_time(e, "brake_since", p->outage_since);
+}
+
 static void
 print_person(struct person *p, struct outlook *o, size_t n)
 {
@@ -465,6 +539,7 @@ print_person(struct person *p, struct outlook *o, size_t n)
 	print_field("Status", &status);
 	if (p->status == CAUSE_NONE)
 		print_series(o, n);
+	print_brakes(p);
 
 	printf("\n%sThe next message%s\n", print_bold(), print_plain());
 	for (size_t i = 0; i < n; i++) {
@@ -605,6 +680,7 @@ emit_person(struct person *p, struct outlook *o, size_t n)
 	emit_string(e, "reason", reason_name(p->finding.reason));
 	emit_text(e, "explanation", buf_span(&p->explained));
 	emit_string(e, "status", status_name(p->status));
+	emit_brakes(e, p);
 	emit_open(e, "next", '[');
 	for (size_t i = 0; i < n; i++) {
 		emit_open(e, NULL, '{');
@@ -680,16 +756,33 @@ look_up(struct person *p)
 	return false;
 }
 
+/* False: there is no such campaign, which was told. */
+static bool
+look_at_brakes(struct person *p, const char *stream, int *status)
+{
+	struct cli *c = p->c;
+
+	p->outage = brakes_of_receiver(c, receivers_of(c->setup->receivers, buf_span(&p->address)), &p->outage_since);
+	if (p->campaign == NULL)
+		return true;
+	if (!brakes_campaign(c, p->campaign, stream, &p->campaign_id, status))
+		return false;
+	if (store_campaign_names(c->store, p->campaign_id, &p->campaign_stream, NULL) != STORE_OK && stream != NULL)
+		buf_adds(&p->campaign_stream, stream);
+	p->brake = brakes_of(c, p->campaign_id, &p->brake_since);
+	return true;
+}
+
 int
 cmd_why(struct cli *c)
 {
-	const char *only = NULL;
-	const struct cli_option options[] = { { "stream", .text = &only } };
-	struct person p = { .c = c, .address = BUF(ADDR_MAX), .explained = BUF(LINE_CAP) };
+	const char *only = NULL, *campaign = NULL;
+	const struct cli_option options[] = { { "stream", .text = &only }, { "campaign", .text = &campaign } };
+	struct person p = { .c = c, .address = BUF(ADDR_MAX), .explained = BUF(LINE_CAP), .campaign_stream = BUF(LINE_CAP) };
 	uint64_t id;
 	int status;
 
-	if (!cli_options(c, options, 1, &status))
+	if (!cli_options(c, options, 2, &status))
 		return status;
 	if (c->nwords != 1)
 		return cli_usage(c, "why: one address");
@@ -705,11 +798,13 @@ cmd_why(struct cli *c)
 		return EXIT_CANNOT;
 	status = EXIT_CANNOT;
 	addr_normalise(&p.address, span_of(c->word[0]));
-	if (look_up(&p)) {
+	p.campaign = campaign;
+	if (look_at_brakes(&p, only, &status) && look_up(&p)) {
 		tell(&p, only);
 		status = p.known && !p.forgotten ? EXIT_FOUND : EXIT_NOTHING;
 	}
 	buf_free(&p.address);
 	buf_free(&p.explained);
+	buf_free(&p.campaign_stream);
 	return status;
 }

@@ -25,11 +25,12 @@
 #define SETTLE_WITHIN_MS 2000 /* a daemon whose disk hangs must not keep a question waiting */
 
 static const struct command commands[] = {
-	{ "why", cmd_why, "ADDRESS [--stream NAME] [--json]",
+	{ "why", cmd_why, "ADDRESS [--stream NAME] [--campaign NAME] [--json]",
 	  "what we know of one recipient, and what happens to the next message",
 	  "  --stream NAME   only this stream; else all that are configured\n"
+	  "  --campaign NAME is it stopped, or another brake on?  The next message is one of it\n"
 	  "\n"
-	  "Exit status 1: nobody of this address is known.\n" },
+	  "Exit status 1: nobody of this address is known, or no such campaign.\n" },
 	{ "segment", cmd_segment, "[export CLASS [--status STATUS] [--stream NAME] [--format csv|json|text]] [--json]",
 	  "count or export a class of recipients",
 	  "Without `export`: the size of every class, and how many are stopped.\n"
