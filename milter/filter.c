@@ -87,7 +87,7 @@ struct mail {
 	struct buf body;
 	const char *odd;     /* why it must pass untouched, or NULL */
 	bool tagged;         /* it came through here before */
-	const char *route;   /* of all who get it; "" the usual one */
+	const char *route;   /* of all who get it, or that it got; "" the usual one */
 
 	const struct stream *stream;
 	uint64_t stream_id, campaign_id;
@@ -1391,6 +1391,8 @@ log_done(const char *id, const struct mail *m, const struct plan *plan, enum act
 			buf_addf(&line, " skipped=%zu", plan->skipped_links);
 		buf_addf(&line, " bytes=%zu->%zu", m->body.n, plan->body_changed ? plan->body.n : m->body.n);
 	}
+	if (m->route[0] != '\0')
+		add_pair(&line, "route", span_of(m->route));
 	log_info("%s recipients=%zu%s", buf_cstr(&line), remaining, whole == ACTION_HOLD ? " held" : "");
 	buf_free(&line);
 }
@@ -1487,11 +1489,13 @@ make_plan(const struct session *s, struct mail *m, int64_t now, enum action whol
 	else
 		message_leave(&message, m->setup->conf, leave, plan);
 	/* Such a message is left to the byte, but for what brought it here. */
-	if (is_tagged_already(plan))
+	if (is_tagged_already(plan)) {
 		split_strip(&message, plan);
-	else if (m->route[0] != '\0')
+		m->route = "";
+	} else if (m->route[0] != '\0')
 		add_route(plan, m->route);
 	if ((fault = plan_fault(s, plan)) != NULL) {
+		m->route = "";
 		plan_free(plan);
 		*plan = (struct plan){ .untouched = fault };
 	}

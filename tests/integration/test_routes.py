@@ -95,6 +95,7 @@ def test_in_one_campaign_each_leaves_by_its_own_road():
 	road, arrived = by(r, "warm@example.com")
 	assert road == "fast" and rig.tracked(arrived.text())
 	assert by(r, "nobody@example.com")[0] == "usual"
+	assert re.findall(r": tagged campaign=spring stream=news .* bytes=\S+ (?:route=(\S+) )?recipients=1\n", r.milter.log) == ["slow", r.streams["news"]["route_engaged"], ""]
 	assert re.search(r"\w+: routed route=slow cause=inactive class=inactive campaign=spring stream=news: recipient inactive", r.milter.log)
 	assert r.cli("campaign", "show", "spring", "--json").json["sent"] == 3
 
