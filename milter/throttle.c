@@ -58,9 +58,16 @@ receiver_of(struct throttle *t, uint32_t id)
 
 /* ---- what the store has ---- */
 
-struct sync {
-	struct throttle *t;
-	uint32_t minute; /* now */
+struct hour {
+	uint32_t hour;
+	enum volume_kind kind;
+	uint64_t id;
+	int64_t by[PACE_KINDS];
+};
+
+struct hours {
+	struct hour *hour;
+	size_t n, cap;
 };
 
 /* What of an hour is not counted here came from before us, or from another process. */
@@ -72,44 +79,58 @@ missing(const struct pace *p, uint32_t hour, int64_t there)
 	return there <= here || there > UINT32_MAX ? 0 : (uint32_t)(there - here);
 }
 
-/* To the hour is all that is known; the later it counts, the longer the limits hold. */
 static bool
-take_over(void *arg, uint32_t hour, enum volume_kind kind, uint64_t id, const struct volume *v)
+read_hour(void *arg, uint32_t hour, enum volume_kind kind, uint64_t id, const struct volume *v)
 {
-	struct sync *s = arg;
-	uint32_t at = hour * 60 + 59 < s->minute ? hour * 60 + 59 : s->minute;
-	int64_t by[PACE_KINDS] = { [PACE_SEMI] = v->sent_class[ENGAGE_SEMI], [PACE_LOW] = v->series + v->sent_class[ENGAGE_INACTIVE] };
-	struct sent *sent;
-	struct pace *p;
+	struct hours *all = arg;
+	struct hour h = { hour, kind, id, { [PACE_SEMI] = v->sent_class[ENGAGE_SEMI], [PACE_LOW] = v->series + v->sent_class[ENGAGE_INACTIVE] } };
 
-	by[PACE_ALL] = by[PACE_SEMI] + by[PACE_LOW] + v->sent_class[ENGAGE_NEW] + v->sent_class[ENGAGE_ENGAGED];
-	if (by[PACE_ALL] <= 0)
+	h.by[PACE_ALL] = h.by[PACE_SEMI] + h.by[PACE_LOW] + v->sent_class[ENGAGE_NEW] + v->sent_class[ENGAGE_ENGAGED];
+	if (h.by[PACE_ALL] <= 0 || (kind == VOLUME_RECEIVER && id == 0))
 		return true;
-	if (kind == VOLUME_RECEIVER) {
-		if (id != 0) {
-			p = receiver_of(s->t, (uint32_t)id);
-			pace_add(p, at, missing(p, hour, by[PACE_ALL]));
-		}
-		return true;
+	if (all->n == all->cap) {
+		all->cap = all->cap ? 2 * all->cap : 64;
+		all->hour = xreallocarray(all->hour, all->cap, sizeof *all->hour);
 	}
-	sent = sent_of(s->t, id);
-	for (enum pace_kind k = 0; k < PACE_KINDS; k++) {
-		uint32_t n = missing(&sent->by[k], hour, by[k]);
-
-		pace_add(&sent->by[k], at, n);
-		pace_add(&s->t->by[k], at, n);
-	}
+	all->hour[all->n++] = h;
 	return true;
 }
 
+/* To the hour is all that is known; the later it counts, the longer the limits hold. */
+static void
+take_over(struct throttle *t, const struct hour *h, uint32_t minute)
+{
+	uint32_t at = h->hour * 60 + 59 < minute ? h->hour * 60 + 59 : minute;
+	struct sent *sent;
+	struct pace *p;
+
+	if (h->kind == VOLUME_RECEIVER) {
+		p = receiver_of(t, (uint32_t)h->id);
+		pace_add(p, at, missing(p, h->hour, h->by[PACE_ALL]));
+		return;
+	}
+	sent = sent_of(t, h->id);
+	for (enum pace_kind k = 0; k < PACE_KINDS; k++) {
+		uint32_t n = missing(&sent->by[k], h->hour, h->by[k]);
+
+		pace_add(&sent->by[k], at, n);
+		pace_add(&t->by[k], at, n);
+	}
+}
+
+/* Mail waits for the lock, so the store is read before: what we send meanwhile is only the less that is missing. */
 void
 throttle_sync(struct throttle *t, int64_t now)
 {
-	struct sync s = { t, (uint32_t)(now / 60000) };
+	uint32_t minute = (uint32_t)(now / 60000), hour = minute / 60;
+	struct hours all = { 0 };
 
+	store_each_volume(t->store, hour < SEED_HOURS ? 0 : hour - SEED_HOURS, hour, read_hour, &all);
 	pthread_mutex_lock(&t->lock);
-	store_each_volume(t->store, s.minute / 60 < SEED_HOURS ? 0 : s.minute / 60 - SEED_HOURS, s.minute / 60, take_over, &s);
+	for (size_t i = 0; i < all.n; i++)
+		take_over(t, &all.hour[i], minute);
 	pthread_mutex_unlock(&t->lock);
+	free(all.hour);
 }
 
 struct throttle *
