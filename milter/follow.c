@@ -500,11 +500,14 @@ open_first(struct follow *f)
 	char *old;
 
 	if (!load_place(f, NULL)) {
-		if (open_new(f) && fstat(f->fd, &st) == 0 && st.st_size > 0) {
+		if (!open_new(f))
+			return;
+		if (fstat(f->fd, &st) == 0 && st.st_size > 0) {
 			begin_at(f, (uint64_t)st.st_size - 1);
 			f->inside = true; /* of the last line there is, ended or not */
-			save_place(f);
 		}
+		/* Of an empty one too: what comes while nobody reads is behind this place, and not at an end. */
+		save_place(f);
 		return;
 	}
 	if ((old = find_old(f)) == NULL) {
@@ -569,8 +572,11 @@ step(struct follow *f)
 	ssize_t n;
 	size_t end;
 
-	if (f->fd < 0 && !open_new(f))
-		return false;
+	if (f->fd < 0) {
+		if (!open_new(f))
+			return false;
+		save_place(f);
+	}
 	if ((n = read_on(f)) < 0)
 		return true;
 	text = span_make(f->buffer + f->nmark, (size_t)n);

@@ -17,7 +17,8 @@
  * The place in the log is remembered in data_dir ("mail-log.place") once the
  * touches are durable.  A crash in between makes a second or less of the log
  * be read twice: times of profiles are the same then, counters of campaigns
- * are not.  At the very first start the log is read from its end.
+ * are not.  At the very first start the log is read from its end, and from there on after a
+ * restart, also when nothing was in it yet.
  *
  * Rotation by renaming is followed, also one that happens while nobody reads,
  * as long as the old file is beside the new one and not compressed; and

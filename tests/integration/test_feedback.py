@@ -298,7 +298,11 @@ def test_whose_it_is():
 		open(log.path, "w").close()
 		r.write_conf(mail_log=log.path)
 		log.start()
-		log.send("filtered", "alias", "copied", "watched", "twice")
+		log.send("filtered", "alias", "copied", "watched", "twice", "first")
+		# The very first line comes while nobody reads.
+		log.stop()
+		log.write(log.line("first"))
+		log.start()
 		log.write(log.line("filtered", "sent (250 2.0.0 from MTA: 250 2.0.0 Ok: queued as 9A8B7C6D5E)", relay="127.0.0.1[127.0.0.1]:10024"))
 		log.write("Nov 23 05:28:51 mx postfix/qmgr[1]: %s: removed\n" % log.ids["filtered"])
 		log.ids["filtered"] = "9A8B7C6D5E"
@@ -313,6 +317,7 @@ def test_whose_it_is():
 		wait_for(r, [
 			("bounced", "filtered", "spring", None),
 			("delivered", "alias", "spring", None),
+			("delivered", "first", "spring", None),
 			("delivered", "twice", "spring", None),
 			("delivered", "watched", "spring", None),
 		])
