@@ -624,7 +624,7 @@ env_prepare(struct env *e, bool create, struct buf *why)
 	if (rc == MDB_NOTFOUND && create)
 		rc = open_tables(e->store, e, e->tables, 0, MDB_CREATE);
 	if (rc != 0)
-		return say(why, e->name, mdb_strerror(rc));
+		return say(why, e->name, rc == MDB_NOTFOUND ? "not a store of this version; restart the daemons" : mdb_strerror(rc));
 	/* Another thread may find the file failing again, and close it. */
 	pthread_rwlock_rdlock(&e->lock);
 	if (e->env != NULL)

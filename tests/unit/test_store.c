@@ -317,6 +317,116 @@ set_schema(const char *dir, const char *file, uint64_t schema)
 	mdb_env_close(env);
 }
 
+#define PROFILE_BYTES_2 296
+
+/* As a program of schema 2 would have left it: profiles of version 2, and no tables that came later. */
+static void
+make_old(const char *dir)
+{
+	static const char *const later[] = { "past", "volumes" };
+	char path[600];
+	MDB_cursor *cursor;
+	MDB_env *env;
+	MDB_txn *txn;
+	MDB_dbi dbi;
+	MDB_val k, v;
+	int rows = 0;
+
+	snprintf(path, sizeof path, "%s/state.mdb", dir);
+	assert_int_equal(mdb_env_create(&env), 0);
+	assert_int_equal(mdb_env_set_maxdbs(env, 8), 0);
+	assert_int_equal(mdb_env_open(env, path, MDB_NOSUBDIR, 0600), 0);
+	assert_int_equal(mdb_txn_begin(env, NULL, 0, &txn), 0);
+	for (size_t i = 0; i < COUNT(later); i++) {
+		assert_int_equal(mdb_dbi_open(txn, later[i], 0, &dbi), 0);
+		assert_int_equal(mdb_drop(txn, dbi, 1), 0);
+	}
+	assert_int_equal(mdb_dbi_open(txn, "people", 0, &dbi), 0);
+	assert_int_equal(mdb_cursor_open(txn, dbi, &cursor), 0);
+	for (; mdb_cursor_get(cursor, &k, &v, MDB_NEXT) == 0; rows++) {
+		unsigned char bytes[PROFILE_BYTES_2];
+		MDB_val old = { sizeof bytes, bytes };
+
+		assert_int_equal(v.mv_size, PROFILE_BYTES);
+		memcpy(bytes, v.mv_data, sizeof bytes);
+		bytes[0] = 2;
+		bytes[1] = 0;
+		assert_int_equal(mdb_cursor_put(cursor, &k, &old, MDB_CURRENT), 0);
+	}
+	assert_int_equal(rows, 2);
+	mdb_cursor_close(cursor);
+	assert_int_equal(mdb_txn_commit(txn), 0);
+	mdb_env_close(env);
+	set_schema(dir, "state.mdb", 2);
+}
+
+static void
+assert_consents(struct store *s)
+{
+	struct profile p;
+	struct who w = person(1);
+
+	assert_int_equal(store_profile(s, &w, &p), STORE_OK);
+	assert_int_equal(profile_consent(&p, AXIS_OPENS), CONSENT_DENIED);
+	assert_int_equal(profile_consent(&p, AXIS_LINKS), CONSENT_GRANTED);
+	w = person(2);
+	assert_int_equal(store_profile(s, &w, &p), STORE_OK);
+	assert_int_equal(profile_consent(&p, AXIS_OPENS), CONSENT_UNKNOWN);
+	assert_int_equal(profile_consent(&p, AXIS_LINKS), CONSENT_DENIED);
+}
+
+/* From whatever version, with the facts or after they are gone: what people said stands. */
+static void
+consents_stay_across_an_upgrade(void **state)
+{
+	static const struct {
+		unsigned person, axis, given;
+	} said[] = { { 1, AXIS_OPENS, CONSENT_GRANTED }, { 1, AXIS_OPENS, CONSENT_DENIED }, { 1, AXIS_LINKS, CONSENT_GRANTED },
+		{ 2, AXIS_LINKS, CONSENT_DENIED } };
+	char *dir = temp_make();
+	struct store_options reader = { .dir = dir, .facts_size = 64 * MB, .state_size = 64 * MB };
+	struct store *s = open_store(dir, 64 * MB);
+	struct record r = { .touch.kind = TOUCH_CONSENT, .touch.mode = MODE_IDENTIFIED, .source = SPAN("form") };
+	struct buf why = BUF(512);
+	bool more;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(said); i++) {
+		r.touch.who = person(said[i].person);
+		r.touch.when = (int64_t)(1000 + i) * 1000;
+		r.touch.detail = (uint8_t)(said[i].axis << 4 | said[i].given);
+		assert_int_equal(store_append(s, &r, 1, NULL), STORE_OK);
+	}
+	assert_int_equal(fold_all(s), STORE_OK);
+	for (int tidied = 0; tidied < 2; tidied++) {
+		assert_consents(s);
+		store_close(s);
+		make_old(dir);
+		buf_clear(&why);
+		assert_null(store_open(&reader, &why));
+		assert_string_equal(buf_cstr(&why), "state.mdb: not a store of this version; restart the daemons");
+		s = open_store(dir, 64 * MB);
+		assert_consents(s);
+		/* They are what is said of them from now on, too; and rows that were read old are written new. */
+		r.touch.who = person(2);
+		r.touch.when += 1000;
+		assert_int_equal(store_append(s, &r, 1, NULL), STORE_OK);
+		assert_int_equal(fold_all(s), STORE_OK);
+		assert_consents(s);
+		if (tidied == 0)
+			assert_int_equal(store_tidy(s, &(struct tidy){ INT64_MAX, INT64_MAX }, 1000, &more), STORE_OK);
+		/* So old that all is summed up anew. */
+		store_close(s);
+		set_schema(dir, "state.mdb", 1);
+		s = open_store(dir, 64 * MB);
+		assert_int_equal(fold_all(s), STORE_OK);
+	}
+	assert_consents(s);
+	buf_free(&why);
+	store_close(s);
+	temp_remove(dir);
+}
+
 static void
 sums_of_an_older_program_are_made_anew(void **state)
 {
@@ -1541,6 +1651,7 @@ main(int argc, char **argv)
 		cmocka_unit_test(a_walk_sees_everybody_once_across_its_renewals),
 		cmocka_unit_test(a_walk_over_one_recipients_subscriptions_stays_with_them),
 		cmocka_unit_test(sums_of_an_older_program_are_made_anew),
+		cmocka_unit_test(consents_stay_across_an_upgrade),
 		cmocka_unit_test(nobody_sums_up_beside_a_newer_program),
 		cmocka_unit_test(counters_and_records_survive_the_disk),
 		cmocka_unit_test(many_threads_and_a_second_process),
