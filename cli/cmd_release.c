@@ -251,6 +251,13 @@ look_at_brakes(struct store *s, uint64_t campaign, bool *stopped)
 	return r <= STORE_NONE;
 }
 
+/* Did a run before this one release it, without writing down what became of it? */
+static bool
+is_leaving(const struct hold *h)
+{
+	return h->touch.flags & TOUCH_LEAVING;
+}
+
 /* False: the store cannot be read. */
 static bool
 judge(struct release *x, struct hold *h, int64_t now)
@@ -279,7 +286,9 @@ judge(struct release *x, struct hold *h, int64_t now)
 		.now = now,
 	};
 	h->verdict = verdict_find(&q);
-	h->goes = h->verdict.action == ACTION_SEND || h->verdict.action == ACTION_ROUTE || (x->all && !is_final(h->verdict.cause));
+	/* What was released by a run that did not come to its end is on its way, and has to be counted. */
+	h->goes = h->verdict.action == ACTION_SEND || h->verdict.action == ACTION_ROUTE ||
+	    ((x->all || is_leaving(h)) && !is_final(h->verdict.cause));
 	free(h->why);
 	h->why = NULL;
 	if (!h->goes) {
@@ -365,6 +374,16 @@ note(struct release *x, const struct hold *h, size_t n, bool sent, int64_t now)
 	return true;
 }
 
+/* Before it happens: who is killed then must not leave a message that nobody counts. */
+static bool
+announce(struct release *x, const struct hold *h, bool leaving)
+{
+	if (is_leaving(h) || store_leaving(x->c->store, span_of(h->id), leaving) <= STORE_NONE)
+		return true;
+	cli_error("%s: cannot write to the store in %s", h->id, x->c->setup->conf->data_dir);
+	return false;
+}
+
 /* One message, hold[0..n), which goes when it may go to all of its recipients.  False: cannot go on, told why. */
 static bool
 release(struct release *x, struct hold *h, size_t n)
@@ -386,8 +405,12 @@ release(struct release *x, struct hold *h, size_t n)
 			tell(x, &h[i], "held", h[i].why);
 		return true;
 	}
+	if (!x->dry && !announce(x, h, true))
+		return false;
 	if (!x->dry)
 		helper_ask(&x->helper, h->id, &reply);
+	if (reply.outcome == GONE && is_leaving(h))
+		reply.outcome = RELEASED;
 	switch (reply.outcome) {
 	case RELEASED:
 		x->released++;
@@ -402,7 +425,7 @@ release(struct release *x, struct hold *h, size_t n)
 	default:
 		x->failed++;
 		cli_error("%s: %s", h->id, reply.text);
-		return true;
+		return announce(x, h, false);
 	}
 }
 

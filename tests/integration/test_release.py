@@ -3,6 +3,7 @@
 
 import os
 import re
+import subprocess
 
 import rig
 from test_milter import mail
@@ -181,6 +182,25 @@ def test_where_postfix_does_not_answer_nothing_is_lost():
 		del os.environ["MAIL_CONFIG"]
 	assert told.code == 0 and queue_id in told.out, told
 	rig.wait_until(lambda: len(r.sink.of("eva@example.com")) == 2, 15, "the second one")
+
+
+def test_who_is_killed_leaves_nothing_uncounted():
+	"""Postfix has released it, and the command did not live to hear of that."""
+	r = shared()
+	who = "fay@example.com"
+	queue_id = hold(r, who, "slow")
+	command = [r.program("rekindle"), "-c", r.conf_file, "release", "--all", "--config-directory", r.postfix.etc, queue_id]
+	killed = subprocess.run(["strace", "-qq", "-o", "/dev/null", "-e", "trace=recvfrom", "-e", "inject=recvfrom:signal=SIGKILL:when=1", *command],
+		cwd="/", capture_output=True, timeout=60)
+	assert killed.returncode in (-9, 137) and not killed.stdout, killed
+	rig.wait_until(lambda: queue_id not in on_hold(r), 15, "the helper")
+	assert len(touches(r, who, "sent")) == 1
+	# In the meantime it would not go any more: but it did.
+	told = release(r)
+	assert re.search("released +" + queue_id, told.out), told
+	assert len(touches(r, who, "sent")) == 2
+	assert queue_id not in release(r).out
+	rig.wait_until(lambda: len(r.sink.of(who)) == 2, 15, "the second one")
 
 
 def test_zz_the_end():
