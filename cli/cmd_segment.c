@@ -207,7 +207,7 @@ write_csv(struct export *x, const struct profile *p, const struct finding *f, en
 	struct buf *row = &x->row;
 
 	buf_clear(row);
-	text_add_csv(row, buf_span(&x->name));
+	format_address(row, buf_span(&x->name), x->format);
 	buf_addf(row, ",%s,%s,%s", engage_name(f->class), reason_name(f->reason), status_name(status));
 	csv_time(row, p->first_seen);
 	csv_time(row, p->last_sent);
@@ -276,6 +276,7 @@ export_person(void *arg, const struct who *who, const struct profile *p)
 	x->stopped += status != CAUSE_NONE;
 	switch (x->format) {
 	case FORMAT_CSV:
+	case FORMAT_SHEET:
 		write_csv(x, p, &f, status, &series);
 		break;
 	case FORMAT_JSON:
@@ -312,7 +313,7 @@ export(struct cli *c, const char *status, const char *stream, const char *format
 			    SERIES_WORDS, status);
 	}
 	if (format && !format_parse(format, &x.format))
-		return cli_usage(c, "there is no format \"%s\"; one of csv, json, text", format);
+		return cli_usage(c, "there is no format \"%s\"; one of " FORMAT_WORDS, format);
 	if (!cli_store(c))
 		return EXIT_CANNOT;
 	if (stream && !cli_stream(c, stream, &x.stream))
@@ -321,9 +322,9 @@ export(struct cli *c, const char *status, const char *stream, const char *format
 	known = stream ? conf_stream(c->setup->conf, span_of(stream)) : NULL;
 	x.policy = &(known ? known : &c->setup->conf->stream[0])->policy;
 
-	if (x.format == FORMAT_CSV)
-		fputs("address,class,reason,status,first_seen,last_sent,last_open,last_click,sends,tracked_sends,silent_sends,"
-		      "score,loyal,at_risk,opaque,series,next\r\n", stdout);
+	if (x.format == FORMAT_CSV || x.format == FORMAT_SHEET)
+		printf("%s,class,reason,status,first_seen,last_sent,last_open,last_click,sends,tracked_sends,silent_sends,"
+		       "score,loyal,at_risk,opaque,series,next\r\n", format_address_column(x.format));
 	result = store_each_person(c->store, export_person, &x);
 	if (x.nameless)
 		cli_error("%" PRIu64 " more are known by their hash only and cannot be listed", x.nameless);

@@ -459,9 +459,9 @@ write_row(struct export *x, const struct profile *p, const struct verdict *v)
 	if (x->format == FORMAT_TEXT) {
 		print_bytes(&x->name);
 		putchar('\n');
-	} else if (x->format == FORMAT_CSV) {
+	} else if (x->format != FORMAT_JSON) {
 		buf_clear(&x->row);
-		text_add_csv(&x->row, buf_span(&x->name));
+		format_address(&x->row, buf_span(&x->name), x->format);
 		buf_addf(&x->row, ",%s,%s,%s,%s,%" PRIu64, step, csv_flag(due), series_name(v->series.status), engage_name(f->class),
 		    silent_days(x, p, f));
 		csv_time(&x->row, f->last_engaged);
@@ -521,8 +521,9 @@ export(struct export *x)
 {
 	enum store_result rc;
 
-	if (x->format == FORMAT_CSV)
-		fputs("address,step,due,status,class,silent_days,last_engaged,sent,last_series,next,score,at_risk,opaque\r\n", stdout);
+	if (x->format == FORMAT_CSV || x->format == FORMAT_SHEET)
+		printf("%s,step,due,status,class,silent_days,last_engaged,sent,last_series,next,score,at_risk,opaque\r\n",
+		    format_address_column(x->format));
 	rc = store_each_person(x->a.c->store, export_person, x);
 	if (x->nameless)
 		cli_error("%" PRIu64 " more are known by their hash only and cannot be listed", x->nameless);
@@ -552,7 +553,7 @@ read_words(struct cli *c, const struct words_of_export *w, struct export *x)
 	if (w->status && (x->statuses = series_set(span_of(w->status))) == 0)
 		return cli_usage(c, "there is no status \"%s\"; one of " SERIES_WORDS, w->status) && false;
 	if (w->format && !format_parse(w->format, &x->format))
-		return cli_usage(c, "there is no format \"%s\"; one of csv, json, text", w->format) && false;
+		return cli_usage(c, "there is no format \"%s\"; one of " FORMAT_WORDS, w->format) && false;
 	if (w->on && !text_time(span_of(w->on), &on))
 		return cli_usage(c, "\"%s\" is not a date; write 2026-01-31 or 2026-01-31T12:00:00Z", w->on) && false;
 	if (w->on && on < c->now - c->now % (DAY * 1000))

@@ -338,7 +338,7 @@ out:
 struct stopped {
 	struct cli *c;
 	struct emit e;
-	bool csv;
+	bool csv, sheet;          /* sheet: in which nothing is a formula */
 	enum touch_kind cause;    /* 0: all */
 	const uint64_t *stream;   /* only this one; NULL: everything and all of them */
 	uint64_t n;
@@ -353,10 +353,16 @@ add_time(struct buf *out, uint32_t seconds)
 }
 
 static void
-list_csv(struct span address, struct span stream, const struct standing *s, struct span source)
+list_csv(struct span address, struct span stream, const struct standing *s, struct span source, bool sheet)
 {
-	struct buf line = BUF(65536), since = BUF(64), until = BUF(64);
+	struct buf line = BUF(65536), since = BUF(64), until = BUF(64), address_text = BUF(4096), source_text = BUF(8192);
 
+	if (sheet) {
+		csv_text(&address_text, address);
+		csv_text(&source_text, source);
+		address = buf_span(&address_text);
+		source = buf_span(&source_text);
+	}
 	add_time(&since, s->since);
 	add_time(&until, s->until);
 	csv_write(&line, ',', (const struct span[]){ address, span_of(suppress_word(s->kind)), stream, buf_span(&since),
@@ -365,6 +371,8 @@ list_csv(struct span address, struct span stream, const struct standing *s, stru
 	buf_free(&line);
 	buf_free(&since);
 	buf_free(&until);
+	buf_free(&address_text);
+	buf_free(&source_text);
 }
 
 static void
@@ -414,7 +422,7 @@ list_one(struct stopped *l, const struct who *who, const uint64_t *stream, const
 	if (l->csv || l->c->json)
 		suppress_source(l->c, who, stream, s, &source);
 	if (l->csv) {
-		list_csv(buf_span(&name), buf_span(&of), s, buf_span(&source));
+		list_csv(buf_span(&name), buf_span(&of), s, buf_span(&source), l->sheet);
 	} else if (l->c->json) {
 		emit_open(&l->e, NULL, '{');
 		if (known)
@@ -465,8 +473,11 @@ list(struct cli *c, const struct asked *a, bool csv)
 	uint64_t stream;
 	bool ok = true;
 
-	if (c->nwords > 1 || a->reason || a->as || a->until || a->for_ || a->format || a->at || a->dry_run || a->strict)
-		return cli_usage(c, "suppress %s: takes --stream and --cause, and nothing else", c->word[0]);
+	if (c->nwords > 1 || a->reason || a->as || a->until || a->for_ || a->at || a->dry_run || a->strict)
+		return cli_usage(c, "suppress %s: takes --stream, --cause and --format, and nothing else", c->word[0]);
+	if (a->format && (!csv || (strcmp(a->format, "csv") != 0 && strcmp(a->format, "spreadsheet") != 0)))
+		return cli_usage(c, "suppress %s: there is --format csv and --format spreadsheet, where it is CSV", c->word[0]);
+	l.sheet = a->format && a->format[0] == 's';
 	if (csv && c->json)
 		return cli_usage(c, "suppress %s: CSV or JSON, not both", c->word[0]);
 	if (a->cause && !suppress_kind(a->cause, &l.cause))
@@ -478,7 +489,7 @@ list(struct cli *c, const struct asked *a, bool csv)
 	if (a->stream)
 		l.stream = &stream;
 	if (csv)
-		printf("address,reason,stream,since,until,source\r\n");
+		printf("%s,reason,stream,since,until,source\r\n", format_address_column(l.sheet ? FORMAT_SHEET : FORMAT_CSV));
 	else if (c->json)
 		emit_open(&l.e, NULL, '[');
 	if (!l.stream)

@@ -31,7 +31,7 @@ static const struct command commands[] = {
 	  "  --campaign NAME is it stopped, or another brake on?  The next message is one of it\n"
 	  "\n"
 	  "Exit status 1: nobody of this address is known, or no such campaign.\n" },
-	{ "segment", cmd_segment, "[export CLASS [--status STATUS] [--stream NAME] [--format csv|json|text]] [--json]",
+	{ "segment", cmd_segment, "[export CLASS [--status STATUS] [--stream NAME] [--format csv|spreadsheet|json|text]] [--json]",
 	  "count or export a class of recipients",
 	  "Without `export`: the size of every class, and how many are stopped.\n"
 	  "\n"
@@ -39,9 +39,10 @@ static const struct command commands[] = {
 	  "  --status STATUS only ok, complained, bounced, unsubscribed or held; or of those who are ok,\n"
 	  "                  only resting, re-engage (re-engage-1 to -3), sunset, win-back or holdout\n"
 	  "  --stream NAME   the status with regard to this stream\n"
-	  "  --format FORMAT csv (default), json (one object per line) or text (addresses only)\n" },
+	  "  --format FORMAT csv (default), spreadsheet (CSV in which nothing is taken for a formula),\n"
+	  "                  json (one object per line) or text (addresses only)\n" },
 	{ "series", cmd_series,
-	  "[results | export [--step 1|2|3|win-back | --status STATUS] [--on DATE] [--format csv|json|text]] [--stream NAME] [--json]",
+	  "[results | export [--step 1|2|3|win-back | --status STATUS] [--on DATE] [--format csv|spreadsheet|json|text]] [--stream NAME] [--json]",
 	  "who is where in the re-engagement series, and whose message is due",
 	  "Without a word: how many are in which status, and how many messages are due.\n"
 	  "\n"
@@ -51,7 +52,8 @@ static const struct command commands[] = {
 	  "  --status STATUS not who is due, but all who are resting, re-engage (or re-engage-1 to -3),\n"
 	  "                  sunset, win-back or holdout\n"
 	  "  --on DATE       as it will be then, if nothing happens until then\n"
-	  "  --format FORMAT csv (default), json (one object per line) or text (addresses only)\n"
+	  "  --format FORMAT csv (default), spreadsheet (CSV in which nothing is taken for a formula),\n"
+	  "                  json (one object per line) or text (addresses only)\n"
 	  "  --stream NAME   when several streams have series_stream = yes\n" },
 	{ "simulate", cmd_simulate, "[--conf FILE] [--stream NAME] [--campaign NAME | --days N | --list] [--json]",
 	  "what settings would do to the people and campaigns in the store",
@@ -80,8 +82,8 @@ static const struct command commands[] = {
 	  "  --reason TEXT   why; kept with your name\n" },
 	{ "suppress", cmd_suppress,
 	  "add ADDRESS... [--as CAUSE] [--reason TEXT] [--stream NAME] [--until DATE | --for DURATION] | "
-	  "remove ADDRESS... [--reason TEXT] [--stream NAME] | list [--stream NAME] [--cause CAUSE] [--csv | --json] | "
-	  "show ADDRESS [--json] | export [--stream NAME] [--cause CAUSE] | "
+	  "remove ADDRESS... [--reason TEXT] [--stream NAME] | list [--stream NAME] [--cause CAUSE] [--csv [--format spreadsheet] | --json] | "
+	  "show ADDRESS [--json] | export [--stream NAME] [--cause CAUSE] [--format spreadsheet] | "
 	  "import FILE [--format FORMAT] [--as CAUSE] [--stream NAME] [--at DATE] [--dry-run] [--strict] [--json]",
 	  "stop and release recipients by hand, and take over lists",
 	  "  add, remove     stop, and let go again\n"
@@ -97,7 +99,8 @@ static const struct command commands[] = {
 	  "  --until DATE    a hold ends by itself then, at 2026-01-31 or 2026-01-31T12:00:00Z\n"
 	  "  --for DURATION  the same, after 30d, 12h ...\n"
 	  "  --cause CAUSE   only these\n"
-	  "  --format FORMAT whose list it is, if its columns do not tell; rekindle(1) has the names\n"
+	  "  --format FORMAT whose list it is, if its columns do not tell; rekindle(1) has the names.\n"
+	  "                  With export, spreadsheet: CSV in which nothing is taken for a formula\n"
 	  "  --at DATE       when the list was made, for rows without a date (the day of the file)\n"
 	  "  --dry-run       say what would be done, and do nothing\n"
 	  "  --strict        stop at the first bad row\n" },

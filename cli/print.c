@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include "cli/print.h"
+#include "common/addr.h"
+#include "common/csv.h"
 #include "common/mem.h"
 #include "common/text.h"
 
@@ -339,12 +341,33 @@ series_set(struct span word)
 
 /* ---- lists ---- */
 
+void
+format_address(struct buf *row, struct span address, enum format format)
+{
+	struct buf text = BUF(4 * ADDR_MAX);
+
+	if (format == FORMAT_SHEET) {
+		csv_text(&text, address);
+		address = buf_span(&text);
+	}
+	text_add_csv(row, address);
+	buf_free(&text);
+}
+
+/* By its name `suppress import' knows that apostrophes are to be taken off again. */
+const char *
+format_address_column(enum format format)
+{
+	return format == FORMAT_SHEET ? "address_text" : "address";
+}
+
 bool
 format_parse(const char *name, enum format *format)
 {
-	static const char *const names[] = { [FORMAT_CSV] = "csv", [FORMAT_JSON] = "json", [FORMAT_TEXT] = "text" };
+	static const char *const names[] = { [FORMAT_CSV] = "csv", [FORMAT_JSON] = "json", [FORMAT_TEXT] = "text",
+		[FORMAT_SHEET] = "spreadsheet" };
 
-	for (size_t i = 0; i < 3; i++)
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
 		if (strcmp(name, names[i]) == 0) {
 			*format = (enum format)i;
 			return true;

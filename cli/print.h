@@ -73,7 +73,11 @@ unsigned series_set(struct span word);
 
 /* ---- lists ---- */
 
-enum format { FORMAT_CSV, FORMAT_JSON, FORMAT_TEXT };
+enum format { FORMAT_CSV, FORMAT_JSON, FORMAT_TEXT, FORMAT_SHEET }; /* SHEET: CSV in which nothing is a formula (csv.h) */
+#define FORMAT_WORDS "csv, spreadsheet, json, text"
+/* An address as a field of CSV, and the name of that column. */
+void format_address(struct buf *row, struct span address, enum format);
+const char *format_address_column(enum format);
 bool format_parse(const char *name, enum format *);
 /* A comma and the time, or nothing behind it for 0. */
 void csv_time(struct buf *row, uint32_t seconds);

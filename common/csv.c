@@ -171,3 +171,32 @@ csv_write(struct buf *out, char separator, const struct span *field, size_t n)
 	}
 	buf_adds(out, "\r\n");
 }
+
+/* In some languages also in the width of an ideograph. */
+static bool
+is_formula(struct span s)
+{
+	static const struct span begin[] = {
+		{ "=", 1 }, { "+", 1 }, { "-", 1 }, { "@", 1 }, { "\t", 1 }, { "\r", 1 }, { "\n", 1 },
+		{ "\xef\xbc\x9d", 3 }, { "\xef\xbc\x8b", 3 }, { "\xef\xbc\x8d", 3 }, { "\xef\xbc\xa0", 3 },
+	};
+
+	for (size_t i = 0; i < sizeof begin / sizeof *begin; i++)
+		if (span_starts(s, begin[i]))
+			return true;
+	return false;
+}
+
+void
+csv_text(struct buf *out, struct span field)
+{
+	if (is_formula(field) || span_starts(field, SPAN("'")))
+		buf_addc(out, '\'');
+	buf_add(out, field);
+}
+
+struct span
+csv_plain(struct span field)
+{
+	return span_from(field, span_starts(field, SPAN("'")));
+}

@@ -41,4 +41,12 @@ void csv_free(struct csv *);
 /* Writes one record that csv_read reads back, with CR LF. */
 void csv_write(struct buf *, char separator, const struct span *field, size_t n);
 
+/*
+ * Spreadsheets take a field for a formula that begins like one, and run it.
+ * csv_text appends such a field with an apostrophe in front, and one that has
+ * an apostrophe there as well, so that csv_plain gives each field back.
+ */
+void csv_text(struct buf *, struct span field);
+struct span csv_plain(struct span field);
+
 #endif

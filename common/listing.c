@@ -1,6 +1,7 @@
 #include "common/listing.h"
 
 #include "common/bounce.h"
+#include "common/csv.h"
 #include "common/text.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
@@ -17,12 +18,15 @@ struct list_format {
 	const char *address[NAMES], *reason[NAMES], *when[NAMES], *detail[NAMES], *until, *stream;
 	enum touch_kind without_reason; /* what a row without a reason says; 0: it must have one */
 	bool smtp;                      /* the reason is an SMTP reply: its code tells a dead address from a refusal */
+	bool text;                      /* fields as csv_text has them */
 	const char *nobody;             /* a list of people who are not stopped at all */
 };
 
 static const struct list_format formats[] = {
 	{ "rekindle", .needs = { "address", "reason", "stream", "since" }, .address = { "address" }, .reason = { "reason" },
 	    .when = { "since" }, .detail = { "source" }, .until = "until", .stream = "stream" },
+	{ "rekindle", .needs = { "addresstext", "reason", "stream", "since" }, .address = { "addresstext" }, .reason = { "reason" },
+	    .when = { "since" }, .detail = { "source" }, .until = "until", .stream = "stream", .text = true },
 	{ "mailchimp", .needs = { "emailaddress", "cleantime" }, .address = { "emailaddress" }, .when = { "cleantime" },
 	    .detail = { "cleancampaigntitle" }, .without_reason = TOUCH_BOUNCED },
 	{ "mailchimp", .needs = { "emailaddress", "unsubtime" }, .address = { "emailaddress" }, .when = { "unsubtime" },
@@ -61,6 +65,7 @@ static const struct list_format formats[] = {
 	    .when = { "date", "timestamp", "createdat", "created" }, .detail = { "comment", "description", "detail" } },
 	{ "generic", .needs = { "address" }, .address = { "address" }, .reason = { "reason", "status", "type" },
 	    .when = { "date", "timestamp", "createdat", "created" }, .detail = { "comment", "description", "detail" } },
+	{ "generic", .needs = { "addresstext" }, .address = { "addresstext" }, .text = true },
 	{ "generic", .needs = { "emailaddress" }, .address = { "emailaddress" }, .reason = { "reason", "status", "type" },
 	    .when = { "date", "timestamp", "createdat", "created" }, .detail = { "comment", "description", "detail" } },
 };
@@ -454,6 +459,10 @@ listing_read(const struct listing *l, const struct span *field, size_t n, enum t
 
 	*out = (struct listed){ .address = at(field, n, l->address), .stream = at(field, n, l->stream),
 		.detail = at(field, n, l->detail) };
+	if (l->format->text) {
+		out->address = csv_plain(out->address);
+		out->detail = csv_plain(out->detail);
+	}
 	for (size_t i = 0; i < n; i++)
 		if (!text_is_utf8(field[i]))
 			return bad(why, "it is not UTF-8");

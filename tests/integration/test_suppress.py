@@ -229,7 +229,17 @@ def test_the_rest_of_a_line_that_is_too_long_is_nobody():
 
 def test_export_reads_back():
 	r = shared()
+	for who in ("=1+1@example.com", "'=1+1@example.com"):
+		told(r, "suppress", "add", who, "--as", "bounced", "--reason", "a test")
 	exported = told(r, "suppress", "export").out
+	assert "\n=1+1@example.com," in exported
+	sheet = told(r, "suppress", "export", "--format", "spreadsheet").out
+	assert sheet.startswith("address_text,reason,") and "\n'=1+1@example.com," in sheet and "\n''=1+1@example.com," in sheet, sheet
+	assert not re.search("(?m)^[-=+@]", sheet)
+	told(r, "suppress", "list", "--format", "spreadsheet", code=2)
+	assert told(r, "suppress", "list", "--csv", "--format", "spreadsheet").out == sheet
+	assert told(r, "segment", "export", "all", "--format", "spreadsheet").out.startswith("address_text,class,")
+	assert "\n'=1+1@example.com," in told(r, "segment", "export", "all", "--format", "spreadsheet").out
 	assert exported.startswith("address,reason,stream,since,until,source\r\n"), exported
 	with rig.Rig() as other:
 		other.make_keys()
@@ -237,6 +247,10 @@ def test_export_reads_back():
 		assert answer.json["format"] == "rekindle" and answer.json["bad"] == 0, answer
 		def lines(text):
 			return sorted(line.split(",")[:5] for line in text.splitlines())
+		assert lines(told(other, "suppress", "export").out) == lines(exported)
+	with rig.Rig() as other:
+		other.make_keys()
+		assert told(other, "suppress", "import", "-", "--json", input=sheet).json["bad"] == 0
 		assert lines(told(other, "suppress", "export").out) == lines(exported)
 
 

@@ -123,10 +123,44 @@ too_much_of_it(void **state)
 	csv_free(&c);
 }
 
+static void
+nothing_is_a_formula_and_all_comes_back(void **state)
+{
+	static const struct {
+		const char *what, *field, *text;
+	} fields[] = {
+		{ "an address", "ann@example.org", "ann@example.org" },
+		{ "a formula", "=1+1@example.org", "'=1+1@example.org" },
+		{ "a plus", "+49@example.org", "'+49@example.org" },
+		{ "a minus", "-1@example.org", "'-1@example.org" },
+		{ "an at sign", "@SUM(A1)", "'@SUM(A1)" },
+		{ "a tab", "\t=1", "'\t=1" },
+		{ "line breaks", "\r=1", "'\r=1" },
+		{ "of either kind", "\n=1", "'\n=1" },
+		{ "a wide equals sign", "\xef\xbc\x9d" "1", "'\xef\xbc\x9d" "1" },
+		{ "a wide letter", "\xef\xbc\xa1" "1", "\xef\xbc\xa1" "1" },
+		{ "an apostrophe of its own", "'=1+1@example.org", "''=1+1@example.org" },
+		{ "or of anybody", "'t@example.org", "''t@example.org" },
+		{ "one that comes later", "o'hara=1@example.org", "o'hara=1@example.org" },
+		{ "nothing", "", "" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(fields); i++) {
+		struct buf out = BUF(100);
+
+		csv_text(&out, span_of(fields[i].field));
+		assert_span(fields[i].what, buf_span(&out), span_of(fields[i].text));
+		assert_span(fields[i].what, csv_plain(buf_span(&out)), span_of(fields[i].field));
+		buf_free(&out);
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(nothing_is_a_formula_and_all_comes_back),
 		cmocka_unit_test(records_and_fields),
 		cmocka_unit_test(what_is_not_utf8_of_eight_bits_is_refused),
 		cmocka_unit_test(too_much_of_it),

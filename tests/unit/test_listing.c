@@ -7,6 +7,10 @@
 static const struct {
 	const char *what, *header, *row, *want;
 } rows[] = {
+	{ "our own, for spreadsheets", "address_text,reason,stream,since,until,source", "'=1+1@example.org,bounced,,2025-11-03T10:22:19Z,,'-x",
+	    "rekindle: bounced =1+1@example.org 2025-11-03T10:22:19Z -x" },
+	{ "an apostrophe in our own stays", "address,reason,stream,since,until,source", "'=1+1@example.org,bounced,,2025-11-03T10:22:19Z,,'-x",
+	    "rekindle: bounced '=1+1@example.org 2025-11-03T10:22:19Z '-x" },
 	{ "Mailchimp, unsubscribed", "Email Address,First Name,UNSUB_TIME,UNSUB_CAMPAIGN_TITLE,UNSUB_REASON",
 	    "ann@example.org,Ann,2025-11-03 10:22:19,November,No longer wants to get mail",
 	    "mailchimp: left ann@example.org 2025-11-03T10:22:19Z No longer wants to get mail" },
