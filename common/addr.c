@@ -1,11 +1,11 @@
+#define OPENSSL_SUPPRESS_DEPRECATED /* see HMAC */
+
 #include "common/addr.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 
 #include <idn2.h>
-#include <openssl/core_names.h>
-#include <openssl/evp.h>
+#include <openssl/sha.h>
 #include <unicase.h>
 #include <uninorm.h>
 
@@ -27,12 +27,18 @@ has_control(struct span s)
 	return false;
 }
 
-/* May this stand in a dot-atom?  RFC 5322 atext, and all of UTF-8 beyond ASCII (RFC 6532). */
+/* RFC 5322 atext. */
+static const bool atext[256] = {
+	['0' ... '9'] = true, ['A' ... 'Z'] = true, ['a' ... 'z'] = true, ['!'] = true, ['#'] = true, ['$'] = true, ['%'] = true,
+	['&'] = true, ['\''] = true, ['*'] = true, ['+'] = true, ['-'] = true, ['/'] = true, ['='] = true, ['?'] = true, ['^'] = true,
+	['_'] = true, ['`'] = true, ['{'] = true, ['|'] = true, ['}'] = true, ['~'] = true,
+};
+
+/* May this stand in a dot-atom?  All of UTF-8 beyond ASCII, too (RFC 6532). */
 static bool
 is_atext(char c)
 {
-	return (unsigned char)c > 0x7f || (c >= '0' && c <= '9') || (ascii_lower(c) >= 'a' && ascii_lower(c) <= 'z') ||
-	       (c != '\0' && strchr("!#$%&'*+-/=?^_`{|}~", c) != NULL);
+	return (unsigned char)c > 0x7f || atext[(unsigned char)c];
 }
 
 static bool
@@ -223,8 +229,35 @@ last_at(struct span s)
 	return i > 0 ? i - 1 : s.n;
 }
 
-bool
-addr_normalise(struct buf *out, struct span address)
+/*
+ * Nearly every address is two ASCII dot-atoms, which have no other spelling
+ * but that of their letters: its normal form in one look.  False: not one of those.
+ */
+static bool
+plain(struct span s, char normal[ADDR_MAX])
+{
+	bool dot = true; /* or the start, or the @: no atom is empty */
+	size_t ats = 0;
+
+	if (s.n > ADDR_MAX)
+		return false;
+	for (size_t i = 0; i < s.n; i++) {
+		char c = s.p[i];
+
+		if (!atext[(unsigned char)c]) {
+			if (dot || (c != '.' && (c != '@' || ats++ > 0)))
+				return false;
+			dot = true;
+		} else
+			dot = false;
+		normal[i] = ascii_lower(c);
+	}
+	return ats == 1 && !dot;
+}
+
+/* In all its forms. */
+static bool
+normalise(struct buf *out, struct span address)
 {
 	struct buf normal = BUF(ADDR_MAX);
 	bool ok = false;
@@ -249,6 +282,18 @@ addr_normalise(struct buf *out, struct span address)
 	return ok;
 }
 
+bool
+addr_normalise(struct buf *out, struct span address)
+{
+	char normal[ADDR_MAX];
+	size_t before = out->n;
+
+	if (!plain(address, normal))
+		return normalise(out, address);
+	buf_add(out, span_make(normal, address.n));
+	return out->n - before == address.n;
+}
+
 struct span
 addr_domain(struct span normal)
 {
@@ -256,71 +301,72 @@ addr_domain(struct span normal)
 }
 
 /*
- * Finding HMAC and SHA-256 by their names costs several times what the digest
- * does, and making a context as much as the digest.  So the first is done
- * once, and each thread keeps a context of its own, a copy; the key is set
- * anew for every digest.
+ * HMAC by the book (RFC 2104), and SHA-256 by an interface that OpenSSL 3
+ * advises against.  What it advises instead sets a key anew for every text, or
+ * copies contexts to and from the heap: for the two blocks that an address
+ * comes to, 0.8 us and 0.3 us in place of 0.14.  What the key comes to is
+ * digested once for each thread.
  */
-static EVP_MAC_CTX *unkeyed;
-static pthread_key_t own;
-static pthread_once_t once = PTHREAD_ONCE_INIT;
+#define BLOCK 64 /* of SHA-256 */
+
+struct hmac {
+	unsigned char key[KEY_BYTES]; /* that both have begun with */
+	bool begun;
+	SHA256_CTX inner, outer;
+};
 
 static void
-free_own(void *c)
+begin_with(SHA256_CTX *c, const unsigned char key[KEY_BYTES], unsigned char pad)
 {
-	EVP_MAC_CTX_free(c);
+	unsigned char block[BLOCK];
+
+	memset(block, pad, sizeof block);
+	for (size_t i = 0; i < KEY_BYTES; i++)
+		block[i] ^= key[i];
+	SHA256_Init(c);
+	SHA256_Update(c, block, sizeof block);
+	explicit_bzero(block, sizeof block);
 }
 
 static void
-make_unkeyed(void)
+digest_from(const SHA256_CTX *begun, const void *p, size_t n, unsigned char digest[32])
 {
-	char sha256[] = "SHA256";
-	const OSSL_PARAM params[] = {
-		OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, sha256, 0), OSSL_PARAM_construct_end()
-	};
-	EVP_MAC *hmac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+	SHA256_CTX c = *begun;
 
-	unkeyed = EVP_MAC_CTX_new(hmac);
-	EVP_MAC_free(hmac); /* the context holds it */
-	if (unkeyed == NULL || EVP_MAC_CTX_set_params(unkeyed, params) != 1 || pthread_key_create(&own, free_own) != 0)
-		abort();
+	SHA256_Update(&c, p, n);
+	SHA256_Final(digest, &c);
 }
 
-static EVP_MAC_CTX *
-own_context(void)
-{
-	EVP_MAC_CTX *c;
-
-	pthread_once(&once, make_unkeyed);
-	if ((c = pthread_getspecific(own)) == NULL && (c = EVP_MAC_CTX_dup(unkeyed)) != NULL && pthread_setspecific(own, c) != 0)
-		abort();
-	return c;
-}
-
-/* No memory for a digest of a few bytes is the end, as everywhere (mem.h). */
 static void
 keyed(const struct keys *k, struct span text, unsigned char digest[32])
 {
-	EVP_MAC_CTX *c = own_context();
-	size_t n = 0;
+	static _Thread_local struct hmac own;
 
-	if (c == NULL || EVP_MAC_init(c, k->identity, sizeof k->identity, NULL) != 1 ||
-	    EVP_MAC_update(c, (const unsigned char *)text.p, text.n) != 1 || EVP_MAC_final(c, digest, &n, 32) != 1 || n != 32)
-		abort();
+	if (!own.begun || memcmp(own.key, k->identity, sizeof own.key) != 0) {
+		memcpy(own.key, k->identity, sizeof own.key);
+		begin_with(&own.inner, own.key, 0x36);
+		begin_with(&own.outer, own.key, 0x5c);
+		own.begun = true;
+	}
+	digest_from(&own.inner, text.p, text.n, digest);
+	digest_from(&own.outer, digest, 32, digest);
 }
 
 bool
 addr_who(const struct keys *k, struct span address, struct who *w)
 {
-	struct buf normal = BUF(ADDR_MAX);
+	struct buf other = BUF(ADDR_MAX);
 	unsigned char digest[32];
-	bool ok = addr_normalise(&normal, address);
+	char normal[ADDR_MAX];
+	bool ok = true;
 
-	if (ok) {
-		keyed(k, buf_span(&normal), digest);
+	if (plain(address, normal))
+		keyed(k, span_make(normal, address.n), digest);
+	else if ((ok = normalise(&other, address)))
+		keyed(k, buf_span(&other), digest);
+	buf_free(&other);
+	if (ok)
 		memcpy(w->b, digest, sizeof w->b);
-	}
-	buf_free(&normal);
 	return ok;
 }
 

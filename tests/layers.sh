@@ -42,8 +42,8 @@ pure='common/span common/scan common/buf common/text common/csv common/listing c
 	milter/tag milter/links milter/fields milter/url milter/plain milter/select milter/split milter/answer tracker/http tracker/form tracker/hit tracker/leave tracker/proxy tracker/budget'
 effects='time.h sys/time.h unistd.h fcntl.h sys/socket.h netdb.h poll.h pthread.h sys/stat.h dirent.h common/log.h'
 # ... with these exceptions: inet_pton is arithmetic, text breaks times down, pack makes its model once and remembers
-# what it packed, and addr looks its algorithms up once.
-allowed=' common/text.c:time.h common/pack.c:pthread.h common/addr.c:pthread.h '
+# what it packed.
+allowed=' common/text.c:time.h common/pack.c:pthread.h '
 
 faults=$(mktemp)
 trap 'rm -f "$faults"' EXIT

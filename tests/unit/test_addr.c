@@ -130,6 +130,33 @@ test_again_is_the_same(void **state)
 	}
 }
 
+/* Plain addresses have a shorter way; those in brackets go the long one. */
+static void
+test_both_ways(void **state)
+{
+	static const char *const shapes[] = { "?@x.y", "a?b@x.y", "a?@x.y", "a@?", "a@?x.y", "a@x?y", "a@x.y?", "a.?c@x.y" };
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(shapes); i++)
+		for (int c = 0; c < 256; c++) {
+			struct buf plain = BUF(ADDR_MAX), in = BUF(ADDR_MAX), bare = BUF(ADDR_MAX), out = BUF(ADDR_MAX);
+			bool ok;
+
+			for (const char *s = shapes[i]; *s != '\0'; s++)
+				buf_addc(&plain, *s == '?' ? (char)c : *s);
+			buf_addc(&in, '<');
+			buf_add(&in, buf_span(&plain));
+			buf_addc(&in, '>');
+			ok = addr_normalise(&bare, buf_span(&plain));
+			if (ok != addr_normalise(&out, buf_span(&in)) || !span_eq(buf_span(&bare), buf_span(&out)))
+				fail_msg("%s with %02x: %s, in brackets %s", shapes[i], (unsigned)c, buf_cstr(&bare), buf_cstr(&out));
+			buf_free(&plain);
+			buf_free(&in);
+			buf_free(&bare);
+			buf_free(&out);
+		}
+}
+
 static void
 test_nul(void **state)
 {
@@ -189,14 +216,23 @@ test_known_names(void **state)
 {
 	static const unsigned char want[16] = { 0xbd, 0xd1, 0x0c, 0xfc, 0x30, 0xfe, 0x9c, 0x06, 0xf9, 0x13, 0x21, 0xab,
 		0x93, 0xf7, 0x8b, 0x21 };
+	static const unsigned char want_long[16] = { 0x6b, 0x89, 0xaa, 0x6d, 0x4c, 0xfd, 0x8f, 0xed, 0xef, 0x6c, 0x3b, 0x81,
+		0x81, 0xd9, 0xf3, 0x73 };
 	struct keys k = { 0 };
 	struct who w;
+	char local[212];
 
 	(void)state;
 	for (size_t i = 0; i < KEY_BYTES; i++)
 		k.identity[i] = (unsigned char)i;
 	assert_true(addr_who(&k, SPAN("<Reader@EXAMPLE.com>"), &w));
 	assert_memory_equal(w.b, want, sizeof want);
+	assert_true(addr_who(&k, SPAN("Reader@EXAMPLE.com"), &w));
+	assert_memory_equal(w.b, want, sizeof want);
+	memset(local, 'R', sizeof local); /* more than a block of SHA-256 */
+	memcpy(local + sizeof local - 12, "@example.com", 12);
+	assert_true(addr_who(&k, span_make(local, sizeof local), &w));
+	assert_memory_equal(w.b, want_long, sizeof want_long);
 	assert_true(stream_id(&k, SPAN("news")) == 0x582e2ca1b4b8a5aa);
 	assert_true(campaign_id(&k, SPAN("news"), SPAN("spring")) == 0x51a3b587ffc15796);
 }
@@ -213,6 +249,8 @@ test_names_differ(void **state)
 	assert_false(who_eq(&a, &b));
 	assert_true(addr_who(&other, SPAN("a@example.com"), &b));
 	assert_false(who_eq(&a, &b));
+	assert_true(addr_who(&k, SPAN("a@example.com"), &b));
+	assert_true(who_eq(&a, &b)); /* and nothing of the other key stays */
 	assert_false(addr_who(&k, SPAN("nobody"), &c));
 	assert_int_equal(c.b[0], 7);
 
@@ -229,6 +267,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_normal_form),
 		cmocka_unit_test(test_again_is_the_same),
+		cmocka_unit_test(test_both_ways),
 		cmocka_unit_test(test_nul),
 		cmocka_unit_test(test_length),
 		cmocka_unit_test(test_domain),
