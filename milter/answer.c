@@ -1,9 +1,14 @@
 #include "milter/answer.h"
 
+#include <string.h>
+
 #include "common/text.h"
 
 #define DIGITS_MAX 4  /* of a netstring's length: ANSWER_REQUEST_MAX has as many */
 #define TEXT_MAX 300  /* %XX makes three of each */
+#define WORDS_MAX 64  /* around it */
+
+_Static_assert(3 * TEXT_MAX + WORDS_MAX <= ANSWER_MAX, "an answer has room");
 
 /* ---- reading ---- */
 
@@ -172,80 +177,94 @@ answer_read(struct answer_reader *r, struct span in, struct buf *room, struct lo
 
 /* What stands before the text, where there is one: in tables, and in actions of access(5). */
 static const struct words {
-	const char *socketmap, *tcp, *policy;
+	struct span socketmap, tcp, policy;
 	bool table_tells, policy_tells;
 } words[] = {
-	[ANSWER_NONE] = { "NOTFOUND ", "500 none", "DUNNO", false, false },
-	[ANSWER_ROUTE] = { "OK ", "200 ", "DUNNO", true, false },
-	[ANSWER_REJECT] = { "OK error:5.7.1 ", "200 error:5.7.1%20", "550 5.7.1 ", true, true },
-	[ANSWER_DEFER] = { "OK retry:4.7.1 ", "200 retry:4.7.1%20", "451 4.7.1 ", true, true },
-	[ANSWER_DISCARD] = { "OK discard:", "200 discard:", "550 5.7.1 ", true, true },
-	[ANSWER_HOLD] = { "NOTFOUND ", "500 none", "HOLD ", false, true },
-	[ANSWER_LATER] = { "TEMP ", "400 ", "451 4.3.0 ", true, true },
-	[ANSWER_WRONG] = { "PERM ", "400 ", "DUNNO", true, false },
+	[ANSWER_NONE] = { SPAN("NOTFOUND "), SPAN("500 none"), SPAN("DUNNO"), false, false },
+	[ANSWER_ROUTE] = { SPAN("OK "), SPAN("200 "), SPAN("DUNNO"), true, false },
+	[ANSWER_REJECT] = { SPAN("OK error:5.7.1 "), SPAN("200 error:5.7.1%20"), SPAN("550 5.7.1 "), true, true },
+	[ANSWER_DEFER] = { SPAN("OK retry:4.7.1 "), SPAN("200 retry:4.7.1%20"), SPAN("451 4.7.1 "), true, true },
+	[ANSWER_DISCARD] = { SPAN("OK discard:"), SPAN("200 discard:"), SPAN("550 5.7.1 "), true, true },
+	[ANSWER_HOLD] = { SPAN("NOTFOUND "), SPAN("500 none"), SPAN("HOLD "), false, true },
+	[ANSWER_LATER] = { SPAN("TEMP "), SPAN("400 "), SPAN("451 4.3.0 "), true, true },
+	[ANSWER_WRONG] = { SPAN("PERM "), SPAN("400 "), SPAN("DUNNO"), true, false },
 };
 
-/* A transport alone gets a colon: without a next hop it is the recipient's domain. */
-static bool
-wants_colon(enum answer answer, struct span text)
+/*
+ * What follows writes to where there is room for all of an answer, and gives
+ * the end back: printf, or to ask for the room of each byte, takes longer than
+ * to find out what to say.
+ */
+static char *
+put(char *to, struct span s)
 {
-	return answer == ANSWER_ROUTE && span_find(text, ':') == text.n;
+	memcpy(to, s.p, s.n);
+	return to + s.n;
 }
 
-/* Of a netstring; less than a thousand.  printf takes longer than the lookup of an answer. */
-static void
-add_length(struct buf *out, size_t n)
+/* Of a netstring; less than a thousand. */
+static char *
+put_length(char *to, size_t n)
 {
 	if (n >= 100)
-		buf_addc(out, (char)('0' + n / 100));
+		*to++ = (char)('0' + n / 100);
 	if (n >= 10)
-		buf_addc(out, (char)('0' + n / 10 % 10));
-	buf_addc(out, (char)('0' + n % 10));
-	buf_addc(out, ':');
+		*to++ = (char)('0' + n / 10 % 10);
+	*to++ = (char)('0' + n % 10);
+	*to++ = ':';
+	return to;
 }
 
-static void
-add_text(struct buf *out, enum answer answer, struct span text, bool quoted)
+static char *
+put_text(char *to, struct span text)
 {
-	for (size_t i = 0; i < text.n; i++) {
-		char c = text.p[i] >= ' ' && text.p[i] < 0x7f ? text.p[i] : '?';
+	for (size_t i = 0; i < text.n; i++)
+		to[i] = text.p[i] >= ' ' && text.p[i] < 0x7f ? text.p[i] : '?';
+	return to + text.n;
+}
 
-		if (quoted && (c == ' ' || c == '%'))
-			text_add_percent(out, c);
+static char *
+put_quoted(char *to, struct span text)
+{
+	for (size_t i = 0; i < text.n; i++)
+		if (text.p[i] == ' ' || text.p[i] == '%')
+			to = put(to, text.p[i] == ' ' ? SPAN("%20") : SPAN("%25"));
 		else
-			buf_addc(out, c);
-	}
-	if (wants_colon(answer, text))
-		buf_addc(out, ':');
+			to = put_text(to, span_cut(text, i, i + 1));
+	return to;
 }
 
 void
 answer_write(struct buf *out, enum answer_protocol protocol, enum answer answer, struct span text)
 {
 	const struct words *w = &words[answer];
+	char *room = buf_room(out, ANSWER_MAX), *to = room;
+	struct span colon = SPAN("");
 
+	if (room == NULL)
+		return;
 	if (protocol == ANSWER_POLICY ? !w->policy_tells : !w->table_tells)
 		text.n = 0;
 	text = span_cut(text, 0, TEXT_MAX);
+	/* A transport alone gets a colon: without a next hop it is the recipient's domain. */
+	if (answer == ANSWER_ROUTE && span_find(text, ':') == text.n)
+		colon = SPAN(":");
 	switch (protocol) {
 	case ANSWER_UNKNOWN:
 		break;
 	case ANSWER_SOCKETMAP:
-		add_length(out, strlen(w->socketmap) + text.n + wants_colon(answer, text));
-		buf_adds(out, w->socketmap);
-		add_text(out, answer, text, false);
-		buf_addc(out, ',');
+		to = put_length(to, w->socketmap.n + text.n + colon.n);
+		to = put_text(put(to, w->socketmap), text);
+		to = put(put(to, colon), SPAN(","));
 		break;
 	case ANSWER_TCP:
-		buf_adds(out, w->tcp);
-		add_text(out, answer, text, true);
-		buf_addc(out, '\n');
+		to = put_quoted(put(to, w->tcp), text);
+		to = put(put(to, colon), SPAN("\n"));
 		break;
 	case ANSWER_POLICY:
-		buf_adds(out, "action=");
-		buf_adds(out, w->policy);
-		add_text(out, answer == ANSWER_ROUTE ? ANSWER_NONE : answer, text, false);
-		buf_adds(out, "\n\n");
+		to = put(put(to, SPAN("action=")), w->policy);
+		to = put(put_text(to, text), SPAN("\n\n"));
 		break;
 	}
+	buf_grew(out, (size_t)(to - room));
 }

@@ -55,7 +55,11 @@ enum answer {
 	ANSWER_WRONG,   /* text: what is wrong with the question */
 };
 
-/* Appends the answer, at most ANSWER_MAX bytes: whatever text holds comes out as printable ASCII, cut off. */
+/*
+ * Appends the answer, at most ANSWER_MAX bytes: whatever text holds comes out
+ * as printable ASCII, cut off.  Where those bytes have no room nothing is
+ * appended, and out is over.
+ */
 void answer_write(struct buf *out, enum answer_protocol, enum answer, struct span text);
 
 #endif
