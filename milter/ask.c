@@ -80,6 +80,8 @@ struct ask {
 	struct store *store;
 	char input[INPUT_MAX];
 	struct buf room, text, output;
+	bool looked;          /* at settings and clocks, in this turn */
+	int64_t ms, now;      /* then: monotonic, and the time of day */
 	struct client *turn[TURN_MAX]; /* who asked in it */
 	size_t nturn;
 	_Atomic uint64_t lookups, routed, stopped, unread, malformed, connections;
@@ -96,7 +98,7 @@ arm(struct ask *a)
 
 	if (a->first == NULL)
 		return;
-	left = a->first->since + a->setup->conf->ask_idle - clock_ms();
+	left = a->first->since + a->setup->conf->ask_idle - a->ms;
 	left = left > 0 ? left + 1 : 1;
 	tv = (struct timeval){ left / 1000, left % 1000 * 1000 };
 	evtimer_add(&a->idle, &tv);
@@ -119,6 +121,18 @@ take_setup(struct ask *a)
 	for (size_t i = 0; i < s->conf->nstreams; i++)
 		a->id[i] = stream_id(&s->keys, span_of(s->conf->stream[i].name));
 	arm(a); /* ask_idle may be another one */
+}
+
+/* Once in a turn, which is short: for each lookup it would take longer than to read the question and to write the answer. */
+static void
+look(struct ask *a)
+{
+	if (a->looked)
+		return;
+	a->looked = true;
+	a->ms = clock_ms();
+	a->now = clock_read(CLOCK_REALTIME);
+	take_setup(a);
 }
 
 /* ---- the answer ---- */
@@ -200,7 +214,7 @@ carry_out(const struct lookup *q, const struct stream *s, const struct verdict *
 }
 
 static enum answer
-decide(struct ask *a, const struct lookup *q, int64_t now, struct buf *text)
+decide(struct ask *a, const struct lookup *q, struct buf *text)
 {
 	const struct conf *c = a->setup->conf;
 	const struct stream *s = stream_of(c, q);
@@ -226,7 +240,7 @@ decide(struct ask *a, const struct lookup *q, int64_t now, struct buf *text)
 		.who = &who,
 		.profile = known ? &profile : NULL,
 		.subscription = subscribed ? &subscription : NULL,
-		.now = now,
+		.now = a->now,
 	};
 	v = verdict_find(&question);
 	answer = carry_out(q, s, &v, text);
@@ -238,12 +252,12 @@ decide(struct ask *a, const struct lookup *q, int64_t now, struct buf *text)
 }
 
 static void
-answer(struct ask *a, const struct lookup *q, int64_t now)
+answer(struct ask *a, const struct lookup *q)
 {
 	enum answer what;
 
 	buf_clear(&a->text);
-	what = decide(a, q, now, &a->text);
+	what = decide(a, q, &a->text);
 	atomic_fetch_add_explicit(&a->lookups, 1, memory_order_relaxed);
 	if (what == ANSWER_ROUTE)
 		atomic_fetch_add_explicit(&a->routed, 1, memory_order_relaxed);
@@ -257,7 +271,7 @@ answer(struct ask *a, const struct lookup *q, int64_t now)
 static void
 list_add(struct ask *a, struct client *c)
 {
-	c->since = clock_ms();
+	c->since = a->ms;
 	c->next = NULL;
 	c->prev = a->last;
 	*(a->last != NULL ? &a->last->next : &a->first) = c;
@@ -357,6 +371,7 @@ end_turn(struct ask *a)
 		}
 	}
 	a->nturn = 0;
+	a->looked = false;
 	buf_clear(&a->output);
 }
 
@@ -365,13 +380,12 @@ static void
 serve(struct client *c, struct span in)
 {
 	struct ask *a = c->ask;
-	int64_t now = clock_read(CLOCK_REALTIME);
 	struct lookup q;
 	int n = 0;
 
 	c->from = a->output.n;
 	while (in.n > 0 && a->output.n < c->from + OUTPUT_MAX && (n = answer_read(&c->reader, in, &a->room, &q)) > 0) {
-		answer(a, &q, now);
+		answer(a, &q);
 		in = span_from(in, (size_t)n);
 	}
 	c->to = a->output.n;
@@ -428,7 +442,7 @@ on_client(evutil_socket_t fd, short what, void *arg)
 	struct client *c = arg;
 
 	(void)fd;
-	take_setup(c->ask);
+	look(c->ask);
 	if ((what & EV_WRITE) != 0)
 		on_writable(c);
 	else
@@ -441,9 +455,9 @@ on_idle(evutil_socket_t fd, short what, void *arg)
 	struct ask *a = arg;
 
 	(void)fd, (void)what;
-	take_setup(a);
+	look(a);
 	end_turn(a);
-	while (a->first != NULL && clock_ms() - a->first->since >= a->setup->conf->ask_idle)
+	while (a->first != NULL && a->ms - a->first->since >= a->setup->conf->ask_idle)
 		client_close(a->first);
 	arm(a);
 }
@@ -528,7 +542,7 @@ on_accept(evutil_socket_t fd, short what, void *arg)
 	struct inlet *in = arg;
 
 	(void)fd, (void)what;
-	take_setup(in->ask);
+	look(in->ask);
 	for (int i = 0; i < ACCEPT_TURN && accept_one(in); i++)
 		;
 }

@@ -6,6 +6,7 @@ import datetime
 import json
 import os
 import re
+import select
 import selectors
 import signal
 import socket
@@ -415,15 +416,22 @@ def resident(r):
 		return int(re.search(r"VmRSS:\s+(\d+)", f.read())[1])
 
 
+def fill(s, question):
+	"""How many bytes of them are taken from somebody who reads no answer."""
+	sent = 0
+	s.setblocking(False)
+	with contextlib.suppress(BlockingIOError):
+		while sent < 1 << 30:
+			sent += s.send((4096 * question)[sent % len(question):])
+	return sent
+
+
 def test_whoever_does_not_read_is_not_read_from():
 	r = shared()
 	good = netstring("news lea@example.com")
-	before, sent = resident(r), 0
+	before = resident(r)
 	with dial(r) as s, dial(r) as other:
-		s.setblocking(False)
-		with contextlib.suppress(BlockingIOError):
-			while sent < 1 << 30:
-				sent += s.send(4096 * good)
+		sent = fill(s, good)
 		assert sent < 1 << 24, "%d bytes were taken from somebody who reads no answer" % sent
 		answer = talk(other, good)
 		assert b"recipient unsubscribed" in answer, answer
@@ -460,10 +468,48 @@ def test_connections_have_a_limit_and_an_end():
 		all.enter_context(dial(r))
 		assert others[0].recv(1) == b"", "the longest idle one had to go"
 		assert talk(first, netstring("news *")) == netstring("NOTFOUND ")
-		# A request that never gets whole is no reason to stay.
-		first.sendall(b"19:news")
-		assert first.recv(1) == b"" and others[3].recv(1) == b""
+		# A request that never gets whole is no reason to stay, not even while it goes on.
+		first.sendall(b"8000:news")
+		first.settimeout(0.05)
+		assert rig.wait_until(lambda: stays_away(first), 20, "the end of a client that sends byte by byte")
+		assert others[3].recv(1) == b""
+	# Nor are answers that nobody takes.
+	with dial(r) as s:
+		fill(s, netstring("news lea@example.com"))
+		end = select.poll()
+		end.register(s, 0)
+		assert any(what & select.POLLHUP for _, what in end.poll(20000)), "whoever takes no answers stays"
 	reload(r, ask_connections=None, ask_idle=None)
+
+
+def stays_away(s):
+	"""Has the other side hung up on whoever sends one more byte?"""
+	try:
+		s.sendall(b"n")
+		return s.recv(1) == b""
+	except TimeoutError:
+		return False
+	except (BrokenPipeError, ConnectionResetError):
+		return True
+
+
+def descriptors(r, n):
+	"""As its own user, since root in a container may not."""
+	rig.subprocess.run(["prlimit", "--pid", str(r.milter.pid), "--nofile=%s:" % n], check=True, **r.identity())
+
+
+def test_without_descriptors_the_idle_ones_go():
+	r = shared()
+	good = netstring("news ida@example.com")
+	with open("/proc/%d/limits" % r.milter.pid) as f:
+		was = re.search(r"Max open files +(\d+)", f.read())[1]
+	with contextlib.ExitStack() as all:
+		all.callback(descriptors, r, was)
+		descriptors(r, max(map(int, os.listdir("/proc/%d/fd" % r.milter.pid))) + 3)
+		clients = [all.enter_context(dial(r)) for _ in range(20)]
+		assert talk(clients[-1], good) == netstring("OK reengage:")
+		assert hung_up(clients[0])
+		r.milter.wait_log("cannot take connections for lookups: Too many open files")
 
 
 def test_fifty_thousand_lookups_on_eight_connections():
