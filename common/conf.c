@@ -2140,8 +2140,11 @@ conf_parse_anyway(struct span text, const char *name, struct buf *errors, bool *
 		check_together(p);
 		check_required(p);
 	}
-	for (size_t i = 0; i < c->nstreams; i++)
+	for (size_t i = 0; i < c->nstreams; i++) {
 		c->enforce_any = c->enforce_any || (c->stream[i].enforce && !c->stream[i].transactional);
+		c->opens_vary = c->opens_vary || c->stream[i].opens != c->stream[0].opens;
+		c->links_vary = c->links_vary || c->stream[i].links != c->stream[0].links;
+	}
 
 	*good = p->nfaults == 0;
 	report(p, name, errors);

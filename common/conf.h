@@ -117,6 +117,7 @@ struct conf {
 	struct stream *stream;
 	size_t nstreams;       /* at least 1 */
 	bool enforce_any;      /* some stream enforces */
+	bool opens_vary, links_vary; /* not the same in all streams: then a hit needs to know its own */
 };
 
 /*

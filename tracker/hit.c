@@ -85,13 +85,17 @@ add_net(struct touch *t, const struct peer *peer)
 	}
 }
 
-/* The settings that hold for a campaign; the general ones when nobody knows it. */
+/*
+ * What a campaign's stream keeps on this axis is in its settings; in the
+ * general ones when nobody knows it, and when all streams agree, as most do:
+ * then nobody needs to look.
+ */
 static const struct stream *
-stream_of(const struct conf *conf, struct store *store, uint64_t campaign, struct buf *scratch)
+stream_of(const struct conf *conf, enum axis axis, struct store *store, uint64_t campaign, struct buf *scratch)
 {
 	const struct stream *s = NULL;
 
-	if (conf->nstreams == 1 || store == NULL)
+	if (!(axis == AXIS_OPENS ? conf->opens_vary : conf->links_vary) || store == NULL)
 		return &conf->stream[0];
 	buf_clear(scratch);
 	if (store_campaign_names(store, campaign, scratch, NULL) == STORE_OK)
@@ -109,7 +113,7 @@ mode_now(const struct setup *setup, struct store *store, const struct claim *cla
 
 	if (claim->mode == MODE_OFF)
 		return MODE_OFF;
-	stream = stream_of(setup->conf, store, claim->campaign, scratch);
+	stream = stream_of(setup->conf, axis, store, claim->campaign, scratch);
 	if (who_is_nobody(&claim->who))
 		return mode_min(MODE_ANONYMOUS, mode_min(claim->mode, conf_mode(setup->conf, stream, axis, consent)));
 	switch (store == NULL ? STORE_NONE : store_profile(store, &claim->who, &profile)) {

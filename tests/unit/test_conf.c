@@ -678,6 +678,29 @@ somebody_enforces(void **state)
 }
 
 static void
+streams_that_keep_the_same_or_not(void **state)
+{
+	static const struct {
+		const char *row, *text;
+		bool opens, links;
+	} rows[] = {
+		{ "no stream of its own", REQUIRED "opens = off\n", false, false },
+		{ "none says anything", REQUIRED "[stream a]\n[stream b]\n", false, false },
+		{ "what the general section says, too", REQUIRED "opens = off\n[stream a]\nopens = off\n", false, false },
+		{ "the last one keeps no opens", REQUIRED "[stream a]\n[stream b]\nopens = off\n", true, false },
+		{ "the first one keeps fewer links", REQUIRED "[stream a]\nlinks = anonymous\n[stream b]\n", false, true },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct conf *c = parse(rows[i].row, rows[i].text);
+
+		assert_row(rows[i].row, c->opens_vary == rows[i].opens && c->links_vary == rows[i].links);
+		conf_free(c);
+	}
+}
+
+static void
 presets_give_what_is_not_set(void **state)
 {
 	static const struct {
@@ -1364,6 +1387,7 @@ main(void)
 		cmocka_unit_test(lines_as_postfix_reads_them),
 		cmocka_unit_test(streams_override_the_general_settings),
 		cmocka_unit_test(somebody_enforces),
+		cmocka_unit_test(streams_that_keep_the_same_or_not),
 		cmocka_unit_test(presets_give_what_is_not_set),
 		cmocka_unit_test(words_mean_what_they_say),
 		cmocka_unit_test(edges_of_ranges_are_inside),
