@@ -44,6 +44,7 @@
 #define FORMAT 1
 #define HEAD 4096
 #define RECORD_HEAD 24
+#define NAMES 5
 #define SKIPPED UINT32_MAX
 #define CHUNK (1024 * 1024) /* read at once; more than JOURNAL_RECORD_MAX */
 #define ROOM 4              /* times its size must be free when one is made */
@@ -82,32 +83,13 @@ check_of(const unsigned char *p, size_t n, uint64_t place)
 	return h;
 }
 
-static void
-add_name(struct buf *out, struct span s)
+static unsigned char *
+put_name(unsigned char *p, struct span s)
 {
-	unsigned char length[2];
-
-	s = span_cut(s, 0, JOURNAL_NAME_MAX);
-	put_u16(length, (uint16_t)s.n);
-	buf_add(out, span_make((const char *)length, sizeof length));
-	buf_add(out, s);
-}
-
-/* Fills in the head of the record that was appended from `at` on. */
-static void
-seal_record(struct buf *out, size_t at, uint64_t place)
-{
-	static const char zero[8];
-	unsigned char *head;
-
-	buf_add(out, span_make(zero, (8 - (out->n - at) % 8) % 8));
-	if (out->over)
-		return;
-	head = (unsigned char *)out->p + at;
-	put_u64(head, place);
-	put_u32(head + 8, (uint32_t)(out->n - at - RECORD_HEAD));
-	put_u32(head + 12, 0);
-	put_u64(head + 16, check_of(head + RECORD_HEAD, out->n - at - RECORD_HEAD, place));
+	put_u16(p, (uint16_t)s.n);
+	if (s.n > 0)
+		memcpy(p + 2, s.p, s.n);
+	return p + 2 + s.n;
 }
 
 /* What lies behind it, up to the end of the ring, is empty. */
@@ -124,19 +106,28 @@ add_skip(struct buf *out, uint64_t place)
 void
 journal_pack(struct buf *out, const struct record *r, uint64_t place)
 {
-	static const char head[RECORD_HEAD];
-	unsigned char touch[TOUCH_BYTES];
-	size_t at = out->n;
+	struct span name[] = { r->address, r->stream, r->campaign, r->destination, r->source };
+	size_t n = TOUCH_BYTES;
+	unsigned char *head, *p;
 
-	buf_add(out, span_make(head, sizeof head));
-	touch_pack(&r->touch, touch);
-	buf_add(out, span_make((const char *)touch, sizeof touch));
-	add_name(out, r->address);
-	add_name(out, r->stream);
-	add_name(out, r->campaign);
-	add_name(out, r->destination);
-	add_name(out, r->source);
-	seal_record(out, at, place);
+	for (size_t i = 0; i < NAMES; i++) {
+		name[i] = span_cut(name[i], 0, JOURNAL_NAME_MAX);
+		n += 2 + name[i].n;
+	}
+	n = (n + 7) / 8 * 8;
+	if ((head = (unsigned char *)buf_room(out, RECORD_HEAD + n)) == NULL)
+		return;
+	memset(head + RECORD_HEAD + n - 8, 0, 8);
+	p = head + RECORD_HEAD;
+	touch_pack(&r->touch, p);
+	p += TOUCH_BYTES;
+	for (size_t i = 0; i < NAMES; i++)
+		p = put_name(p, name[i]);
+	put_u64(head, place);
+	put_u32(head + 8, (uint32_t)n);
+	put_u32(head + 12, 0);
+	put_u64(head + 16, check_of(head + RECORD_HEAD, n, place));
+	buf_grew(out, RECORD_HEAD + n);
 }
 
 static bool
