@@ -11,8 +11,13 @@
 static bool
 is_image_proxy(struct span agent)
 {
-	/* Nearly nobody else has this word, so one look is enough for nearly everybody. */
-	if (span_search(agent, SPAN("Proxy")) == agent.n)
+	/* Nearly nobody else has this word, and few have its first letter. */
+	struct span rest = agent;
+
+	do
+		rest = span_from(rest, span_find(rest, 'P') + 1);
+	while (rest.n > 0 && !span_starts(rest, SPAN("roxy")));
+	if (rest.n == 0)
 		return false;
 	return span_search(agent, SPAN("GoogleImageProxy")) < agent.n || span_search(agent, SPAN("YahooMailProxy")) < agent.n;
 }

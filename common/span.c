@@ -3,6 +3,9 @@
 bool
 span_ieq_bytes(const char *a, const char *b, size_t n)
 {
+	/* Most who write a name write it as everybody does. */
+	if (n > 0 && memcmp(a, b, n) == 0)
+		return true;
 	for (size_t i = 0; i < n; i++)
 		if (a[i] != b[i] && ascii_lower(a[i]) != ascii_lower(b[i]))
 			return false;

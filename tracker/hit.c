@@ -399,7 +399,7 @@ take_style(struct hit *h, const struct scene *s)
 static struct span
 below(struct span path, struct span url)
 {
-	struct span host = span_from(url, span_search(url, SPAN("://")) + 3);
+	struct span host = span_from(url, span_find(url, ':') + 3); /* behind http:// */
 	struct span prefix = span_from(host, span_find(host, '/'));
 
 	if (prefix.n > 0 && path.n > prefix.n && span_starts(path, prefix) && path.p[prefix.n] == '/')

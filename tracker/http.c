@@ -43,13 +43,15 @@ is(char c, unsigned char what)
 	return (kind[(unsigned char)c] & what) != 0;
 }
 
+/* To the end whatever comes: nearly everything is good, and without a branch for each byte that takes half of the time. */
 static bool
 all(struct span s, unsigned char what)
 {
+	unsigned char common = what;
+
 	for (size_t i = 0; i < s.n; i++)
-		if (!is(s.p[i], what))
-			return false;
-	return true;
+		common &= kind[(unsigned char)s.p[i]];
+	return common == what;
 }
 
 static int
@@ -176,11 +178,12 @@ is_hex(char c)
 static bool
 is_escaped(struct span s, unsigned char what)
 {
-	for (size_t i = 0; i < s.n; i++) {
-		if (!is(s.p[i], what))
+	if (!all(s, what))
+		return false;
+	while ((s = span_from(s, span_find(s, '%'))).n > 0) {
+		if (s.n < 3 || !is_hex(s.p[1]) || !is_hex(s.p[2]))
 			return false;
-		if (s.p[i] == '%' && (s.n - i < 3 || !is_hex(s.p[i + 1]) || !is_hex(s.p[i + 2])))
-			return false;
+		s = span_from(s, 3);
 	}
 	return true;
 }
