@@ -257,6 +257,11 @@ qp_read_line(struct buf *b, struct span *rest, bool *soft)
 		out += n;
 		if (in == end || *in == '\n')
 			break;
+		if (end - in >= 3 && in[1] == '3' && in[2] == 'D') { /* in HTML most are "=" */
+			*out++ = '=';
+			in += 3;
+			continue;
+		}
 		high = end - in < 3 ? FOREIGN : value(hex_digit, in[1]);
 		low = high < 0 ? FOREIGN : value(hex_digit, in[2]);
 		if (low < 0) {

@@ -14,6 +14,9 @@ enum {
 	ENDS_VALUE = 32, /* without quotes */
 };
 
+/* What is rare stays out of the way of what every token passes: there it would cost registers. */
+#define RARE __attribute__((noinline))
+
 #define SPACE_CLASS (SPACE | ENDS_NAME | ENDS_ATTR | ENDS_VALUE)
 
 static const unsigned char classes[256] = {
@@ -153,6 +156,16 @@ html_attr(const struct html *h, size_t *i, struct html_attr *a)
 	return before_attribute(h->in, i) == TAG_MORE && attribute(h->in, i, a);
 }
 
+/* To the end of an attribute that may begin with "=", or of what comes before one.  False when the end of the input cuts it off. */
+RARE static bool
+skip_odd_attribute(struct span in, size_t *i)
+{
+	struct html_attr a;
+
+	before_attribute(in, i);
+	return attribute(in, i, &a);
+}
+
 /*
  * To the end of a tag, as html_attr would come there.  What is before the next
  * "=" are names and what parts them, so a ">" that comes first ends the tag.
@@ -171,13 +184,14 @@ skip_attributes(struct span in, size_t *i)
 	while ((stop = scan_either(in, *i, '=', '>')) < in.n && in.p[stop] == '=') {
 		if (stop > *i && !is(in.p[stop - 1], ENDS_NAME)) {
 			*i = stop + 1;
-			if (!attribute_value(in, i, &a))
+			if (at(in, *i) == '"') { /* nearly all of them */
+				*i = scan_either(in, *i + 1, '"', '"') + 1;
+				if (*i > in.n)
+					return TAG_CUT;
+			} else if (!attribute_value(in, i, &a))
 				return TAG_CUT;
-		} else { /* it may begin a name itself */
-			before_attribute(in, i);
-			if (!attribute(in, i, &a))
-				return TAG_CUT;
-		}
+		} else if (!skip_odd_attribute(in, i)) /* it may begin a name itself */
+			return TAG_CUT;
 	}
 	if (stop == in.n)
 		return TAG_CUT;
@@ -384,12 +398,10 @@ open_html(struct html *h, const struct html_token *t)
 		push(h, t, HTML_SPACE);
 }
 
-static void
-start_tag(struct html *h, const struct html_token *t)
+/* A start tag that begins svg or math, or stands inside. */
+RARE static void
+start_foreign(struct html *h, const struct html_token *t, enum html_space root, enum html_raw raw)
 {
-	enum html_space root = root_space(t->name);
-	enum html_raw raw = raw_kind(t->name);
-
 	if (h->unsure && (raw != HTML_DATA || (root != HTML_SPACE && root != innermost(h)->space)))
 		h->lost = true;
 	if (h->depth > 0 && is_foreign(h, t->name)) {
@@ -413,13 +425,23 @@ start_tag(struct html *h, const struct html_token *t)
 		open_html(h, t);
 }
 
+static inline void
+start_tag(struct html *h, const struct html_token *t)
+{
+	enum html_space root = root_space(t->name);
+	enum html_raw raw = raw_kind(t->name);
+
+	if (h->depth > 0 || root != HTML_SPACE || raw != HTML_DATA)
+		start_foreign(h, t, root, raw);
+}
+
 /*
  * An end tag inside svg or math.  It ends the innermost element of its name,
  * and what is in it, unless HTML lies between: then, and when there is none of
  * its name, HTML's rules and what is open outside decide.  Once unsure, open[]
  * is the most that may be open: only what surely ends leaves it.
  */
-static void
+RARE static void
 end_tag(struct html *h, const struct html_token *t)
 {
 	for (size_t i = h->depth; i-- > 0;) {
@@ -441,7 +463,7 @@ end_tag(struct html *h, const struct html_token *t)
 static const struct span comment_start = SPAN("<!--");
 static const struct span cdata_start = SPAN("<![CDATA["), cdata_end = SPAN("]]>");
 
-/* A tag starts at t->start; its name at j. */
+/* A tag starts at t->start; its name, which begins with a letter, at j. */
 static void
 tag(struct html *h, struct html_token *t, size_t j)
 {
@@ -449,7 +471,7 @@ tag(struct html *h, struct html_token *t, size_t j)
 	enum tag_end end;
 	size_t name = j;
 
-	j = skip_to(in, j, ENDS_NAME);
+	j = skip_to(in, j + 1, ENDS_NAME);
 	t->name = (struct span){ in.p + name, j - name };
 	t->attrs = j;
 	end = skip_attributes(in, &j);
@@ -504,18 +526,13 @@ is_markup(const struct html *h, size_t i)
 	return c == '?' || (c == '!' && !(h->conditional && span_starts(span_from(in, i), comment_start)));
 }
 
-static void
-markup(struct html *h, struct html_token *t)
+/* Markup that is no tag. */
+RARE static void
+declaration(struct html *h, struct html_token *t)
 {
 	struct span in = h->in, rest;
 	size_t i = t->start;
-	char c = in.p[i + 1];
 
-	if (is(c, ALPHA) || (c == '/' && is(in.p[i + 2], ALPHA))) {
-		t->kind = c == '/' ? HTML_END : HTML_START;
-		tag(h, t, i + 1 + (c == '/'));
-		return;
-	}
 	t->kind = HTML_COMMENT;
 	rest = span_from(in, i);
 	if (span_starts(rest, comment_start)) {
@@ -533,6 +550,22 @@ markup(struct html *h, struct html_token *t)
 	h->at = find(in, i + 2, '>');
 	t->open = h->at == in.n;
 	h->at += !t->open;
+}
+
+static inline void
+markup(struct html *h, struct html_token *t)
+{
+	size_t i = t->start;
+	char c = h->in.p[i + 1];
+
+	if (is(c, ALPHA)) {
+		t->kind = HTML_START;
+		tag(h, t, i + 1);
+	} else if (c == '/' && is(h->in.p[i + 2], ALPHA)) {
+		t->kind = HTML_END;
+		tag(h, t, i + 2);
+	} else
+		declaration(h, t);
 }
 
 /* Is this "<" the start of the end tag that closes the raw element? */
@@ -616,7 +649,7 @@ raw_end(const struct html *h, size_t i)
 }
 
 /* The text of a CDATA section, or the mark behind it. */
-static void
+RARE static void
 cdata(struct html *h, struct html_token *t)
 {
 	size_t n = span_search(span_from(h->in, t->start), cdata_end);
@@ -633,7 +666,7 @@ cdata(struct html *h, struct html_token *t)
 }
 
 /* Of a raw element; it may be none, when its end tag comes at once. */
-static void
+RARE static void
 raw_text(struct html *h, struct html_token *t)
 {
 	h->at = raw_end(h, t->start);
@@ -678,7 +711,7 @@ names_reader(struct span expression)
 	for (start = 0; start < expression.n; start = end + 1) {
 		for (end = start; end < expression.n && is(expression.p[end], ALPHA | DIGIT);)
 			end++;
-		if (is_one_of(span_cut(expression, start, end), WORDS(readers)))
+		if (end > start && is_one_of(span_cut(expression, start, end), WORDS(readers)))
 			return true;
 	}
 	return false;

@@ -365,19 +365,23 @@ is_link(struct span name)
 	return (name.n == 1 && ascii_lower(name.p[0]) == 'a') || (name.n == 4 && span_ieq(name, SPAN("area")));
 }
 
-/* A button that only Outlook sees: `<v:roundrect href="...">` inside a conditional comment. */
 static bool
-is_shape_link(const struct html *h, const struct html_token *t)
+has_href(const struct html *h, const struct html_token *t)
 {
 	struct html_attr a;
 
-	if (!h->conditional || t->name.n < 3 ||
-	    (!span_istarts(t->name, SPAN("v:")) && !span_istarts(t->name, SPAN("w:"))))
-		return false;
 	for (size_t i = t->attrs; html_attr(h, &i, &a);)
 		if (span_ieq(a.name, SPAN("href")))
 			return true;
 	return false;
+}
+
+/* A button that only Outlook sees: `<v:roundrect href="...">` inside a conditional comment. */
+static inline bool
+is_shape_link(const struct html *h, const struct html_token *t)
+{
+	return h->conditional && t->name.n >= 3 && t->name.p[1] == ':' &&
+	    (ascii_lower(t->name.p[0]) == 'v' || ascii_lower(t->name.p[0]) == 'w') && has_href(h, t);
 }
 
 /* Each link also ends at the next of its kind, so that all of them together are read at most once more. */
