@@ -260,7 +260,10 @@ moved(struct writer *w, bool good)
 	pthread_mutex_unlock(&w->lock);
 }
 
-/* All that is in the journal now.  Where many do not fit, some may. */
+/*
+ * All that is in the journal now; what comes meanwhile gathers, or a busy
+ * daemon would commit without a pause.  Where many do not fit, some may.
+ */
 static void
 move_all(struct writer *w)
 {
@@ -269,12 +272,9 @@ move_all(struct writer *w)
 	uint64_t id = journal_id(w->journal), from, to, mark;
 	struct journal_load load;
 
-	for (;;) {
-		from = journal_place(w->journal);
+	journal_load(w->journal, &load);
+	while ((from = journal_place(w->journal)) < load.put) {
 		n = journal_take(w->journal, w->moving, max, &to);
-		journal_load(w->journal, &load);
-		if (load.waiting == 0)
-			break;
 		if (to == from) { /* it cannot be read now; logged */
 			moved(w, false);
 			return;
