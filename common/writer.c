@@ -202,13 +202,17 @@ wait_for_work(struct writer *w)
  * A flush costs the processor much the same for one touch and for hundreds.
  * So those whose touches one made durable get the time to hear of it and to
  * come again: the next one waits until there are as many, at most for twice as
- * long as that one took.  The lock is held.
+ * long as that one took.  Where two groups have begun to take turns, they
+ * become one: it waits for those who came before beside those who come again.
+ * The lock is held.
  */
 static void
 rest(struct writer *w, size_t had, int64_t us)
 {
 	struct timespec until = clock_at(us);
 
+	if (2 * w->stats.waiting >= had)
+		had += w->stats.waiting;
 	w->enough = had;
 	while (!w->stopping && w->stats.waiting < had && clock_us() < us)
 		pthread_cond_timedwait(&w->wake, &w->lock, &until);
