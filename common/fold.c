@@ -973,6 +973,9 @@ age_person(struct batch *b, const struct who *who, const struct tidy *how, bool 
 			if (!failed(b, fold_get_trail(b->txn, who, campaign, day, &trail))) {
 				trail_part(&trail, &b->rules, how->before, how->future, &past);
 				add_stands(&p, campaign, day, &past);
+				/* Nobody is counted twice where no campaign counts, and the key would still tell the day. */
+				if (campaign == 0)
+					trail.gone = 0;
 				failed(b, fold_put_trail(b->txn, who, campaign, day, &trail));
 			}
 			trail_free(&trail);

@@ -1021,7 +1021,7 @@ dump_counts(struct store *s, struct buf *out)
 struct oldest {
 	struct store *s;
 	int64_t when;
-	size_t hits;
+	size_t hits, trails;
 };
 
 static bool
@@ -1030,6 +1030,7 @@ find_oldest(void *arg, uint64_t campaign, const struct trail *t)
 	struct oldest *o = arg;
 
 	(void)campaign;
+	o->trails++;
 	for (size_t i = 0; i < t->n; i++, o->hits++)
 		o->when = t->hit[i].when < o->when ? t->hit[i].when : o->when;
 	return true;
@@ -1048,7 +1049,7 @@ find_oldest_of(void *arg, const struct who *w, const struct profile *p)
 static struct oldest
 oldest(struct store *s)
 {
-	struct oldest o = { s, INT64_MAX, 0 };
+	struct oldest o = { s, INT64_MAX, 0, 0 };
 
 	assert_int_equal(store_each_person(s, find_oldest_of, &o), STORE_OK);
 	return o;
@@ -1133,6 +1134,7 @@ a_late_click_is_nobody_else(void **state)
 	const struct touch late[] = {
 		hit(TOUCH_CLICK, 1, 1, ROBOT_HUMAN, T0 + 90 * DAY_MS), hit(TOUCH_CLICK, 1, 2, ROBOT_HUMAN, T0 + 90 * DAY_MS + 1000),
 	};
+	struct touch nowhere = hit(TOUCH_OPEN, 2, 0, ROBOT_HUMAN, T0);
 	const struct touch last = hit(TOUCH_CLICK, 1, 3, ROBOT_HUMAN, T0 + 90 * DAY_MS + 2000); /* now they are a burst */
 	char *dir = temp_make();
 	struct store *s = open_store(dir);
@@ -1142,9 +1144,14 @@ a_late_click_is_nobody_else(void **state)
 	struct profile p;
 
 	(void)state;
+	/* Of a hit without a campaign the key alone would tell the day. */
+	nowhere.campaign = 0;
+	append(s, &nowhere, 1);
 	append(s, first, COUNT(first));
 	assert_int_equal(fold_all(s), STORE_OK);
+	assert_int_equal(oldest(s).trails, 2);
 	age(s, T0 + 80 * DAY_MS, 10);
+	assert_int_equal(oldest(s).trails, 1);
 	append(s, late, COUNT(late));
 	assert_int_equal(fold_all(s), STORE_OK);
 	assert_int_equal(store_campaign(s, 5, &c), STORE_OK);

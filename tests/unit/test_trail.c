@@ -588,6 +588,27 @@ what_goes_with_the_facts(void **state)
 	}
 }
 
+/* A clock that was wrong for a while: when its hits happened nobody knows, and their facts go like others. */
+static void
+hits_from_the_future_go_too(void **state)
+{
+	const struct rules rules = RULES_DEFAULT;
+	struct trail trail = { 0 }, past;
+	struct touch t[3];
+
+	(void)state;
+	for (size_t i = 0, n = read_story("o@0 c1@5000 d@6000", t); i < n; i++)
+		trail_add(&trail, &t[i]);
+	trail_judge(&trail, &rules);
+	assert_false(trail_part(&trail, &rules, T0, T0 + 6000, &past));
+	trail_free(&past);
+	assert_true(trail_part(&trail, &rules, T0, T0 + 4999, &past));
+	assert_true(trail.n == 1 && !trail.hit[0].click && trail.gone == (GONE_OPENER | GONE_OPENER_HUMAN | GONE_CLICKER | GONE_CLICKER_HUMAN));
+	assert_true(past.n == 1 && past.clicks == 1 && trail.clicks == 0 && trail.delivered[0] == 0);
+	trail_free(&trail);
+	trail_free(&past);
+}
+
 /* The figures of any trail are those of what went and of what is left, and no time is left that is old. */
 static void
 parting_changes_no_figure(void **state)
@@ -667,6 +688,7 @@ main(void)
 		cmocka_unit_test(what_is_dropped_raises_nobody),
 		cmocka_unit_test(figures_add_up),
 		cmocka_unit_test(what_goes_with_the_facts),
+		cmocka_unit_test(hits_from_the_future_go_too),
 		cmocka_unit_test(parting_changes_no_figure),
 		cmocka_unit_test(what_is_no_trail),
 		cmocka_unit_test(rules_survive_the_disk),
