@@ -4,12 +4,22 @@
 
 #define AHEAD 300 /* seconds: what is later than that was sent by a clock that was wrong */
 
-/* Sends of a recipient, newest first; as many as any cap can count. */
+/* Sends of a recipient, newest first, as many as any cap can count; of those that all windows have forgotten not all. */
 struct sends {
 	uint32_t when[CAP_COUNT_MAX];
 	size_t n;
-	uint32_t now;
+	uint32_t now, forgotten;
 };
+
+/* What was sent then, or before, is in no window any more. */
+static void
+forget(struct sends *s, const struct cap *c)
+{
+	uint32_t before = c->seconds < s->now ? s->now - c->seconds : 0;
+
+	if (before < s->forgotten)
+		s->forgotten = before;
+}
 
 static void
 add(struct sends *s, uint32_t when)
@@ -67,7 +77,7 @@ collect(struct sends *s, uint16_t tag, const struct profile *p, const struct rec
 		else
 			add(s, recent[k].when);
 	}
-	for (size_t i = 0; p != NULL && i < PROFILE_SENDS && p->sent[i] != 0; i++) {
+	for (size_t i = 0; p != NULL && i < PROFILE_SENDS && (p->sent[i] | 1u) > s->forgotten && p->sent[i] != 0; i++) {
 		uint16_t stream = stream_of(p->sent_tag[i]);
 
 		if (tag == 0 || stream == tag) {
@@ -83,11 +93,13 @@ collect(struct sends *s, uint16_t tag, const struct profile *p, const struct rec
 uint32_t
 caps_free(const struct caps *caps, uint16_t tag, const struct profile *p, const struct recent *recent, size_t n, uint32_t now)
 {
-	struct sends sends = { .now = now };
+	struct sends sends = { .now = now, .forgotten = now };
 	uint64_t latest = 0;
 
 	if (caps->n == 0)
 		return 0;
+	for (size_t i = 0; i < caps->n; i++)
+		forget(&sends, &caps->cap[i]);
 	collect(&sends, tag, p, recent, n);
 	for (size_t i = 0; i < caps->n; i++) {
 		const struct cap *c = &caps->cap[i];
@@ -101,9 +113,10 @@ caps_free(const struct caps *caps, uint16_t tag, const struct profile *p, const 
 unsigned
 caps_sent(const struct cap *c, uint16_t tag, const struct profile *p, const struct recent *recent, size_t n, uint32_t now)
 {
-	struct sends sends = { .now = now };
+	struct sends sends = { .now = now, .forgotten = now };
 	unsigned sent = 0;
 
+	forget(&sends, c);
 	collect(&sends, tag, p, recent, n);
 	while (sent < sends.n && (uint64_t)sends.when[sent] + c->seconds > now)
 		sent++;
