@@ -249,14 +249,12 @@ emit_days(struct emit *e, const char *key, const struct days *d)
 static void
 emit_newest_hits(struct emit *e, const struct profile *p)
 {
-	uint32_t opened[PROFILE_OPENS], clicked[PROFILE_CLICKS];
+	uint32_t opened[PROFILE_OPENS];
 
 	for (size_t i = 0; i < PROFILE_OPENS; i++)
 		opened[i] = p->opened[i] & ~1u; /* a mark (profile.h) */
-	for (size_t i = 0; i < PROFILE_CLICKS; i++)
-		clicked[i] = p->clicked[i].last;
 	emit_times(e, "newest_opens", opened, PROFILE_OPENS);
-	emit_times(e, "newest_clicks", clicked, PROFILE_CLICKS);
+	emit_times(e, "newest_clicks", p->clicked, PROFILE_CLICKS);
 	emit_days(e, "days_with_opens", &p->open_days);
 	emit_days(e, "days_with_clicks", &p->click_days);
 }

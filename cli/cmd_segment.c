@@ -31,17 +31,20 @@ count_person(void *arg, const struct who *who, const struct profile *p)
 {
 	struct sizes *s = arg;
 	const struct policy *policy = &s->c->setup->conf->stream[0].policy;
-	struct finding f = engage_find(p, policy, s->c->now);
+	struct finding f = { .class = engage_class(p, policy, s->c->now) };
+	struct overlays o = engage_overlays(p, policy, f.class, s->c->now);
 	enum cause status = status_of(p, NULL, &f, s->c->now);
 
 	s->people++;
 	s->class[f.class]++;
 	s->status[status]++;
-	if (status == CAUSE_NONE)
+	s->loyal += o.loyal;
+	s->at_risk += o.at_risk;
+	s->opaque += o.opaque;
+	if (status == CAUSE_NONE && f.class == ENGAGE_INACTIVE) {
+		f = engage_find(p, policy, s->c->now);
 		s->series[series_find(p, who, policy, &f, s->c->now).status]++;
-	s->loyal += f.loyal;
-	s->at_risk += f.at_risk;
-	s->opaque += f.opaque;
+	}
 	return true;
 }
 
@@ -204,6 +207,7 @@ struct export {
 static void
 write_csv(struct export *x, const struct profile *p, const struct finding *f, enum cause status, const struct series *s)
 {
+	unsigned score = engage_score(p, x->policy, x->c->now);
 	struct buf *row = &x->row;
 
 	buf_clear(row);
@@ -213,8 +217,8 @@ write_csv(struct export *x, const struct profile *p, const struct finding *f, en
 	csv_time(row, p->last_sent);
 	csv_time(row, p->last_open);
 	csv_time(row, p->last_click);
-	buf_addf(row, ",%" PRIu32 ",%" PRIu32 ",%u,%u.%02u", p->sends, p->tracked_sends, f->silent_sends, f->score / 100,
-	    f->score % 100);
+	buf_addf(row, ",%" PRIu32 ",%" PRIu32 ",%u,%u.%02u", p->sends, p->tracked_sends, f->silent_sends, score / 100,
+	    score % 100);
 	buf_addf(row, ",%s,%s,%s,%s", csv_flag(f->loyal), csv_flag(f->at_risk), csv_flag(f->opaque), series_name(s->status));
 	csv_time(row, s->next);
 	buf_adds(row, "\r\n");
@@ -238,7 +242,7 @@ write_json(struct export *x, const struct profile *p, const struct finding *f, e
 	emit_number(&e, "sends", p->sends);
 	emit_number(&e, "tracked_sends", p->tracked_sends);
 	emit_number(&e, "silent_sends", f->silent_sends);
-	emit_number(&e, "score", f->score);
+	emit_number(&e, "score", engage_score(p, x->policy, x->c->now));
 	emit_flag(&e, "loyal", f->loyal);
 	emit_flag(&e, "at_risk", f->at_risk);
 	emit_flag(&e, "opaque", f->opaque);

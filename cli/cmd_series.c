@@ -70,7 +70,7 @@ ask_at(const struct asking *a, const struct who *who, const struct profile *p, c
 static bool
 ask(const struct asking *a, const struct who *who, const struct profile *p, struct verdict *v, struct verdict *soon, bool *stopped)
 {
-	struct finding f = engage_find(p, &a->stream->policy, a->now);
+	struct finding f = { .class = engage_class(p, &a->stream->policy, a->now) };
 	struct subscription s;
 	const struct subscription *sub = NULL;
 
@@ -453,6 +453,7 @@ write_row(struct export *x, const struct profile *p, const struct verdict *v)
 {
 	const struct finding *f = &v->finding;
 	const char *step = step_word(series_coming(&v->series, &x->a.stream->policy));
+	unsigned score = engage_score(p, &x->a.stream->policy, x->a.now);
 	bool due = v->cause == CAUSE_NONE;
 	struct emit e = { 0 };
 
@@ -468,7 +469,7 @@ write_row(struct export *x, const struct profile *p, const struct verdict *v)
 		buf_addf(&x->row, ",%u", v->series.sent);
 		csv_time(&x->row, v->series.sent > 0 ? p->series[0] : 0);
 		csv_time(&x->row, v->series.next);
-		buf_addf(&x->row, ",%u.%02u,%s,%s\r\n", f->score / 100, f->score % 100, csv_flag(f->at_risk), csv_flag(f->opaque));
+		buf_addf(&x->row, ",%u.%02u,%s,%s\r\n", score / 100, score % 100, csv_flag(f->at_risk), csv_flag(f->opaque));
 		print_bytes(&x->row);
 	} else {
 		emit_open(&e, NULL, '{');
@@ -485,7 +486,7 @@ write_row(struct export *x, const struct profile *p, const struct verdict *v)
 		emit_number(&e, "sent", v->series.sent);
 		emit_time(&e, "last_series", v->series.sent > 0 ? (int64_t)p->series[0] * 1000 : 0);
 		emit_time(&e, "next", (int64_t)v->series.next * 1000);
-		emit_number(&e, "score", f->score);
+		emit_number(&e, "score", score);
 		emit_flag(&e, "at_risk", f->at_risk);
 		emit_flag(&e, "opaque", f->opaque);
 		emit_close(&e, '}');

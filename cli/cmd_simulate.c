@@ -299,6 +299,7 @@ rewound(const struct profile *now, uint32_t t)
 	if (p.last_click >= t) {
 		p.last_click = end_of_last(&p.click_days);
 		memset(p.clicked, 0, sizeof p.clicked);
+		memset(p.clicked_before, 0, sizeof p.clicked_before);
 	}
 	if (p.last_open >= t) {
 		p.last_open = end_of_last(&p.open_days);

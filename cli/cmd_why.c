@@ -23,6 +23,7 @@ struct person {
 	int64_t forgotten; /* since when, ms; 0: not.  What is known of them then is what may not be done. */
 	struct profile profile;
 	struct finding finding;
+	unsigned score;
 	struct buf explained;
 	enum cause status; /* of no particular stream */
 	/* Brakes are about many: of the campaign that is asked about, and of everybody at this receiver. */
@@ -312,7 +313,7 @@ print_evidence(struct person *p)
 	if (r->last_machine)
 		field_when(p, "Last machine", r->last_machine);
 	print_overlays(f);
-	print_fieldf("Score", "%u.%02u", f->score / 100, f->score % 100);
+	print_fieldf("Score", "%u.%02u", p->score / 100, p->score % 100);
 	print_fieldf("Consent", "opens %s, links %s", consent_name(profile_consent(r, AXIS_OPENS)),
 	    consent_name(profile_consent(r, AXIS_LINKS)));
 	if (r->left)
@@ -623,7 +624,7 @@ emit_series(struct emit *e, const struct outlook *o)
 }
 
 static void
-emit_evidence(struct emit *e, const struct profile *r, const struct finding *f)
+emit_evidence(struct emit *e, const struct profile *r, const struct finding *f, unsigned score)
 {
 	const struct {
 		const char *name;
@@ -651,7 +652,7 @@ emit_evidence(struct emit *e, const struct profile *r, const struct finding *f)
 	emit_flag(e, "loyal", f->loyal);
 	emit_flag(e, "at_risk", f->at_risk);
 	emit_flag(e, "opaque", f->opaque);
-	emit_number(e, "score", f->score);
+	emit_number(e, "score", score);
 	emit_moments(e, "soft_bounced", r->soft_bounced, PROFILE_SOFT);
 	emit_moments(e, "series_sent", r->series, PROFILE_SERIES);
 	if (r->receiver != 0)
@@ -699,7 +700,7 @@ emit_person(struct person *p, struct outlook *o, size_t n)
 		emit_close(e, '}');
 	}
 	emit_close(e, ']');
-	emit_evidence(e, &p->profile, &p->finding);
+	emit_evidence(e, &p->profile, &p->finding, p->score);
 	emit_open(e, "subscriptions", '[');
 	store_each_subscription_of(p->c->store, &p->who, emit_subscription, &x);
 	emit_close(e, ']');
@@ -717,6 +718,7 @@ tell(struct person *p, const char *only)
 	size_t n = 0;
 
 	p->finding = engage_find(profile_of(p), &conf->stream[0].policy, p->c->now);
+	p->score = p->known ? engage_score(&p->profile, &conf->stream[0].policy, p->c->now) : 0;
 	engage_explain(&p->explained, profile_of(p), &conf->stream[0].policy, &p->finding, p->c->now);
 	p->status = status_of(profile_of(p), NULL, &p->finding, p->c->now);
 	for (size_t i = 0; i < conf->nstreams; i++)

@@ -7,6 +7,9 @@
 #define LOYAL_WINDOW 90 /* days */
 #define LOYAL_DAYS 3
 
+/* Where everybody is counted the signs stay in registers. */
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
 /* ---- names ---- */
@@ -210,12 +213,10 @@ is_settled(uint32_t click, unsigned settle, int64_t now)
  * that it was a machine's.  One that is far in the future is a clock that was wrong, and counts.
  */
 static uint32_t
-settled_click(const struct profile *p, unsigned settle, int64_t now)
+settled_before(const struct profile *p, unsigned settle, int64_t now)
 {
-	if (is_settled(p->last_click, settle, now))
-		return p->last_click;
-	for (size_t i = 0; i < PROFILE_CLICKS && p->clicked[i].last != 0; i++) {
-		uint32_t last = p->clicked[i].last, first = last - p->clicked[i].before;
+	for (size_t i = 0; i < PROFILE_CLICKS && p->clicked[i] != 0; i++) {
+		uint32_t last = p->clicked[i], first = last - p->clicked_before[i];
 
 		if (is_settled(last, settle, now))
 			return last;
@@ -225,14 +226,20 @@ settled_click(const struct profile *p, unsigned settle, int64_t now)
 	return 0;
 }
 
-static bool
+static inline uint32_t
+settled_click(const struct profile *p, unsigned settle, int64_t now)
+{
+	return is_settled(p->last_click, settle, now) ? p->last_click : settled_before(p, settle, now);
+}
+
+/* Without a branch, for nobody can foretell whose opens are whose. */
+static inline bool
 is_opaque(const struct profile *p)
 {
-	for (size_t i = 0; i < PROFILE_OPENS; i++) {
-		if (p->opened[i] == 0 || p->opened[i] & 1)
-			return false;
-	}
-	return true;
+	const uint32_t *o = p->opened;
+
+	_Static_assert(PROFILE_OPENS == 5, "all of them, newest first");
+	return (o[4] != 0) & (((o[0] | o[1] | o[2] | o[3] | o[4]) & 1) == 0);
 }
 
 /* The days up to this one: with an open, and with a click that counts: none after the day of the last one. */
@@ -257,22 +264,211 @@ days_of(const struct profile *p, uint32_t click, uint32_t today)
 	return d;
 }
 
-/* Three engaged days, one with a click, in the 90 up to this moment. */
+/* Three engaged days, one with a click, in the 90 up to this one. */
 static bool
-is_loyal(const struct engaged_days *d)
+is_loyal(const struct profile *p, uint32_t click, uint32_t today)
 {
 	const uint64_t older = ((uint64_t)1 << (LOYAL_WINDOW - 64)) - 1;
-	uint64_t clicked = d->clicked[1] & older, opened = d->opened[1] & older;
+	struct engaged_days d;
+	unsigned days = 0;
 
-	return (d->clicked[0] | clicked) != 0 &&
-	    __builtin_popcountll(d->clicked[0] | d->opened[0]) + __builtin_popcountll(clicked | opened) >= LOYAL_DAYS;
+	d = days_of(p, click, today);
+	if ((d.clicked[0] | (d.clicked[1] & older)) == 0)
+		return false;
+	for (unsigned half = 0; half < 2; half++)
+		for (uint64_t bits = (d.opened[half] | d.clicked[half]) & (half ? older : UINT64_MAX); bits != 0; bits &= bits - 1)
+			if (++days == LOYAL_DAYS)
+				return true;
+	return false;
+}
+
+/* At most so many days ago, the last second included; also in the future, where a clock was wrong. */
+static bool
+within(int64_t when, unsigned days, int64_t now)
+{
+	return when != 0 && now - when <= (int64_t)days * DAY;
+}
+
+/* What the first bytes of a record tell, which is enough to class most people. */
+struct signs {
+	uint32_t settled, click; /* the last click that has settled; that or the last choice; 0 none */
+	int64_t opened, engaged; /* the last open, the last of both; 0 never */
+	uint32_t silent_since;
+	int64_t known;           /* for so many seconds */
+};
+
+static ALWAYS_INLINE struct signs
+signs_of(const struct profile *p, unsigned settle, int64_t now)
+{
+	struct signs s = { .settled = settled_click(p, settle, now), .opened = latest_open(p) };
+
+	s.click = s.settled > p->chosen ? s.settled : p->chosen;
+	s.engaged = s.opened > s.click ? s.opened : s.click;
+	/* Who subscribes again is given all the sends anew. */
+	s.silent_since = s.engaged > p->affirmed ? (uint32_t)s.engaged : p->affirmed;
+	s.known = p->first_seen ? now - p->first_seen : 0;
+	return s;
+}
+
+/*
+ * Engaged within so many days?  Behind a privacy proxy only clicks can be
+ * seen, so they are given twice the time.  Opens from before keep theirs: no
+ * machine moves anybody down.
+ */
+static inline bool
+is_warm(const struct profile *p, const struct signs *s, unsigned days, int64_t now)
+{
+	return within(s->engaged, days, now) || (within(s->click, 2 * days, now) && is_opaque(p));
+}
+
+/* Never engaged, and known for less than so many days? */
+static inline bool
+is_young(const struct profile *p, const struct signs *s, int64_t known, unsigned days)
+{
+	int64_t limit = (int64_t)days * DAY;
+
+	return s->engaged == 0 && (known < limit || (known < 2 * limit && is_opaque(p)));
+}
+
+/* Sends in the ring later than this moment. */
+static unsigned
+count_sends(const struct profile *p, uint32_t since, unsigned *tracked)
+{
+	unsigned all = 0;
+
+	*tracked = 0;
+	for (size_t i = 0; i < PROFILE_SENDS; i++) {
+		bool later = (p->sent[i] & ~1u) > since;
+
+		all += later;
+		*tracked += later & (p->sent[i] & 1);
+	}
+	return all;
+}
+
+static unsigned
+floor_of(const struct policy *policy, const struct signs *s)
+{
+	return s->engaged ? policy->inactive_min_sends_engaged : policy->inactive_min_sends;
+}
+
+/*
+ * The rules.  What costs more to look at is looked at last, and mostly not at
+ * all: for most people the first bytes of a record say enough.
+ */
+static ALWAYS_INLINE enum engage
+class_of(const struct profile *p, const struct policy *policy, const struct signs *s, int64_t now)
+{
+	unsigned floor = floor_of(policy, s), silent;
+
+	if (is_warm(p, s, policy->engaged_days, now))
+		return ENGAGE_ENGAGED;
+	if (is_warm(p, s, policy->semi_days, now))
+		return ENGAGE_SEMI;
+	if (is_young(p, s, s->known, policy->new_max_days) &&
+	    (p->tracked_sends < policy->new_min_sends || is_young(p, s, s->known, policy->new_days)))
+		return ENGAGE_NEW;
+	/* With fewer at all there were fewer since. */
+	if (p->tracked_sends < floor || is_young(p, s, s->known - 1, policy->semi_days))
+		return ENGAGE_SEMI;
+	count_sends(p, s->silent_since, &silent);
+	return silent < floor ? ENGAGE_SEMI : ENGAGE_INACTIVE;
+}
+
+/* sends: since the last engagement, of which so many are tracked. */
+static enum reason
+reason_of(const struct profile *p, const struct policy *policy, const struct signs *s, enum engage class, unsigned sends, unsigned tracked,
+    int64_t now)
+{
+	if (class == ENGAGE_ENGAGED)
+		return REASON_RECENT;
+	if (class == ENGAGE_NEW)
+		return REASON_GRACE;
+	if (class == ENGAGE_INACTIVE)
+		return REASON_SILENT;
+	if (is_warm(p, s, policy->semi_days, now))
+		return REASON_COOLING;
+	if (p->tracked_sends == 0 || (tracked == 0 && sends > 0))
+		return REASON_UNTRACKED;
+	return tracked < floor_of(policy, s) ? REASON_FEW_SENDS : REASON_YOUNG;
+}
+
+/*
+ * No day is engaged after that of the last engagement, so who is loyal now was
+ * so then.
+ */
+static inline struct overlays
+overlays_of(const struct profile *p, const struct signs *s, enum engage class, int64_t now)
+{
+	struct overlays o = { .opaque = is_opaque(p) };
+
+	if ((p->click_days.bits[0] | p->click_days.bits[1]) == 0 || !is_loyal(p, s->click, (uint32_t)(s->engaged / DAY)))
+		return o;
+	o.loyal = s->engaged >= now || is_loyal(p, s->click, (uint32_t)(now / DAY));
+	o.at_risk = class == ENGAGE_SEMI || class == ENGAGE_INACTIVE;
+	return o;
+}
+
+static int64_t
+seconds_of(int64_t now_ms)
+{
+	return now_ms > 0 ? now_ms / 1000 : 0;
+}
+
+enum engage
+engage_class(const struct profile *p, const struct policy *policy, int64_t now_ms)
+{
+	int64_t now = seconds_of(now_ms);
+	struct signs s = signs_of(p, policy->settle, now);
+
+	return class_of(p, policy, &s, now);
+}
+
+struct overlays
+engage_overlays(const struct profile *p, const struct policy *policy, enum engage class, int64_t now_ms)
+{
+	int64_t now = seconds_of(now_ms);
+	struct signs s = signs_of(p, policy->settle, now);
+
+	return overlays_of(p, &s, class, now);
+}
+
+struct finding
+engage_find(const struct profile *p, const struct policy *policy, int64_t now_ms)
+{
+	struct finding f = { .class = ENGAGE_NEW, .reason = REASON_GRACE };
+	int64_t now = seconds_of(now_ms);
+
+	if (p == NULL)
+		return f;
+
+	struct signs s = signs_of(p, policy->settle, now);
+
+	unsigned sends = count_sends(p, s.silent_since, &f.silent_sends);
+	struct overlays o;
+
+	f.class = class_of(p, policy, &s, now);
+	f.reason = reason_of(p, policy, &s, f.class, sends, f.silent_sends, now);
+	o = overlays_of(p, &s, f.class, now);
+	f.opaque = o.opaque;
+	f.loyal = o.loyal;
+	f.at_risk = o.at_risk;
+	f.unsettled = s.settled != p->last_click;
+	f.clicked = s.click != 0 && (s.click >= p->last_open ||
+		(f.reason == REASON_RECENT && !within(s.opened, policy->engaged_days, now)) ||
+		(f.reason == REASON_COOLING && !within(s.opened, policy->semi_days, now)));
+	f.last_engaged = f.clicked ? s.click : p->last_open;
+	f.silent_since = s.silent_since;
+	return f;
 }
 
 /* Whole numbers only, so that all machines rank alike. */
-static unsigned
-score_of(const struct profile *p, struct engaged_days d, uint32_t today)
+unsigned
+engage_score(const struct profile *p, const struct policy *policy, int64_t now_ms)
 {
-	uint32_t ago = today - p->last_open / DAY;
+	int64_t now = seconds_of(now_ms);
+	uint32_t today = (uint32_t)(now / DAY), ago = today - p->last_open / DAY;
+	struct engaged_days d = days_of(p, signs_of(p, policy->settle, now).click, today);
 	uint64_t sum = 0;
 
 	if (p->last_open / DAY <= today && ago < PROFILE_DAYS && open_is_day(p))
@@ -284,110 +480,6 @@ score_of(const struct profile *p, struct engaged_days d, uint32_t today)
 			sum += (d.clicked[half] >> bit & 1 ? 5 : 1) * decay[64 * half + bit];
 		}
 	return (unsigned)(sum * 100 >> 16);
-}
-
-/* Sends in the ring later than this moment. */
-static void
-count_sends(const struct profile *p, int64_t since, unsigned *tracked, unsigned *untracked)
-{
-	*tracked = *untracked = 0;
-	for (size_t i = 0; i < PROFILE_SENDS && p->sent[i] != 0; i++) {
-		if ((int64_t)(p->sent[i] & ~1u) <= since)
-			break;
-		if (p->sent[i] & 1)
-			++*tracked;
-		else
-			++*untracked;
-	}
-}
-
-/* At most so many days ago, the last second included; also in the future, where a clock was wrong. */
-static bool
-within(int64_t when, unsigned days, int64_t now)
-{
-	return when != 0 && now - when <= (int64_t)days * DAY;
-}
-
-/*
- * Engaged within so many days?  Behind a privacy proxy only clicks can be
- * seen, so they are given twice the time.  Opens from before keep theirs: no
- * machine moves anybody down.
- */
-static bool
-warm(struct finding *f, uint32_t click, int64_t opened, unsigned days, int64_t now)
-{
-	if (within(opened, days, now))
-		return true;
-	if (!within(click, f->opaque ? 2 * days : days, now))
-		return false;
-	f->clicked = true;
-	f->last_engaged = click;
-	return true;
-}
-
-static void
-decide(struct finding *f, enum engage class, enum reason reason)
-{
-	f->class = class;
-	f->reason = reason;
-}
-
-struct finding
-engage_find(const struct profile *p, const struct policy *policy, int64_t now_ms)
-{
-	struct finding f = { .class = ENGAGE_NEW, .reason = REASON_GRACE };
-	int64_t now = now_ms > 0 ? now_ms / 1000 : 0;
-	unsigned untracked;
-
-	if (p == NULL)
-		return f;
-
-	uint32_t settled = settled_click(p, policy->settle, now);
-	uint32_t click = settled > p->chosen ? settled : p->chosen;
-	int64_t opened = latest_open(p), clicked = click;
-	int64_t engaged = opened > clicked ? opened : clicked;
-	int64_t known = p->first_seen ? now - p->first_seen : 0;
-
-	f.opaque = is_opaque(p);
-	f.clicked = click != 0 && click >= p->last_open;
-	f.unsettled = settled != p->last_click;
-	f.last_engaged = f.clicked ? click : p->last_open;
-
-	uint32_t today = (uint32_t)(now / DAY), latest = (uint32_t)((now > engaged ? now : engaged) / DAY);
-	struct engaged_days days = days_of(p, click, today);
-
-	f.score = score_of(p, days, today);
-	if (latest != today)
-		days = days_of(p, click, latest);
-	f.loyal = is_loyal(&days);
-	/* Who subscribes again is given all the sends anew. */
-	f.silent_since = engaged > p->affirmed ? (uint32_t)engaged : p->affirmed;
-	count_sends(p, f.silent_since, &f.silent_sends, &untracked);
-
-	unsigned factor = f.opaque ? 2 : 1;
-	unsigned floor = engaged ? policy->inactive_min_sends_engaged : policy->inactive_min_sends;
-
-	if (warm(&f, click, opened, policy->engaged_days, now))
-		decide(&f, ENGAGE_ENGAGED, REASON_RECENT);
-	else if (warm(&f, click, opened, policy->semi_days, now))
-		decide(&f, ENGAGE_SEMI, REASON_COOLING);
-	else if (engaged == 0 && known < (int64_t)factor * policy->new_max_days * DAY &&
-		 (known < (int64_t)factor * policy->new_days * DAY || p->tracked_sends < policy->new_min_sends))
-		decide(&f, ENGAGE_NEW, REASON_GRACE);
-	else if (p->tracked_sends == 0 || (f.silent_sends == 0 && untracked > 0))
-		decide(&f, ENGAGE_SEMI, REASON_UNTRACKED);
-	else if (f.silent_sends < floor)
-		decide(&f, ENGAGE_SEMI, REASON_FEW_SENDS);
-	else if (engaged == 0 && known <= (int64_t)factor * policy->semi_days * DAY)
-		decide(&f, ENGAGE_SEMI, REASON_YOUNG);
-	else
-		decide(&f, ENGAGE_INACTIVE, REASON_SILENT);
-
-	if ((f.class == ENGAGE_SEMI || f.class == ENGAGE_INACTIVE) && engaged != 0) {
-		days = days_of(p, click, (uint32_t)(engaged / DAY));
-		f.at_risk = is_loyal(&days);
-	}
-	return f;
 }
 
 /* ---- cause ---- */
@@ -449,10 +541,14 @@ enum cause
 engage_cause(const struct profile *p, const struct subscription *s, const struct finding *f, int64_t now_ms)
 {
 	static const struct profile nothing;
+	enum cause by_class = f->class == ENGAGE_INACTIVE ? CAUSE_INACTIVE : CAUSE_NONE;
 	int64_t now = now_ms > 0 ? now_ms / 1000 : 0;
 
 	if (p == NULL)
 		p = &nothing;
+	/* Of most people nothing of the kind was ever said. */
+	if (s == NULL && (p->complained | p->bounced | p->left | p->held) == 0)
+		return by_class;
 
 	uint32_t lifted = later(p->joined, p->released);
 
@@ -464,7 +560,7 @@ engage_cause(const struct profile *p, const struct subscription *s, const struct
 		return CAUSE_UNSUBSCRIBED;
 	if (is_held(p->held, p->released, p->held_until, now) || held_in_stream(s, now))
 		return CAUSE_HELD;
-	return f->class == ENGAGE_INACTIVE ? CAUSE_INACTIVE : CAUSE_NONE;
+	return by_class;
 }
 
 /* ---- words ---- */

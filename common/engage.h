@@ -93,18 +93,22 @@ struct policy {
 enum preset { PRESET_DAILY, PRESET_WEEKLY, PRESET_MONTHLY, PRESET_QUARTERLY };
 struct policy policy_preset(enum preset);
 
-struct finding {
-	enum engage class;
-	enum reason reason;
+/* Worth knowing besides the class. */
+struct overlays {
 	bool loyal;   /* 3 engaged days in 90, one with a click */
 	bool at_risk; /* was loyal when last engaged, now semi-engaged or inactive */
 	bool opaque;  /* the last opens are all privacy opens: judged by clicks, windows doubled */
+};
+
+struct finding {
+	enum engage class;
+	enum reason reason;
+	bool loyal, at_risk, opaque; /* as in struct overlays */
 	bool clicked; /* what last_engaged was: a click; else an open */
 	bool unsettled; /* there is a click that is too young to count */
 	uint32_t last_engaged;  /* seconds, 0 never; midnight when only the day is kept */
 	uint32_t silent_since;  /* seconds: silence counts from here, the last engagement or the last time they subscribed; 0 always */
 	unsigned silent_sends;  /* tracked sends since then, at most PROFILE_SENDS */
-	unsigned score;         /* ranks only: a day with a click 5, with only an open 1, half-life 30 days, times 100 */
 };
 
 /*
@@ -113,6 +117,12 @@ struct finding {
  * instant and nobody has to run a nightly job.
  */
 struct finding engage_find(const struct profile *p, const struct policy *, int64_t now);
+/* The class alone, of somebody who is known: reads little of the record, for who counts all of them. */
+enum engage engage_class(const struct profile *p, const struct policy *, int64_t now);
+/* Of the same class; besides them. */
+struct overlays engage_overlays(const struct profile *p, const struct policy *, enum engage class, int64_t now);
+/* Ranks only: a day with a click 5, with only an open 1, half-life 30 days, times 100. */
+unsigned engage_score(const struct profile *p, const struct policy *, int64_t now);
 
 /*
  * What the recipient's own record says: complained, bounced, unsubscribed,

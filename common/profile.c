@@ -5,7 +5,6 @@
 #include "common/codec.h"
 #include "common/text.h"
 
-#define PROFILE_VERSION 3
 #define DAY 86400u
 
 /*
@@ -34,8 +33,10 @@ static void
 days_add(struct days *d, uint32_t day)
 {
 	if (day > d->last) {
-		shift_up(d->bits, day - d->last);
-		d->last = day;
+		uint64_t bits[2] = { d->bits[0], d->bits[1] };
+
+		shift_up(bits, day - d->last);
+		*d = (struct days){ day, { bits[0], bits[1] } };
 	}
 	if (d->last - day < PROFILE_DAYS)
 		d->bits[(d->last - day) / 64] |= (uint64_t)1 << (d->last - day) % 64;
@@ -238,20 +239,24 @@ add_day_only(struct profile *p, const struct touch *t, uint32_t s)
 static void
 add_minute(struct profile *p, uint32_t s)
 {
-	struct clicked add = { .last = s };
+	uint32_t add = s;
+	uint8_t add_before = 0;
 
 	for (size_t i = 0; i < PROFILE_CLICKS; i++) {
-		struct clicked *c = &p->clicked[i], was = *c;
-		uint32_t first = was.last - was.before;
+		uint32_t was = p->clicked[i];
+		uint8_t before = p->clicked_before[i];
+		uint32_t first = was - before;
 
-		if (was.last != 0 && was.last / 60 == s / 60) {
-			at_most(&c->last, s);
-			c->before = (uint8_t)(c->last - (s < first ? s : first));
+		if (was != 0 && was / 60 == s / 60) {
+			at_most(&p->clicked[i], s);
+			p->clicked_before[i] = (uint8_t)(p->clicked[i] - (s < first ? s : first));
 			return;
 		}
-		if (add.last > was.last) {
-			*c = add;
+		if (add > was) {
+			p->clicked[i] = add;
+			p->clicked_before[i] = add_before;
 			add = was;
+			add_before = before;
 		}
 	}
 }
@@ -337,6 +342,7 @@ profile_forget_hits(struct profile *p)
 	p->last_click = p->last_machine = p->opens = p->clicks = p->machine_opens = p->machine_clicks = 0;
 	memset(p->opened, 0, sizeof p->opened);
 	memset(p->clicked, 0, sizeof p->clicked);
+	memset(p->clicked_before, 0, sizeof p->clicked_before);
 	p->open_days = p->click_days = (struct days){ 0 };
 }
 
@@ -352,6 +358,7 @@ profile_recall_hits(struct profile *p, const struct profile *past)
 	p->machine_clicks = past->machine_clicks;
 	memcpy(p->opened, past->opened, sizeof p->opened);
 	memcpy(p->clicked, past->clicked, sizeof p->clicked);
+	memcpy(p->clicked_before, past->clicked_before, sizeof p->clicked_before);
 	p->open_days = past->open_days;
 	p->click_days = past->click_days;
 }
@@ -454,157 +461,110 @@ profile_add(struct profile *p, const struct touch *t)
 
 /* ---- on disk ---- */
 
-/* 32-bit sums, from one member of a profile to another, as they are stored. */
-#define NSUMS 20
-#define NLATER 19
-#define SPREAD(first, last) ((offsetof(struct profile, last) - offsetof(struct profile, first)) / 4 + 1)
-
-_Static_assert(SPREAD(first_seen, chosen) == NSUMS, "sums lie as they are stored");
-_Static_assert(SPREAD(held_until, stream_sent) + PROFILE_STREAMS - 1 == NLATER, "and so do those of version 3");
-
-#define AT_SUMS 4
-#define AT_CONSENT (AT_SUMS + 4 * NSUMS)
-#define AT_SENT (AT_CONSENT + 2 * 8)
-#define AT_OPENED (AT_SENT + 4 * PROFILE_SENDS)
-#define AT_CLICKED (AT_OPENED + 4 * PROFILE_OPENS)
-#define AT_BEFORE (AT_CLICKED + 4 * PROFILE_CLICKS)
-#define AT_OPEN_DAYS (AT_BEFORE + PROFILE_CLICKS)
-#define AT_CLICK_DAYS (AT_OPEN_DAYS + 20)
-#define AT_LATER (AT_CLICK_DAYS + 20) /* version 2 ends here */
-#define AT_TAGS (AT_LATER + 4 * NLATER)
-#define AT_STREAMS (AT_TAGS + 2 * PROFILE_SENDS)
-#define AT_END (AT_STREAMS + 2 * PROFILE_STREAMS)
 #define PROFILE_BYTES_2 296
-#define HIT_SUMS (4 * (3 + 4)) /* in a record of hits alone, behind its version */
 
-_Static_assert(AT_END <= PROFILE_BYTES, "a profile fits its record");
-_Static_assert(AT_SUMS + HIT_SUMS + AT_LATER - AT_OPENED == PROFILE_HITS_BYTES, "and so do hits alone");
+_Static_assert(sizeof(struct profile) == PROFILE_BYTES, "a profile is its record");
+_Static_assert(offsetof(struct profile, consent) == 84 && offsetof(struct profile, sent) == 100 &&
+    offsetof(struct profile, clicked) == 216 && offsetof(struct profile, open_days) == 256 &&
+    offsetof(struct profile, held_until) == PROFILE_BYTES_2 && offsetof(struct profile, sent_tag) == 372, "no member ever moves");
 
-/* On most machines nothing but a copy. */
+static const bool is_record = __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__;
+
+/* Numbers of so many bytes, from one member to before another. */
+static const struct {
+	size_t from, to, size;
+} numbers[] = {
+	{ offsetof(struct profile, first_seen), offsetof(struct profile, consent), 4 },
+	{ offsetof(struct profile, consent), offsetof(struct profile, sent), 8 },
+	{ offsetof(struct profile, sent), offsetof(struct profile, clicked_before), 4 },
+	{ offsetof(struct profile, open_days.last), offsetof(struct profile, open_days.bits), 4 },
+	{ offsetof(struct profile, open_days.bits), offsetof(struct profile, click_days.last), 8 },
+	{ offsetof(struct profile, click_days.last), offsetof(struct profile, click_days.bits), 4 },
+	{ offsetof(struct profile, click_days.bits), offsetof(struct profile, held_until), 8 },
+	{ offsetof(struct profile, held_until), offsetof(struct profile, sent_tag), 4 },
+	{ offsetof(struct profile, sent_tag), offsetof(struct profile, unused_end), 2 },
+};
+
+/* From the record's order of bytes to the machine's, or back. */
 static void
-put_words(unsigned char *out, const uint32_t *v, size_t n)
+turn(struct profile *p)
 {
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-	memcpy(out, v, 4 * n);
-#else
-	for (size_t i = 0; i < n; i++)
-		put_u32(out + 4 * i, v[i]);
-#endif
-}
+	for (size_t i = 0; i < sizeof numbers / sizeof numbers[0] && !is_record; i++)
+		for (size_t at = numbers[i].from; at < numbers[i].to; at += numbers[i].size)
+			for (size_t low = at, high = at + numbers[i].size - 1; low < high; low++, high--) {
+				unsigned char *b = (unsigned char *)p, was = b[low];
 
-static void
-get_words(uint32_t *v, const unsigned char *in, size_t n)
-{
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-	memcpy(v, in, 4 * n);
-#else
-	for (size_t i = 0; i < n; i++)
-		v[i] = get_u32(in + 4 * i);
-#endif
-}
-
-static void
-put_days(unsigned char *out, const struct days *d)
-{
-	put_u32(out, d->last);
-	put_u64(out + 4, d->bits[0]);
-	put_u64(out + 12, d->bits[1]);
-}
-
-static struct days
-get_days(const unsigned char *in)
-{
-	return (struct days){ get_u32(in), { get_u64(in + 4), get_u64(in + 12) } };
-}
-
-/* What lies from AT_OPENED to AT_LATER. */
-static void
-put_hits(unsigned char *out, const struct profile *p)
-{
-	put_words(out, p->opened, PROFILE_OPENS);
-	for (size_t i = 0; i < PROFILE_CLICKS; i++) {
-		put_u32(out + AT_CLICKED - AT_OPENED + 4 * i, p->clicked[i].last);
-		out[AT_BEFORE - AT_OPENED + i] = p->clicked[i].before;
-	}
-	put_days(out + AT_OPEN_DAYS - AT_OPENED, &p->open_days);
-	put_days(out + AT_CLICK_DAYS - AT_OPENED, &p->click_days);
-}
-
-static void
-get_hits(struct profile *p, const unsigned char *in)
-{
-	get_words(p->opened, in, PROFILE_OPENS);
-	for (size_t i = 0; i < PROFILE_CLICKS; i++)
-		p->clicked[i] = (struct clicked){ get_u32(in + AT_CLICKED - AT_OPENED + 4 * i), in[AT_BEFORE - AT_OPENED + i] };
-	p->open_days = get_days(in + AT_OPEN_DAYS - AT_OPENED);
-	p->click_days = get_days(in + AT_CLICK_DAYS - AT_OPENED);
+				b[low] = b[high];
+				b[high] = was;
+			}
 }
 
 void
 profile_pack(const struct profile *p, unsigned char out[PROFILE_BYTES])
 {
-	memset(out, 0, PROFILE_BYTES);
-	out[0] = PROFILE_VERSION;
-	out[1] = p->streams;
-	put_words(out + AT_SUMS, &p->first_seen, NSUMS);
-	for (size_t i = 0; i < 2; i++)
-		put_u64(out + AT_CONSENT + 8 * i, p->consent[i]);
-	put_words(out + AT_SENT, p->sent, PROFILE_SENDS);
-	put_hits(out + AT_OPENED, p);
-	put_words(out + AT_LATER, &p->held_until, NLATER);
-	for (size_t i = 0; i < PROFILE_SENDS; i++)
-		put_u16(out + AT_TAGS + 2 * i, p->sent_tag[i]);
-	for (size_t i = 0; i < PROFILE_STREAMS; i++)
-		put_u16(out + AT_STREAMS + 2 * i, p->stream_tag[i]);
+	struct profile record = *p;
+
+	record.version = PROFILE_VERSION;
+	memset(record.unused, 0, sizeof record.unused);
+	memset(record.unused_end, 0, sizeof record.unused_end);
+	turn(&record);
+	memcpy(out, &record, sizeof record);
 }
 
 bool
 profile_unpack(struct profile *p, struct span s)
 {
-	const unsigned char *in = (const unsigned char *)s.p;
-	bool now = s.n == PROFILE_BYTES && in[0] == PROFILE_VERSION;
-
-	if (!now && (s.n != PROFILE_BYTES_2 || in[0] != 2))
-		return false;
-	p->streams = !now || in[1] != 0;
-	get_words(&p->first_seen, in + AT_SUMS, NSUMS);
-	for (size_t i = 0; i < 2; i++)
-		p->consent[i] = get_u64(in + AT_CONSENT + 8 * i);
-	get_words(p->sent, in + AT_SENT, PROFILE_SENDS);
-	get_hits(p, in + AT_OPENED);
-	if (!now) {
-		memset(&p->held_until, 0, sizeof *p - offsetof(struct profile, held_until));
-		p->last_regular = p->last_sent;
+	if (s.n == PROFILE_BYTES && s.p[0] == PROFILE_VERSION) {
+		memcpy(p, s.p, PROFILE_BYTES);
+		turn(p);
 		return true;
 	}
-	get_words(&p->held_until, in + AT_LATER, NLATER);
-	for (size_t i = 0; i < PROFILE_SENDS; i++)
-		p->sent_tag[i] = get_u16(in + AT_TAGS + 2 * i);
-	for (size_t i = 0; i < PROFILE_STREAMS; i++)
-		p->stream_tag[i] = get_u16(in + AT_STREAMS + 2 * i);
+	if (s.n != PROFILE_BYTES_2 || s.p[0] != 2)
+		return false;
+	*p = (struct profile){ 0 };
+	memcpy(p, s.p, PROFILE_BYTES_2);
+	turn(p);
+	p->streams = true;
+	p->last_regular = p->last_sent;
 	return true;
 }
+
+/* A record of hits alone: the version, then these parts of a whole one. */
+static const struct {
+	size_t from, to;
+} hits[] = {
+	{ offsetof(struct profile, last_open), offsetof(struct profile, sends) },
+	{ offsetof(struct profile, opens), offsetof(struct profile, left) },
+	{ offsetof(struct profile, opened), offsetof(struct profile, held_until) },
+};
+
+_Static_assert(4 + 3 * 4 + 4 * 4 + offsetof(struct profile, held_until) - offsetof(struct profile, opened) == PROFILE_HITS_BYTES,
+    "three times, four counts, and what lies before version 3");
 
 void
 profile_pack_hits(const struct profile *p, unsigned char out[PROFILE_HITS_BYTES])
 {
+	unsigned char whole[PROFILE_BYTES];
+	size_t at = 4;
+
+	profile_pack(p, whole);
 	put_u32(out, PROFILE_VERSION);
-	put_words(out + AT_SUMS, &p->last_open, 3);
-	put_words(out + AT_SUMS + 12, &p->opens, 4);
-	put_hits(out + AT_SUMS + HIT_SUMS, p);
+	for (size_t i = 0; i < sizeof hits / sizeof hits[0]; at += hits[i].to - hits[i].from, i++)
+		memcpy(out + at, whole + hits[i].from, hits[i].to - hits[i].from);
 }
 
 bool
 profile_unpack_hits(struct profile *p, struct span s)
 {
 	const unsigned char *in = (const unsigned char *)s.p;
+	size_t at = 4;
 
 	*p = (struct profile){ 0 };
 	if (s.n != PROFILE_HITS_BYTES || get_u32(in) != PROFILE_VERSION)
 		return false;
-	get_words(&p->last_open, in + AT_SUMS, 3);
-	get_words(&p->opens, in + AT_SUMS + 12, 4);
-	get_hits(p, in + AT_SUMS + HIT_SUMS);
+	for (size_t i = 0; i < sizeof hits / sizeof hits[0]; at += hits[i].to - hits[i].from, i++)
+		memcpy((unsigned char *)p + hits[i].from, in + at, hits[i].to - hits[i].from);
+	turn(p);
 	return true;
 }
 

@@ -12,23 +12,31 @@
 #define PROFILE_SOFT 3   /* newest soft bounces kept */
 #define PROFILE_STREAMS 8 /* streams whose last send is kept, those with the newest */
 
+/* Lies on any fourth byte, as in a record (struct profile). */
+typedef uint64_t profile_u64 __attribute__((aligned(4)));
+
 /*
  * Which of the 128 days up to and including `last` had something.  Bit i of
  * the pair is day last - i.  `last` is a day number since 1970; 0: none.
  */
 struct days {
 	uint32_t last;
-	uint64_t bits[2];
+	profile_u64 bits[2];
 };
 
 /*
  * Times are seconds since 1970, 0 = never.  Everything is a maximum, a
  * minimum, a count or the newest k of a set, so that nodes which see the
  * touches in different orders agree.
+ *
+ * Where numbers are little-endian this is the record itself, byte for byte,
+ * so that who asks about ten million recipients reads no more of each than
+ * the answer needs (profile_at).
  */
 struct profile {
-	bool streams;          /* there may be subscriptions: something was said about a single stream */
-	/* From here to `chosen` in the order in which they are stored (profile.c). */
+	uint8_t version;       /* of a record, PROFILE_VERSION; nothing else looks at it */
+	uint8_t streams;       /* not 0: there may be subscriptions, something was said about a single stream */
+	uint8_t unused[2];
 	uint32_t first_seen;   /* the earliest touch */
 	uint32_t last_sent;
 	uint32_t last_open;    /* human; in dayonly midnight UTC of the day */
@@ -45,7 +53,7 @@ struct profile {
 	 * By enum axis: seconds << 2 | rank, 0 = never asked, so that the newest
 	 * wins and at the same second the stricter one (see profile_consent).
 	 */
-	uint64_t consent[2];
+	profile_u64 consent[2];
 	/*
 	 * Newest first.  Lowest bit: 1 = tracked (sends), human (opens; 0 is a
 	 * privacy open, other machines are not in here); the rest: seconds, even.
@@ -53,12 +61,10 @@ struct profile {
 	 */
 	uint32_t sent[PROFILE_SENDS];
 	uint32_t opened[PROFILE_OPENS];
-	struct clicked {
-		uint32_t last;  /* seconds */
-		uint8_t before; /* so many seconds before it was the first of this minute */
-	} clicked[PROFILE_CLICKS];              /* human, by minute, newest first */
+	uint32_t clicked[PROFILE_CLICKS];       /* human, the last of each minute, newest first */
+	uint8_t clicked_before[PROFILE_CLICKS]; /* so many seconds before it was the first of this minute */
 	struct days open_days, click_days;      /* human, identified or full */
-	/* From here to `stream_sent` in the order in which they are stored. */
+	/* Version 2 had no more than this. */
 	uint32_t held_until;    /* of the last HELD; 0 for ever */
 	uint32_t delivered;     /* last taken by the next host */
 	uint32_t last_regular;  /* last send that is neither exempt nor of a series */
@@ -68,13 +74,27 @@ struct profile {
 	uint32_t stream_sent[PROFILE_STREAMS]; /* last send of a stream, exempt ones apart, newest first */
 	uint16_t sent_tag[PROFILE_SENDS]; /* profile_tag of its stream, or 0: before version 3, which counts for all streams alone; lowest bit: that of the second */
 	uint16_t stream_tag[PROFILE_STREAMS];  /* which stream that was; each only once */
+	uint8_t unused_end[4];
 };
 
-/* On disk: version 3, little-endian, zero-filled. */
+/* On disk: version 3, little-endian, what is unused zero-filled. */
+#define PROFILE_VERSION 3
 #define PROFILE_BYTES 440
 void profile_pack(const struct profile *, unsigned char out[PROFILE_BYTES]);
 /* Version 2 is read too: what it does not have is 0.  False for another version or length. */
 bool profile_unpack(struct profile *, struct span);
+/*
+ * The same without a copy: the profile in the record itself, good for as long
+ * as that; or in *room, when it must be unpacked.  NULL where profile_unpack is false.
+ */
+static inline const struct profile *
+profile_at(struct span s, struct profile *room)
+{
+	if (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ && s.n == PROFILE_BYTES && s.p[0] == PROFILE_VERSION &&
+	    (uintptr_t)s.p % _Alignof(struct profile) == 0)
+		return (const struct profile *)(const void *)s.p;
+	return profile_unpack(room, s) ? room : NULL;
+}
 /* Hits alone. */
 #define PROFILE_HITS_BYTES 132
 void profile_pack_hits(const struct profile *, unsigned char out[PROFILE_HITS_BYTES]);

@@ -9,6 +9,8 @@
  *	one recipient, at random: profile, subscription and verdict	beside mdb_get of the profile in a transaction
  *	all of them: class and what stands in the way			beside a cursor that looks at every record
  *
+ * The latter is what `rekindle segment` does, but for loyal, at-risk and series.
+ *
  * With --rows it measures nothing, and writes what the class comes from, of
  * everybody, as comma-separated numbers: for SQLite (policy.py).
  */
@@ -231,7 +233,7 @@ static bool
 count_person(void *arg, const struct who *who, const struct profile *p)
 {
 	struct sizes *s = arg;
-	struct finding f = engage_find(p, s->policy, NOW * 1000);
+	struct finding f = { .class = engage_class(p, s->policy, NOW * 1000) };
 
 	(void)who;
 	s->people++;

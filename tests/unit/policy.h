@@ -309,7 +309,41 @@ life_same(const struct finding *f, const struct finding *g)
 {
 	return f->class == g->class && f->reason == g->reason && f->loyal == g->loyal && f->at_risk == g->at_risk && f->opaque == g->opaque &&
 	    f->clicked == g->clicked && f->unsettled == g->unsettled && f->last_engaged == g->last_engaged &&
-	    f->silent_since == g->silent_since && f->silent_sends == g->silent_sends && f->score == g->score;
+	    f->silent_since == g->silent_since && f->silent_sends == g->silent_sends;
+}
+
+/* Who counts everybody looks at less, and sees the same. */
+static inline bool
+life_counts(const struct profile *p, const struct policy *policy, int64_t ms)
+{
+	struct finding f = engage_find(p, policy, ms);
+	struct overlays o = engage_overlays(p, policy, engage_class(p, policy, ms), ms);
+
+	return engage_class(p, policy, ms) == f.class && o.loyal == f.loyal && o.at_risk == f.at_risk && o.opaque == f.opaque;
+}
+
+/* Later on, just when a class may end, and before and after that; some moments of each life. */
+static inline const char *
+life_other_moment(const struct life *l, const struct profile *p)
+{
+	const struct policy *policy = &l->stream.policy;
+	const uint32_t from[] = { p->last_open, p->last_open + LIFE_DAY - 1, p->last_click, p->chosen, p->first_seen };
+	const unsigned days[] = { policy->engaged_days, policy->semi_days, policy->new_days, policy->new_max_days };
+	struct life later = *l;
+
+	for (size_t i = l->n % 17; i < 5 * 4 * 2 * 3; i += 17) {
+		bool is[ENGAGE_CLASSES];
+
+		later.now = (int64_t)from[i % 5] + (int64_t)days[i / 5 % 4] * (int64_t)(1 + i / 20 % 2) * LIFE_DAY + (int64_t)(i / 40) - 1;
+		if (!life_counts(p, policy, later.now * 1000))
+			return "counted is what is found";
+		if (later.now < l->now)
+			continue;
+		life_classes(&later, is);
+		if (!is[engage_class(p, policy, later.now * 1000)])
+			return "the class is what the touches say, to the second";
+	}
+	return NULL;
 }
 
 static inline const char *
@@ -318,6 +352,7 @@ promise_partition(const struct life *l)
 	struct profile p = life_profile(l), again;
 	unsigned char bytes[PROFILE_BYTES], same[PROFILE_BYTES];
 	bool is[ENGAGE_CLASSES];
+	const char *broken;
 	struct finding f = engage_find(&p, &l->stream.policy, l->now * 1000), g;
 
 	life_classes(l, is);
@@ -325,12 +360,15 @@ promise_partition(const struct life *l)
 		return "everybody is in one class and no more";
 	if (!is[f.class])
 		return "the class is what the touches say";
+	if ((broken = life_other_moment(l, &p)) != NULL)
+		return broken;
 	profile_pack(&p, bytes);
 	if (!profile_unpack(&again, span_make(bytes, sizeof bytes)))
 		return "what is packed is read";
 	g = engage_find(&again, &l->stream.policy, l->now * 1000);
 	profile_pack(&again, same);
-	if (!life_same(&f, &g) || memcmp(bytes, same, sizeof bytes) != 0)
+	if (!life_same(&f, &g) || engage_score(&p, &l->stream.policy, l->now * 1000) != engage_score(&again, &l->stream.policy, l->now * 1000) ||
+	    memcmp(bytes, same, sizeof bytes) != 0)
 		return "what is stored is what was summed up";
 	return NULL;
 }
@@ -385,7 +423,8 @@ promise_machines_never_raise(const struct life *l, struct touch t)
 	g = engage_find(&after, &policy, l->now * 1000);
 	if (life_rank(&after, &policy, l->now) > life_rank(&before, &policy, l->now))
 		return "machines never raise a class";
-	if (after.first_seen == before.first_seen && !life_same(&f, &g))
+	if (after.first_seen == before.first_seen && (!life_same(&f, &g) ||
+		engage_score(&before, &policy, l->now * 1000) != engage_score(&after, &policy, l->now * 1000)))
 		return "machines change nothing at all";
 	/* Privacy opens say that opens cannot be seen: that gives time, and no more. */
 	t.kind = TOUCH_OPEN;

@@ -291,22 +291,22 @@ test_score(void **state)
 	struct profile p = { 0 };
 
 	(void)state;
-	assert_int_equal(engage_find(&p, &policy, NOW * 1000).score, 0);
+	assert_int_equal(engage_score(&p, &policy, NOW * 1000), 0);
 	open_at(&p, NOW, ROBOT_HUMAN);
-	assert_int_equal(engage_find(&p, &policy, NOW * 1000).score, 100);
-	assert_int_equal(engage_find(&p, &policy, (NOW + 30 * DAY) * 1000).score, 50);
-	assert_int_equal(engage_find(&p, &policy, (NOW + 60 * DAY) * 1000).score, 25);
+	assert_int_equal(engage_score(&p, &policy, NOW * 1000), 100);
+	assert_int_equal(engage_score(&p, &policy, (NOW + 30 * DAY) * 1000), 50);
+	assert_int_equal(engage_score(&p, &policy, (NOW + 60 * DAY) * 1000), 25);
 	click_at(&p, NOW);
-	assert_int_equal(engage_find(&p, &policy, NOW * 1000).score, 100); /* has yet to settle */
-	assert_int_equal(engage_find(&p, &policy, (NOW + 120) * 1000).score, 500);
-	assert_int_equal(engage_find(&p, &policy, (NOW + 127 * DAY) * 1000).score, 26);
-	assert_int_equal(engage_find(&p, &policy, (NOW + 128 * DAY) * 1000).score, 0);
+	assert_int_equal(engage_score(&p, &policy, NOW * 1000), 100); /* has yet to settle */
+	assert_int_equal(engage_score(&p, &policy, (NOW + 120) * 1000), 500);
+	assert_int_equal(engage_score(&p, &policy, (NOW + 127 * DAY) * 1000), 26);
+	assert_int_equal(engage_score(&p, &policy, (NOW + 128 * DAY) * 1000), 0);
 	open_at(&p, NOW + DAY, ROBOT_SCANNER);
-	assert_int_equal(engage_find(&p, &policy, (NOW + 120) * 1000).score, 500);
+	assert_int_equal(engage_score(&p, &policy, (NOW + 120) * 1000), 500);
 	/* Where only the day is kept, it is an opened day. */
 	memset(&p, 0, sizeof p);
 	touch_it(&p, TOUCH_OPEN, ROBOT_NONE, MODE_DAYONLY, NOW, 0);
-	assert_int_equal(engage_find(&p, &policy, NOW * 1000).score, 100);
+	assert_int_equal(engage_score(&p, &policy, NOW * 1000), 100);
 }
 
 static const struct {
@@ -681,13 +681,14 @@ test_unsettled_clicks_change_nothing(void **state)
 	for (int i = 0; i < 20000; i++) {
 		struct profile p = random_life();
 		struct finding before = engage_find(&p, &policy, NOW * 1000), after;
+		unsigned score = engage_score(&p, &policy, NOW * 1000);
 
 		for (unsigned n = 1 + random_below(40); n > 0; n--)
 			click_at(&p, NOW - random_below(policy.settle));
 		after = engage_find(&p, &policy, NOW * 1000);
 		assert_int_equal(after.class, before.class);
 		assert_int_equal(after.loyal, before.loyal);
-		assert_int_equal(after.score, before.score);
+		assert_int_equal(engage_score(&p, &policy, NOW * 1000), score);
 		assert_true(after.unsettled);
 		/* And then it does. */
 		assert_int_equal(engage_find(&p, &policy, (NOW + policy.settle) * 1000).class, ENGAGE_ENGAGED);

@@ -77,6 +77,7 @@ any_record_has_a_verdict(void **state)
 			struct verdict v = verdict_find(&q);
 
 			assert_in_range(v.finding.class, 0, ENGAGE_CLASSES - 1);
+			assert_true(life_counts(&p, &q.stream->policy, now));
 			assert_in_range(v.cause, 0, CAUSES - 1);
 		}
 	}

@@ -172,7 +172,7 @@ test_hits(void **state)
 		if (hits[i].day_opened)
 			want.open_days = (struct days){ NOON / DAY, { 1, 0 } };
 		if (want.last_click)
-			want.clicked[0].last = want.last_click;
+			want.clicked[0] = want.last_click;
 		if (want.opened[0] == 0 && want.last_open)
 			want.last_day = want.last_open;
 		if (hits[i].day_clicked)
@@ -352,7 +352,7 @@ test_clicked(void **state)
 	static const struct {
 		const char *what;
 		uint32_t at[12], n;
-		struct clicked want[3];
+		struct { uint32_t last, before; } want[3];
 	} rows[] = {
 		{ "one", { 1000 }, 1, { { 1000, 0 } } },
 		{ "two in a minute", { 1000, 1019 }, 2, { { 1019, 19 } } },
@@ -370,7 +370,7 @@ test_clicked(void **state)
 		for (size_t k = 0; k < rows[i].n; k++)
 			profile_add_hit(&p, true, &(struct judgement){ ROBOT_HUMAN, EVIDENCE_NONE }, rows[i].at[k]);
 		for (size_t k = 0; k < COUNT(rows[i].want); k++)
-			assert_row(rows[i].what, p.clicked[k].last == rows[i].want[k].last && p.clicked[k].before == rows[i].want[k].before);
+			assert_row(rows[i].what, p.clicked[k] == rows[i].want[k].last && p.clicked_before[k] == rows[i].want[k].before);
 	}
 }
 
@@ -486,6 +486,39 @@ test_pack(void **state)
 	assert_false(profile_unpack(&p, span_make(in, sizeof in)));
 	in[0] = 0;
 	assert_false(profile_unpack(&p, span_make(in, sizeof in)));
+}
+
+/* Where it lies, when it can be looked at there. */
+static void
+test_without_a_copy(void **state)
+{
+	_Alignas(8) unsigned char at[PROFILE_BYTES + 4];
+	unsigned char in[PROFILE_BYTES], out[PROFILE_BYTES];
+	bool little = __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__;
+	struct profile room, p;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof in; i++)
+		in[i] = (unsigned char)(i * 11 + 5);
+	in[2] = in[3] = in[436] = in[437] = in[438] = in[439] = 0;
+	for (unsigned version = 1; version <= 4; version++)
+		for (size_t off = 0; off <= 4; off++) {
+			size_t n = version == 2 ? 296 : PROFILE_BYTES;
+			const struct profile *got;
+
+			in[0] = (unsigned char)version;
+			memcpy(at + off, in, n);
+			got = profile_at(span_make(at + off, n), &room);
+			assert_int_equal(got != NULL, version == 2 || version == 3);
+			if (got == NULL)
+				continue;
+			assert_int_equal((const void *)got == at + off, little && version == 3 && off % 4 == 0);
+			assert_true(profile_unpack(&p, span_make(in, n)));
+			profile_pack(&p, out);
+			profile_pack(got, at);
+			assert_memory_equal(at, out, PROFILE_BYTES);
+			assert_null(profile_at(span_make(at, n - 1), &room));
+		}
 }
 
 /* ---- sends that are told apart ---- */
@@ -827,6 +860,7 @@ main(void)
 		cmocka_unit_test(test_last_send_of_a_stream), cmocka_unit_test(test_soft_bounces),
 		cmocka_unit_test(test_held_until),
 		cmocka_unit_test(test_pack),
+		cmocka_unit_test(test_without_a_copy),
 		cmocka_unit_test(test_sums_commute),
 		cmocka_unit_test(test_dayonly_is_overwritten),
 		cmocka_unit_test(test_subscription),
