@@ -2088,14 +2088,17 @@ store_person(struct store *s, const struct who *w, uint64_t stream, struct profi
 	MDB_txn *txn;
 	int rc;
 
-	memset(p, 0, sizeof *p);
-	memset(sub, 0, sizeof *sub);
+	*sub = (struct subscription){ 0 };
 	*known = *subscribed = false;
-	if ((rc = env_begin(&s->state, MDB_RDONLY, &txn)) != 0)
+	if ((rc = env_begin(&s->state, MDB_RDONLY, &txn)) != 0) {
+		*p = (struct profile){ 0 };
 		return result(&s->state, rc, "read");
+	}
 	subscription_key(key, w, stream);
 	rc = get_record(txn, s->people, w, sizeof *w, take_profile, p);
 	*known = rc == 0;
+	if (!*known)
+		*p = (struct profile){ 0 };
 	/* Most people never said a word about a single stream, and one lookup is half of the work. */
 	if (rc == 0 && p->streams) {
 		rc = get_record(txn, s->subscriptions, key, sizeof key, take_subscription, sub);
@@ -2144,6 +2147,8 @@ store_folded(struct store *s)
 struct walk {
 	bool (*each)(struct walk *, struct span key, struct span value, bool *go_on); /* false: not a record of ours */
 	struct span prefix;
+	uintptr_t page, step; /* of the record looked at last, and how far it was from the one before; see fetch_ahead */
+	bool in_order;
 	void *fn_arg;
 	union {
 		store_person_fn *person;
@@ -2167,7 +2172,7 @@ struct walk {
 static int
 walk_some(struct env *e, MDB_dbi dbi, struct walk *w, unsigned char *key, size_t *nkey, bool *go_on)
 {
-	MDB_val k = val(key, *nkey), v;
+	MDB_val k = val(key, *nkey), v, last = k;
 	MDB_cursor *cursor;
 	MDB_txn *txn;
 	int rc;
@@ -2184,7 +2189,7 @@ walk_some(struct env *e, MDB_dbi dbi, struct walk *w, unsigned char *key, size_t
 	for (; rc == 0 && *go_on && seen < WALK_RENEW; rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT), first = false) {
 		if (first && *nkey > w->prefix.n && span_eq(val_span(k), span_make(key, *nkey)))
 			continue; /* the last one of the round before */
-		if (!span_starts(val_span(k), w->prefix)) {
+		if (w->prefix.n != 0 && !span_starts(val_span(k), w->prefix)) {
 			rc = MDB_NOTFOUND;
 			break;
 		}
@@ -2192,9 +2197,12 @@ walk_some(struct env *e, MDB_dbi dbi, struct walk *w, unsigned char *key, size_t
 			rc = MDB_CORRUPTED;
 			break;
 		}
-		*nkey = k.mv_size;
-		memcpy(key, k.mv_data, *nkey);
+		last = k;
 		seen++;
+	}
+	if (seen > 0) {
+		*nkey = last.mv_size;
+		memcpy(key, last.mv_data, *nkey);
 	}
 	mdb_cursor_close(cursor);
 	env_end(e, txn);
@@ -2216,29 +2224,44 @@ walk(struct env *e, MDB_dbi dbi, struct walk *w)
 	return result(e, rc == MDB_NOTFOUND ? 0 : rc, "read");
 }
 
+#define LINE 64
+#define PAGE 4096
+
 /*
- * LMDB fills a page from its end, so the record that comes next mostly lies
- * before this one.  Asked for now it is there when it is looked at, which is
- * most of what a walk costs.  Wherever this points, asking does no harm.
+ * Most of what a walk costs is waiting for memory, and most of that for the
+ * first look into a page.  Where a store was written in the order of its keys,
+ * or compacted, page follows page: then what lies one page further is asked for
+ * now, and is there when its turn comes.  Elsewhere nobody can tell which page
+ * comes next, and all of one is asked for as the walk gets to it.  Asking does
+ * no harm, wherever it points.
  */
 static void
-fetch_next(const char *record)
+fetch_ahead(struct walk *w, const char *record)
 {
-	for (uintptr_t at = (uintptr_t)record, i = 64; i <= PROFILE_BYTES + 64; i += 64)
-		__builtin_prefetch((const void *)(at - i));
+	uintptr_t at = (uintptr_t)record, page = at / PAGE * PAGE;
+
+	if (page != w->page) {
+		w->in_order = page - w->page == w->step;
+		w->step = page - w->page;
+		w->page = page;
+		for (size_t i = 0; i < PAGE && !w->in_order; i += LINE)
+			__builtin_prefetch((const void *)(page + i));
+	}
+	if (w->in_order)
+		for (size_t i = 0; i < PROFILE_BYTES + LINE; i += LINE)
+			__builtin_prefetch((const void *)(at + w->step + i - LINE));
 }
 
 static bool
 each_person(struct walk *w, struct span key, struct span value, bool *go_on)
 {
-	struct profile p;
-	struct who who;
+	const struct profile *p;
+	struct profile room;
 
-	fetch_next(value.p);
-	if (key.n != sizeof who || !profile_unpack(&p, value))
+	fetch_ahead(w, value.p);
+	if (key.n != sizeof(struct who) || (p = profile_at(value, &room)) == NULL)
 		return false;
-	memcpy(&who, key.p, sizeof who);
-	*go_on = w->fn.person(w->fn_arg, &who, &p);
+	*go_on = w->fn.person(w->fn_arg, (const struct who *)key.p, p);
 	return true;
 }
 
