@@ -40,7 +40,7 @@ struct reloader {
 	struct fold *fold;
 	struct ask *ask;
 	const struct filter *filter;
-	const struct conf *started;
+	const struct setup *started; /* to the end */
 };
 
 static bool follows; /* a log is read */
@@ -103,7 +103,7 @@ reload_on_usr1(void *arg)
 		if (setup_reload(r->slot, r->file)) { /* says what went wrong */
 			struct setup *s = setup_get(r->slot);
 
-			log_restart(r->started, s->conf);
+			log_restart(r->started->conf, s->conf);
 			store_limit(r->store, s->conf->facts_size, s->conf->state_size);
 			fold_want(r->fold, &s->conf->rules);
 			setup_put(s);
@@ -396,7 +396,7 @@ main(int argc, char **argv)
 	filter.throttle = throttle_new(filter.store);
 	filter.brakes = brakes_start(filter.store, filter.slot, filter.throttle);
 	reloader = (struct reloader){ .slot = filter.slot, .file = file, .store = filter.store, .fold = fold, .ask = ask, .filter = &filter,
-		.started = setup_get(filter.slot)->conf }; /* to the end */
+		.started = setup_get(filter.slot) };
 	ask_start(ask, filter.slot, filter.store);
 	follows = filter.queue != NULL;
 	if (follows)
