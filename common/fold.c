@@ -18,11 +18,18 @@
 
 /*
  * Touches in one transaction: the more, the more of them share a page that is
- * written and a flush.  Of ten million recipients these take some 50,000
- * pages, 200 MB, which LMDB keeps for the next time.
+ * written and a flush.  Of ten million recipients these take at most some
+ * 50,000 pages, 200 MB, which LMDB keeps for the next time.
  */
 #define BATCH 32768
+/*
+ * Touches that are put in the order of recipients before they are summed up
+ * in batches: what a disk takes of pages here and there is the limit, and of
+ * ten million recipients these share pages where BATCH of them share none.
+ */
+#define SWEEP (64 * BATCH)
 #define BATCH_LESS 1024  /* so few always fit into a transaction, if there is room at all */
+#define SCAN 4096        /* touches read in one go */
 #define TIDY_BATCH 20000 /* touches looked at in one go */
 #define HOUR_MS ((int64_t)3600 * 1000)
 #define CATCH_UP 24      /* how much faster than time itself a clock that is ahead is believed */
@@ -474,9 +481,11 @@ add_trail(struct batch *b, size_t from, size_t to, struct profile *p, bool *took
 {
 	const struct touch *t = &b->touch[from];
 	struct trail trail;
+	enum store_result r = fold_get_trail(b->txn, &t->who, t->campaign, day_of(t), &trail);
 
-	if (!failed(b, fold_get_trail(b->txn, &t->who, t->campaign, day_of(t), &trail))) {
-		count_trail(b, t->campaign, &trail, (uint64_t)-1);
+	if (!failed(b, r)) {
+		if (r == STORE_OK)
+			count_trail(b, t->campaign, &trail, (uint64_t)-1);
 		for (size_t i = from; i < to; i++)
 			if (trail_wants(&b->touch[i]))
 				add_to_trail(b, &trail, &b->touch[i]);
@@ -553,10 +562,36 @@ add_person(struct batch *b, size_t i)
 	return i;
 }
 
+/* The first bytes of who: keyed hashes hardly ever have the same. */
+static uint64_t
+first_of(const struct who *who)
+{
+	uint64_t v = 0;
+
+	for (size_t i = 0; i < sizeof v; i++)
+		v = v << 8 | who->b[i];
+	return v;
+}
+
+/* The touches are in the order of first_of already. */
+static void
+sort_touches(struct batch *b)
+{
+	for (size_t i = 0, end; i < b->n; i = end) {
+		uint64_t first = first_of(&b->touch[i].who);
+		bool sorted = true;
+
+		for (end = i + 1; end < b->n && first_of(&b->touch[end].who) == first; end++)
+			sorted = sorted && by_trail(&b->touch[end - 1], &b->touch[end]) <= 0;
+		if (!sorted)
+			qsort(b->touch + i, end - i, sizeof *b->touch, by_trail);
+	}
+}
+
 static void
 add_people(struct batch *b)
 {
-	qsort(b->touch, b->n, sizeof *b->touch, by_trail);
+	sort_touches(b);
 	for (size_t i = 0; i < b->n && b->result == STORE_OK;) {
 		if (who_is_nobody(&b->touch[i].who))
 			add_to_campaign(b, &b->touch[i++]);
@@ -725,80 +760,231 @@ add_carried(void *arg, const struct carried *c)
 	return true;
 }
 
-/* ---- one batch ---- */
+/* ---- a row of touches, in the order of recipients ---- */
 
-static enum store_result
-fold_batch(struct store *s, struct batch *b, uint64_t before, uint64_t after)
+void
+fold_row_free(struct fold_row *row)
 {
-	uint64_t folded;
-
-	if ((b->txn = fold_begin(s, &folded)) == NULL)
-		return STORE_ERROR;
-	if (folded != before) {
-		fold_abort(b->txn);
-		return STORE_MOVED;
-	}
-	failed(b, get_rules(b->txn, &b->rules));
-	/* An empty state is a new one or a lost one: then what stayed comes back first. */
-	if (before == 0)
-		failed(b, store_each_kept(s, add_kept, b));
-	if (before == 0)
-		failed(b, store_each_carried(s, add_carried, b));
-	if (b->result == STORE_OK)
-		add_people(b);
-	if (b->result == STORE_OK)
-		add_campaigns(b);
-	if (b->result == STORE_OK)
-		add_links(b);
-	if (b->result == STORE_OK)
-		add_volumes(b);
-	if (b->result == STORE_OK)
-		return fold_commit(b->txn, after);
-	fold_abort(b->txn);
-	return b->result;
+	free(row->place);
+	*row = (struct fold_row){ 0 };
 }
 
-static enum store_result
-fold_touches(struct store *s, const struct numbered *touches, size_t n, uint64_t before, uint64_t after)
+static int
+by_place(const void *a, const void *b)
 {
-	struct batch b = { .touch = xcalloc(n, sizeof *b.touch), .n = n, .result = STORE_OK };
-	enum store_result r;
+	const struct fold_place *x = a, *y = b;
 
+	if (x->key != y->key)
+		return x->key < y->key ? -1 : 1;
+	return x->value < y->value ? -1 : x->value > y->value;
+}
+
+/* By key alone, a byte at a time: linear, and what has the same key stays in its order. */
+static void
+sort_places(struct fold_place *place, size_t n)
+{
+	struct fold_place *from = place, *to = xreallocarray(NULL, n + 1, sizeof *to), *swap;
+
+	for (unsigned shift = 0; shift < 64; shift += 8) {
+		size_t at[257] = { 0 };
+
+		for (size_t i = 0; i < n; i++)
+			at[(from[i].key >> shift & 255) + 1]++;
+		if (n == 0 || at[(from[0].key >> shift & 255) + 1] == n)
+			continue;
+		for (size_t k = 1; k < 256; k++)
+			at[k] += at[k - 1];
+		for (size_t i = 0; i < n; i++)
+			to[at[from[i].key >> shift & 255]++] = from[i];
+		swap = from;
+		from = to;
+		to = swap;
+	}
+	if (from != place) {
+		memcpy(place, from, n * sizeof *place);
+		to = from;
+	}
+	free(to);
+}
+
+/* The first that is not before it. */
+static size_t
+find_place(const struct fold_row *row, const struct fold_place *at)
+{
+	size_t low = 0, high = row->n;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (by_place(&row->place[middle], at) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static void
+add_place(struct fold_row *row, const struct numbered *t)
+{
+	struct fold_place place = { first_of(&t->touch.who), t->seq };
+
+	if (by_place(&place, &row->from) < 0)
+		return;
+	if (row->n == row->cap) {
+		row->cap = row->cap ? 2 * row->cap : 1024;
+		row->place = xreallocarray(row->place, row->cap, sizeof *row->place);
+	}
+	row->place[row->n++] = place;
+}
+
+/*
+ * What is left of a row that somebody has begun, or else as many touches as
+ * come next, at most max.  STORE_NONE: all is summed up.
+ */
+static enum store_result
+begin_row(struct store *s, struct fold_row *row, size_t max)
+{
+	struct numbered *some = xreallocarray(NULL, SCAN, sizeof *some);
+	struct sweep sweep;
+	enum store_result r = store_sweep(s, &row->folded, &sweep);
+	uint64_t at = row->folded;
+	bool more = r == STORE_OK || r == STORE_NONE;
+	size_t n = 0, seen = 0;
+
+	row->from = (struct fold_place){ sweep.who, sweep.seq };
+	row->upto = sweep.upto;
+	for (; more; seen += n) {
+		size_t want = sweep.upto == 0 && max - seen < SCAN ? max - seen : SCAN;
+
+		if (want == 0 || (r = store_touches(s, at, some, want, &n)) != STORE_OK || n == 0)
+			break;
+		for (size_t i = 0; i < n && more; i++) {
+			if ((more = sweep.upto == 0 || some[i].seq <= sweep.upto))
+				add_place(row, &some[i]);
+		}
+		at = some[n - 1].seq;
+	}
+	free(some);
+	if (r > STORE_NONE)
+		return r;
+	if (sweep.upto == 0)
+		row->upto = seen > 0 || row->folded > 0 ? at : store_last(s); /* all may be gone, but something have stayed of them */
+	if (row->upto == row->folded)
+		return STORE_NONE;
+	sort_places(row->place, row->n);
+	return STORE_OK;
+}
+
+/* The touches of n places from `start' on, in their order; facts are read in that of the numbers. */
+static void
+take_touches(struct store *s, struct batch *b, const struct fold_row *row, size_t start, size_t n)
+{
+	struct fold_place *number = xcalloc(n + 1, sizeof *number);
+	struct numbered *some = xcalloc(n + 1, sizeof *some);
+
+	b->touch = xcalloc(n + 1, sizeof *b->touch);
+	b->n = n;
 	for (size_t i = 0; i < n; i++)
-		b.touch[i] = touches[i].touch;
-	r = fold_batch(s, &b, before, after);
+		number[i] = (struct fold_place){ row->place[start + i].value, i };
+	sort_places(number, n);
+	for (size_t i = 0; i < n; i++)
+		some[i].seq = number[i].key;
+	failed(b, store_touches_at(s, some, n));
+	for (size_t i = 0; i < n; i++)
+		b->touch[number[i].value] = some[i].touch;
+	free(number);
+	free(some);
+}
+
+/* Where the row stands, now that nobody else can move it; first: nobody began.  STORE_MOVED: it is another one. */
+static enum store_result
+find_start(struct batch *b, const struct fold_row *row, uint64_t folded, size_t *start, bool *first)
+{
+	struct fold_place from;
+	struct sweep sweep;
+	enum store_result r = fold_get_sweep(b->txn, &sweep);
+
+	if (r > STORE_NONE)
+		return r;
+	from = (struct fold_place){ sweep.who, sweep.seq };
+	if (folded != row->folded || (r == STORE_OK && sweep.upto != row->upto) || by_place(&from, &row->from) < 0)
+		return STORE_MOVED;
+	*first = r == STORE_NONE;
+	*start = find_place(row, &from);
+	return STORE_OK;
+}
+
+/* One transaction: the next max touches of a row; *n says how many there were, also when it fails. */
+static enum store_result
+fold_part(struct store *s, const struct fold_row *row, size_t max, size_t *n)
+{
+	struct batch b = { .result = STORE_OK };
+	size_t start = 0, end = 0;
+	bool first = false;
+	uint64_t folded;
+
+	if ((b.txn = fold_begin(s, &folded)) == NULL)
+		return STORE_ERROR;
+	if (!failed(&b, find_start(&b, row, folded, &start, &first))) {
+		end = row->n - start < max ? row->n : start + max;
+		take_touches(s, &b, row, start, end - start);
+		failed(&b, get_rules(b.txn, &b.rules));
+	}
+	/* An empty state is a new one or a lost one: then what stayed comes back first. */
+	first = first && folded == 0;
+	if (first && b.result == STORE_OK)
+		failed(&b, store_each_kept(s, add_kept, &b));
+	if (first && b.result == STORE_OK)
+		failed(&b, store_each_carried(s, add_carried, &b));
+	if (b.result == STORE_OK)
+		add_people(&b);
+	if (b.result == STORE_OK)
+		add_campaigns(&b);
+	if (b.result == STORE_OK)
+		add_links(&b);
+	if (b.result == STORE_OK)
+		add_volumes(&b);
+	if (b.result == STORE_OK)
+		failed(&b, fold_put_sweep(b.txn, end == row->n ? NULL :
+		    &(struct sweep){ row->upto, row->place[end].key, row->place[end].value }));
+	if (b.result == STORE_OK)
+		b.result = fold_commit(b.txn, end == row->n ? row->upto : folded);
+	else
+		fold_abort(b.txn);
 	batch_free(&b);
+	*n = end - start;
+	return b.result;
+}
+
+enum store_result
+fold_sweep(struct store *s, struct fold_row *row, size_t length, size_t max, size_t *n)
+{
+	enum store_result r = STORE_OK;
+	size_t tried = max;
+
+	*n = 0;
+	if (row->upto == 0)
+		r = begin_row(s, row, length);
+	if (r == STORE_OK) {
+		/* There is a limit of pages in one transaction, too: before the file is called full, try with less. */
+		while ((r = fold_part(s, row, tried, n)) == STORE_FULL && *n > BATCH_LESS)
+			tried = *n / 4;
+	}
+	if (r != STORE_OK)
+		*n = 0;
+	if (r != STORE_OK || store_folded(s) >= row->upto)
+		fold_row_free(row);
 	return r;
 }
 
 enum store_result
 fold_some(struct store *s, size_t max, size_t *n)
 {
-	uint64_t before = store_folded(s), after = before;
-	struct numbered *touches = xreallocarray(NULL, max, sizeof *touches);
-	enum store_result r;
-	size_t got;
+	struct fold_row row = { 0 };
+	enum store_result r = fold_sweep(s, &row, max, max, n);
 
-	*n = 0;
-	if ((r = store_touches(s, before, touches, max, &got)) != STORE_OK)
-		goto out;
-	if (got > 0)
-		after = touches[got - 1].seq;
-	else if (before == 0)
-		after = store_last(s); /* all touches were taken out, but something may have stayed of them */
-	if (after == before) {
-		r = STORE_NONE;
-		goto out;
-	}
-	/* There is a limit of pages in one transaction, too: before the file is called full, try with less. */
-	while ((r = fold_touches(s, touches, got, before, after)) == STORE_FULL && got > BATCH_LESS) {
-		got /= 4;
-		after = touches[got - 1].seq;
-	}
-	if (r == STORE_OK)
-		*n = got;
-out:
-	free(touches);
+	fold_row_free(&row);
 	return r;
 }
 
@@ -1028,6 +1214,7 @@ enum store_result
 fold_all(struct store *s)
 {
 	uint64_t last = store_last(s);
+	struct fold_row row = { 0 };
 	enum store_result judged, r;
 	size_t n;
 
@@ -1035,8 +1222,9 @@ fold_all(struct store *s)
 		judged = fold_rejudge(s, REJUDGE_BATCH);
 	while (judged == STORE_OK);
 	do
-		r = fold_some(s, BATCH, &n);
+		r = fold_sweep(s, &row, SWEEP, BATCH, &n);
 	while ((r == STORE_OK || r == STORE_MOVED) && store_folded(s) < last);
+	fold_row_free(&row);
 	if (r != STORE_OK && r != STORE_MOVED && r != STORE_NONE)
 		return r;
 	return judged == STORE_NONE ? STORE_OK : judged;
@@ -1044,7 +1232,6 @@ fold_all(struct store *s)
 
 /* ---- people who are forgotten ---- */
 
-#define SEARCH 4096  /* touches looked at in one go */
 #define FORGET_TRIES 1000 /* others write on: each time there is less to look at */
 
 struct search {
@@ -1075,12 +1262,12 @@ is_sought(const struct search *x, const struct who *who)
 static enum store_result
 search(struct search *x)
 {
-	struct numbered *some = xcalloc(SEARCH, sizeof *some);
+	struct numbered *some = xcalloc(SCAN, sizeof *some);
 	uint64_t last = store_last(x->store); /* the row may end before it */
 	enum store_result r;
 	size_t n;
 
-	while ((r = store_touches(x->store, x->upto, some, SEARCH, &n)) == STORE_OK && n > 0) {
+	while ((r = store_touches(x->store, x->upto, some, SCAN, &n)) == STORE_OK && n > 0) {
 		for (size_t i = 0; i < n; i++) {
 			if (!is_sought(x, &some[i].touch.who))
 				continue;
@@ -1540,6 +1727,7 @@ static void *
 run(void *arg)
 {
 	struct fold *f = arg;
+	struct fold_row row = { 0 };
 	enum store_result r;
 	size_t n;
 
@@ -1550,7 +1738,7 @@ run(void *arg)
 		while (fold_rejudge(f->store, REJUDGE_BATCH) == STORE_OK && !is_stopping(f))
 			look_after(f);
 		do {
-			r = fold_some(f->store, BATCH, &n);
+			r = fold_sweep(f->store, &row, SWEEP, BATCH, &n);
 			look_after(f);
 		} while ((r == STORE_OK || r == STORE_MOVED) && !is_stopping(f));
 		believe(f);
@@ -1558,6 +1746,7 @@ run(void *arg)
 		yield_disk(false);
 		tidy(f);
 	} while (!pause_or_stop(f));
+	fold_row_free(&row);
 	return NULL;
 }
 

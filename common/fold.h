@@ -12,6 +12,22 @@
  */
 enum store_result fold_some(struct store *, size_t max, size_t *n);
 /*
+ * The same for a long row of touches, `length' of them, in the order of
+ * recipients: one call sums up max, so that others get the lock in between.
+ * Meanwhile recipients at the front of that order are ahead of store_folded;
+ * who comes in between, or after a crash, goes on with the same row
+ * (store_sweep).  row: all 0 at first; 16 bytes for each touch until it is done.
+ */
+struct fold_row {
+	uint64_t folded, upto;
+	struct fold_place {
+		uint64_t key, value; /* the first bytes of who, and the number */
+	} from, *place;
+	size_t n, cap;
+};
+enum store_result fold_sweep(struct store *, struct fold_row *row, size_t length, size_t max, size_t *n);
+void fold_row_free(struct fold_row *);
+/*
  * Until all is summed that there was when it was called, and judged by the
  * rules that hold.  What cannot be judged again, for lack of room, keeps
  * nobody's touches from being summed up.

@@ -25,7 +25,7 @@
 #include "common/mem.h"
 
 #define FACTS_SCHEMA 1
-#define STATE_SCHEMA 4 /* who knows only an older one sums up nothing into it */
+#define STATE_SCHEMA 5 /* who knows only an older one sums up nothing into it */
 #define STATE_READ 2   /* from this one on sums are gone on with; of an older one all is summed up anew */
 #define DEFAULT_SIZE ((uint64_t)64 << 30)
 #define MAX_READERS 1024 /* LMDB's 126 run out: milter threads times processes */
@@ -107,6 +107,15 @@ struct fold_txn {
 	struct store *store;
 	MDB_txn *whole, *txn; /* txn: the child at work, or whole itself */
 	size_t records;       /* since it began */
+	/*
+	 * Where people and trails were read last: what is read is mostly written next,
+	 * and what comes next mostly lies near, so half of the searches are saved.
+	 */
+	struct seat {
+		MDB_cursor *cursor;
+		unsigned char key[32];
+		size_t nkey; /* of the record that the cursor is on; 0 none */
+	} people, trails;
 };
 
 /* ---- numbers on disk: values little-endian (codec.h), keys big-endian so that they sort ---- */
@@ -750,10 +759,13 @@ last_seq(struct store *s, MDB_txn *txn, uint64_t *out)
 static bool
 catch_up(struct store *s, struct buf *why)
 {
-	uint64_t folded = store_folded(s), last;
+	uint64_t folded, last;
+	struct sweep sweep;
 	MDB_txn *txn;
 	int rc;
 
+	if (store_sweep(s, &folded, &sweep) == STORE_OK)
+		folded = sweep.upto;
 	if (s->facts.env == NULL || s->state.env == NULL || store_last(s) >= folded)
 		return true;
 	if ((rc = env_begin(&s->facts, 0, &txn)) != 0)
@@ -1738,6 +1750,42 @@ store_touches(struct store *s, uint64_t after, struct numbered *out, size_t max,
 	return result(&s->facts, rc == MDB_NOTFOUND ? 0 : rc, "read");
 }
 
+/* The one behind the last one is mostly the next: that costs a fraction of a search. */
+static int
+seek_touch(MDB_cursor *cursor, uint64_t seq, bool next, MDB_val *v)
+{
+	unsigned char key[8];
+	MDB_val k = val(key, sizeof key);
+
+	if (next && mdb_cursor_get(cursor, &k, v, MDB_NEXT) == 0 && k.mv_size == 8 && get_be(k.mv_data, 8) == seq)
+		return 0;
+	put_be(key, seq, 8);
+	k = val(key, sizeof key);
+	return mdb_cursor_get(cursor, &k, v, MDB_SET);
+}
+
+enum store_result
+store_touches_at(struct store *s, struct numbered *t, size_t n)
+{
+	MDB_cursor *cursor;
+	MDB_txn *txn;
+	MDB_val v;
+	int rc;
+
+	if ((rc = env_begin(&s->facts, MDB_RDONLY, &txn)) != 0)
+		return result(&s->facts, rc, "read");
+	if ((rc = mdb_cursor_open(txn, s->touches, &cursor)) == 0) {
+		for (size_t i = 0; i < n && (rc == 0 || rc == MDB_NOTFOUND); i++) {
+			rc = seek_touch(cursor, t[i].seq, i > 0 && rc == 0 && t[i - 1].seq + 1 == t[i].seq, &v);
+			if (rc != 0 || !touch_unpack(&t[i].touch, val_span(v)))
+				t[i].touch = (struct touch){ 0 };
+		}
+		mdb_cursor_close(cursor);
+	}
+	env_end(&s->facts, txn);
+	return result(&s->facts, rc == MDB_NOTFOUND ? 0 : rc, "read");
+}
+
 enum store_result
 store_each_touch(struct store *s, store_touch_fn *fn, void *arg)
 {
@@ -1909,6 +1957,7 @@ store_get_brake(struct store *s, uint8_t kind, uint64_t id, struct brake_row *ro
 #define LINK_BYTES sizeof(struct link_count)
 #define SUBSCRIPTION_KEY 24
 #define TRAIL_KEY 28 /* who, campaign, and only of campaign 0 the day */
+static_assert(TRAIL_KEY <= sizeof ((struct seat *)0)->key, "a seat has room for every key");
 
 static_assert(sizeof(struct campaign) % 8 == 0 && sizeof(struct link_count) == 32, "only 64-bit counters");
 
@@ -2124,6 +2173,36 @@ store_link(struct store *s, uint64_t campaign, uint16_t link, struct link_count 
 
 	link_key(key, campaign, link);
 	return lookup(&s->state, s->link_counters, key, sizeof key, take_link, out);
+}
+
+#define SWEEP_META "sweep"
+#define SWEEP_BYTES 24
+
+static bool
+take_sweep(void *arg, struct span v)
+{
+	const unsigned char *in = (const unsigned char *)v.p;
+
+	if (v.n != SWEEP_BYTES)
+		return false;
+	*(struct sweep *)arg = (struct sweep){ get_u64(in), get_u64(in + 8), get_u64(in + 16) };
+	return true;
+}
+
+enum store_result
+store_sweep(struct store *s, uint64_t *folded, struct sweep *sweep)
+{
+	MDB_txn *txn;
+	int rc;
+
+	*folded = 0;
+	*sweep = (struct sweep){ 0 };
+	if ((rc = env_begin(&s->state, MDB_RDONLY, &txn)) != 0)
+		return result(&s->state, rc, "read");
+	if ((rc = get_meta(txn, s->state_meta, "folded", folded)) == 0)
+		rc = get_record(txn, s->state_meta, SWEEP_META, sizeof SWEEP_META - 1, take_sweep, sweep);
+	env_end(&s->state, txn);
+	return result(&s->state, rc, "read");
 }
 
 uint64_t
@@ -2551,13 +2630,22 @@ fold_begin(struct store *s, uint64_t *folded)
 		return NULL;
 	}
 	t = xmalloc(sizeof *t);
-	*t = (struct fold_txn){ s, txn, txn, 0 };
+	*t = (struct fold_txn){ .store = s, .whole = txn, .txn = txn };
 	return t;
+}
+
+static void
+leave_seats(struct fold_txn *t)
+{
+	mdb_cursor_close(t->people.cursor);
+	mdb_cursor_close(t->trails.cursor);
+	t->people = t->trails = (struct seat){ 0 };
 }
 
 void
 fold_abort(struct fold_txn *t)
 {
+	leave_seats(t);
 	env_end(&t->store->state, t->whole); /* takes a child along */
 	free(t);
 }
@@ -2566,8 +2654,10 @@ fold_abort(struct fold_txn *t)
 static int
 end_step(struct fold_txn *t)
 {
-	int rc = t->txn != t->whole ? mdb_txn_commit(t->txn) : 0;
+	int rc;
 
+	leave_seats(t);
+	rc = t->txn != t->whole ? mdb_txn_commit(t->txn) : 0;
 	t->txn = t->whole;
 	t->records = 0;
 	return rc;
@@ -2610,10 +2700,49 @@ fold_commit(struct fold_txn *t, uint64_t folded)
 	return result(&s->state, rc, "write");
 }
 
+static struct seat *
+seat_of(struct fold_txn *t, MDB_dbi dbi)
+{
+	return dbi == t->store->people ? &t->people : dbi == t->store->trails ? &t->trails : NULL;
+}
+
+static int
+take_seat(struct fold_txn *t, struct seat *seat, MDB_dbi dbi)
+{
+	seat->nkey = 0;
+	return seat->cursor != NULL ? 0 : mdb_cursor_open(t->txn, dbi, &seat->cursor);
+}
+
+static int
+get_seated(struct fold_txn *t, struct seat *seat, MDB_dbi dbi, MDB_val k, bool (*take)(void *, struct span), void *out)
+{
+	MDB_val key = k, v;
+	int rc = take_seat(t, seat, dbi);
+
+	if (rc != 0 || (rc = mdb_cursor_get(seat->cursor, &key, &v, MDB_SET)) != 0)
+		return rc;
+	if (!take(out, val_span(v)))
+		return MDB_CORRUPTED;
+	memcpy(seat->key, k.mv_data, k.mv_size);
+	seat->nkey = k.mv_size;
+	return 0;
+}
+
+static int
+put_seated(struct fold_txn *t, struct seat *seat, MDB_dbi dbi, MDB_val k, MDB_val v)
+{
+	bool on_it = seat->nkey == k.mv_size && memcmp(seat->key, k.mv_data, k.mv_size) == 0;
+	int rc = take_seat(t, seat, dbi);
+
+	return rc != 0 ? rc : mdb_cursor_put(seat->cursor, &k, &v, on_it ? MDB_CURRENT : 0);
+}
+
 static enum store_result
 fold_get(struct fold_txn *t, MDB_dbi dbi, const void *key, size_t nkey, bool (*take)(void *, struct span), void *out, size_t size)
 {
-	int rc = get_record(t->txn, dbi, key, nkey, take, out);
+	struct seat *seat = seat_of(t, dbi);
+	int rc = seat != NULL ? get_seated(t, seat, dbi, val(key, nkey), take, out) :
+	    get_record(t->txn, dbi, key, nkey, take, out);
 
 	if (rc != 0)
 		memset(out, 0, size);
@@ -2623,13 +2752,14 @@ fold_get(struct fold_txn *t, MDB_dbi dbi, const void *key, size_t nkey, bool (*t
 static enum store_result
 fold_put(struct fold_txn *t, MDB_dbi dbi, const void *key, size_t nkey, const void *value, size_t n)
 {
+	struct seat *seat = seat_of(t, dbi);
 	MDB_val k = val(key, nkey), v = val(value, n);
 	int rc = 0;
 
 	if (t->records++ == STEP)
 		rc = next_step(t);
 	if (rc == 0)
-		rc = mdb_put(t->txn, dbi, &k, &v, 0);
+		rc = seat != NULL ? put_seated(t, seat, dbi, k, v) : mdb_put(t->txn, dbi, &k, &v, 0);
 	return result(&t->store->state, rc, "write");
 }
 
@@ -2637,9 +2767,30 @@ static enum store_result
 fold_delete(struct fold_txn *t, MDB_dbi dbi, const void *key, size_t nkey)
 {
 	MDB_val k = val(key, nkey);
-	int rc = mdb_del(t->txn, dbi, &k, NULL);
+	int rc;
 
+	leave_seats(t);
+	rc = mdb_del(t->txn, dbi, &k, NULL);
 	return result(&t->store->state, rc == MDB_NOTFOUND ? 0 : rc, "write");
+}
+
+enum store_result
+fold_get_sweep(struct fold_txn *t, struct sweep *sweep)
+{
+	return fold_get(t, t->store->state_meta, SWEEP_META, sizeof SWEEP_META - 1, take_sweep, sweep, sizeof *sweep);
+}
+
+enum store_result
+fold_put_sweep(struct fold_txn *t, const struct sweep *sweep)
+{
+	unsigned char bytes[SWEEP_BYTES];
+
+	if (sweep == NULL)
+		return fold_delete(t, t->store->state_meta, SWEEP_META, sizeof SWEEP_META - 1);
+	put_u64(bytes, sweep->upto);
+	put_u64(bytes + 8, sweep->who);
+	put_u64(bytes + 16, sweep->seq);
+	return fold_put(t, t->store->state_meta, SWEEP_META, sizeof SWEEP_META - 1, bytes, sizeof bytes);
 }
 
 enum store_result
@@ -2685,6 +2836,7 @@ fold_erase_person(struct fold_txn *t, const struct who *w)
 
 	if ((t->records += STEP / 16) >= STEP)
 		rc = next_step(t);
+	leave_seats(t);
 	for (size_t i = 0; i < sizeof tables / sizeof *tables && rc == 0; i++)
 		rc = delete_all_of(t->txn, tables[i], w);
 	return result(&t->store->state, rc, "write");

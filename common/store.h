@@ -83,6 +83,8 @@ struct numbered {
 };
 /* Up to max touches with seq > after, in order.  *n says how many. */
 enum store_result store_touches(struct store *, uint64_t after, struct numbered *, size_t max, size_t *n);
+/* Fills in those with the numbers that are there, which are in order; kind 0: there is none, or a newer program's. */
+enum store_result store_touches_at(struct store *, struct numbered *, size_t n);
 /* All of them, in order; the callback returns false to stop. */
 typedef bool store_touch_fn(void *arg, const struct touch *);
 enum store_result store_each_touch(struct store *, store_touch_fn *, void *arg);
@@ -214,7 +216,16 @@ enum store_result store_each_volume(struct store *, uint32_t from, uint32_t to, 
 enum store_result store_rules(struct store *, struct rules *); /* see fold_get_rules */
 bool store_rejudging(struct store *);
 enum store_result store_link(struct store *, uint64_t campaign, uint16_t link, struct link_count *);
-uint64_t store_folded(struct store *); /* last sequence number summed up */
+uint64_t store_folded(struct store *); /* all up to this sequence number are summed up */
+/*
+ * Of the touches behind that one, up to upto, those are summed up as well that
+ * come before (who, seq), in the order of the first eight bytes of who, then
+ * of numbers.  STORE_NONE: none are, and all is 0.
+ */
+struct sweep {
+	uint64_t upto, who, seq;
+};
+enum store_result store_sweep(struct store *, uint64_t *folded, struct sweep *); /* both of one moment */
 
 /*
  * Walks, in key order.  The callback returns false to stop.  Read
@@ -244,6 +255,8 @@ struct fold_txn *fold_begin(struct store *, uint64_t *folded);
 void fold_abort(struct fold_txn *);
 /* Commits the sums together with the new cursor: each touch counts exactly once, whatever crashes. */
 enum store_result fold_commit(struct fold_txn *, uint64_t folded);
+enum store_result fold_get_sweep(struct fold_txn *, struct sweep *);
+enum store_result fold_put_sweep(struct fold_txn *, const struct sweep *); /* NULL: it is done */
 /* get: STORE_NONE zeroes the record.  After any other failure than STORE_NONE only fold_abort is allowed. */
 enum store_result fold_get_person(struct fold_txn *, const struct who *, struct profile *);
 enum store_result fold_put_person(struct fold_txn *, const struct who *, const struct profile *);

@@ -235,6 +235,15 @@ dump_volume(void *arg, uint32_t hour, enum volume_kind kind, uint64_t id, const 
 
 /* ---- tests ---- */
 
+/* As keyed hashes are: no two people begin with the same bytes, and some of them do. */
+static void
+spread_people(struct touch *t, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!who_is_nobody(&t[i].who))
+			t[i].who.b[i % 3 ? 0 : 7] = (uint8_t)(t[i].who.b[12] % 3 ? t[i].who.b[12] * 151 : 9);
+}
+
 static void
 any_order_and_any_batches_give_the_same_bytes(void **state)
 {
@@ -278,6 +287,99 @@ any_order_and_any_batches_give_the_same_bytes(void **state)
 			t[k] = t[j];
 			t[j] = swap;
 		}
+	}
+	buf_free(&want);
+	free(t);
+}
+
+/* A part of a row, and what there is to see meanwhile: so many touches, whoever summed them up. */
+static void
+sum_up_some(struct store *s, struct fold_row *row, size_t length, size_t max, size_t *sum)
+{
+	struct campaign c, all = { 0 };
+	enum store_result r;
+	size_t n;
+
+	/* Others may have finished the row. */
+	if ((r = fold_sweep(s, row, length, max, &n)) == STORE_MOVED)
+		r = fold_sweep(s, row, length, max, &n);
+	assert_int_equal(r, STORE_OK);
+	assert_true(n <= max);
+	*sum += n;
+	for (uint64_t id = 1; id <= 5; id++)
+		if (store_campaign(s, id, &c) == STORE_OK)
+			all.sent += c.sent + c.skipped + c.delivered + c.bounced + c.complained + c.clicks_all;
+	assert_int_equal(all.sent, *sum);
+	assert_true(store_folded(s) <= *sum);
+}
+
+static void
+a_row_in_the_order_of_recipients_gives_the_same_bytes(void **state)
+{
+	enum { N = 3000, MORE = 500, LATER = 100 };
+	static const struct rules strict = { 4000, 20000, 2, 6000, 120000, false };
+	static const struct {
+		const char *name;
+		size_t length, max;
+		bool alone; /* nobody goes on with a row but who began it */
+	} cases[] = {
+		{ "one transaction after the other, in the order in which touches came", N, N, true },
+		{ "a few at a time", N, 13, true },
+		{ "some at a time", N, 97, true },
+		{ "some at a time, by several who take turns", N, 97, false },
+		{ "short rows, of which the last is shorter", 700, 97, false },
+		{ "parts that are as long as the row", 700, 700, false },
+		{ "parts that are one short of the row", 700, 699, false },
+	};
+	struct touch *t = calloc(N, sizeof *t);
+	struct buf want = BUF(0), got;
+
+	(void)state;
+	jumble(t, N, 4);
+	for (size_t i = 0; i < N; i++) {
+		/* Of kinds that a campaign counts one by one. */
+		static const uint8_t kinds[] = { TOUCH_SENT, TOUCH_SKIPPED, TOUCH_DELIVERED, TOUCH_BOUNCED, TOUCH_COMPLAINED, TOUCH_CLICK };
+
+		if (t[i].campaign == 0)
+			t[i].campaign = 1;
+		if (t[i].kind != TOUCH_CLICK)
+			t[i].kind = kinds[i % 7 % 6];
+		t[i].mode = MODE_IDENTIFIED;
+		if (t[i].verdict == ROBOT_NONE)
+			t[i].verdict = ROBOT_HUMAN;
+	}
+	spread_people(t, N);
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct fold_row row = { 0 }, other = { 0 };
+		char *dir = temp_make();
+		struct store *s = open_store(dir);
+		size_t n = 0, sum = 0;
+		enum store_result r;
+
+		append(s, t, N - MORE);
+		sum_up_some(s, &row, cases[i].length, cases[i].max, &sum);
+		append(s, t + N - MORE, MORE); /* they come while a row is at work */
+		while (sum < N - LATER)
+			sum_up_some(s, cases[i].alone || sum % 2 ? &row : &other, cases[i].length, cases[i].max, &sum);
+		assert_int_equal(fold_adopt(s, &strict, false), STORE_OK);
+		while ((r = fold_sweep(s, &row, cases[i].length, cases[i].max, &n)) == STORE_OK || r == STORE_MOVED)
+			sum += n;
+		assert_int_equal(r, STORE_NONE);
+		assert_int_equal(sum, N);
+		assert_int_equal(store_folded(s), N);
+		assert_int_equal(fold_all(s), STORE_OK);
+		dump(s, &got);
+		if (i == 0)
+			want = got;
+		else {
+			if (!span_eq(buf_span(&want), buf_span(&got)))
+				fail_msg("%s: another state", cases[i].name);
+			buf_free(&got);
+		}
+		fold_row_free(&row);
+		fold_row_free(&other);
+		store_close(s);
+		temp_remove(dir);
 	}
 	buf_free(&want);
 	free(t);
@@ -672,20 +774,60 @@ other_rules_judge_again_what_was_judged(void **state)
 	free(t);
 }
 
+/* Touches are lost in the middle of a row: a new one is not taken for one that was summed up ahead of the others. */
+static void
+facts_lost_in_the_middle_of_a_row(void **state)
+{
+	struct touch t[100];
+	char *dir = temp_make(), path[600];
+	struct store *s = open_store(dir);
+	struct fold_row row = { 0 };
+	struct sweep sweep;
+	struct campaign c;
+	uint64_t folded;
+	size_t n;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(t); i++)
+		t[i] = hit(TOUCH_CLICK, 1 + (unsigned)i, 1, ROBOT_HUMAN, T0);
+	append(s, t, COUNT(t));
+	assert_int_equal(fold_sweep(s, &row, COUNT(t), 30, &n), STORE_OK);
+	assert_int_equal(n, 30);
+	fold_row_free(&row);
+	assert_int_equal(store_sweep(s, &folded, &sweep), STORE_OK);
+	assert_int_equal(folded, 0);
+	assert_int_equal(sweep.upto, COUNT(t));
+	store_close(s);
+	snprintf(path, sizeof path, "%s/facts.mdb", dir);
+	assert_int_equal(unlink(path), 0);
+	s = open_store(dir);
+	append(s, t, 10);
+	assert_int_equal(store_last(s), COUNT(t) + 10);
+	assert_int_equal(fold_all(s), STORE_OK);
+	assert_int_equal(store_folded(s), COUNT(t) + 10);
+	assert_int_equal(store_sweep(s, &folded, &sweep), STORE_NONE);
+	assert_int_equal(store_campaign(s, 5, &c), STORE_OK);
+	assert_int_equal(c.clicks_all, 30 + 10);
+	store_close(s);
+	temp_remove(dir);
+}
+
 struct folder {
 	struct store *s;
-	size_t sum;
+	size_t sum, length;
 };
 
 static void *
 fold_until_all(void *arg)
 {
+	struct fold_row row = { 0 };
 	struct folder *f = arg;
 	enum store_result r;
 	size_t n;
 
-	while ((r = fold_some(f->s, 97, &n)) == STORE_OK || r == STORE_MOVED)
+	while ((r = fold_sweep(f->s, &row, f->length, 97, &n)) == STORE_OK || r == STORE_MOVED)
 		f->sum += n;
+	fold_row_free(&row);
 	return NULL;
 }
 
@@ -706,7 +848,7 @@ several_folders_count_each_touch_once(void **state)
 		t[i] = hit(TOUCH_CLICK, 1 + i % 50, 1, ROBOT_HUMAN, T0 + (int64_t)i);
 	append(s, t, N);
 	for (int i = 0; i < FOLDERS; i++) {
-		f[i] = (struct folder){ s, 0 };
+		f[i] = (struct folder){ s, 0, i % 2 ? 97 : 5000 };
 		assert_int_equal(pthread_create(&thread[i], NULL, fold_until_all, &f[i]), 0);
 	}
 	for (int i = 0; i < FOLDERS; i++) {
@@ -747,10 +889,11 @@ killed_in_the_middle_again_and_again(void **state)
 
 		assert_int_equal(pipe(fd), 0);
 		if ((pid = fork()) == 0) {
+			struct fold_row row = { 0 };
 			size_t n;
 
 			s = open_store(dir);
-			while (fold_some(s, 500, &n) == STORE_OK)
+			while (fold_sweep(s, &row, i % 2 ? 8000 : 500, 500, &n) == STORE_OK)
 				if (write(fd[1], "x", 1) != 1)
 					break;
 			_exit(0);
@@ -850,6 +993,8 @@ too_much_at_once(void **state)
 	struct store *s = open_sized(small, 8 * MB), *little = open_store(large);
 	struct buf want, got;
 	size_t n, sum = 0, parts = 0;
+	struct sweep sweep;
+	uint64_t folded;
 	enum store_result r;
 
 	(void)state;
@@ -865,7 +1010,9 @@ too_much_at_once(void **state)
 	}
 	assert_int_equal(r, STORE_FULL);
 	assert_true(parts > 1 && sum < N);
-	assert_int_equal(store_folded(s), sum);
+	assert_int_equal(store_sweep(s, &folded, &sweep), STORE_OK);
+	assert_int_equal(folded, 0); /* the row is not done, and others may go on with it */
+	assert_int_equal(sweep.upto, N);
 	store_close(s);
 
 	s = open_sized(small, 256 * MB);
@@ -1262,6 +1409,53 @@ assert_gone(struct store *s, const struct who *w, const char *kept, const char *
 	buf_free(&text);
 }
 
+/* Some of their touches are summed up already, and some of those of others are not. */
+static void
+forgotten_in_the_middle_of_a_row(void **state)
+{
+	enum { N = 2000 };
+	struct touch *t = calloc(N, sizeof *t);
+	const struct who w[] = { person(3), person(4), person(5) };
+	struct buf text[2], anew;
+	enum store_result r;
+	char path[600];
+
+	(void)state;
+	jumble(t, N, 6);
+	for (int i = 0; i < 2; i++) {
+		char *dir = temp_make();
+		struct store *s = open_store(dir);
+		struct fold_row row = { 0 };
+		size_t n;
+
+		append(s, t, N);
+		assert_int_equal(fold_sweep(s, &row, N, i == 0 ? N : N / 2, &n), STORE_OK);
+		assert_int_equal(store_folded(s), i == 0 ? N : 0);
+		assert_int_equal(forget(s, w, COUNT(w), true), STORE_OK);
+		assert_int_equal(fold_sweep(s, &row, N, N, &n), i == 0 ? STORE_NONE : STORE_MOVED);
+		assert_gone(s, &w[1], "", "");
+		dump(s, &text[i]);
+		/* What campaigns owe to them is added once to sums that are made anew, not with each part. */
+		store_close(s);
+		snprintf(path, sizeof path, "%s/state.mdb", dir);
+		assert_int_equal(unlink(path), 0);
+		s = open_store(dir);
+		while ((r = fold_sweep(s, &row, N, 300, &n)) == STORE_OK)
+			;
+		assert_int_equal(r, STORE_NONE);
+		dump(s, &anew);
+		assert_true(span_eq(buf_span(&text[i]), buf_span(&anew)));
+		buf_free(&anew);
+		fold_row_free(&row);
+		store_close(s);
+		temp_remove(dir);
+	}
+	assert_true(span_eq(buf_span(&text[0]), buf_span(&text[1])));
+	buf_free(&text[0]);
+	buf_free(&text[1]);
+	free(t);
+}
+
 /* Campaigns count as before, now and when all is summed up anew; of the people nothing is left. */
 static void
 campaigns_keep_what_the_forgotten_did(void **state)
@@ -1641,6 +1835,9 @@ main(void)
 		cmocka_unit_test(whoever_clicks_meanwhile_is_forgotten_too),
 		cmocka_unit_test(destinations_that_name_the_forgotten_go),
 		cmocka_unit_test(any_order_and_any_batches_give_the_same_bytes),
+		cmocka_unit_test(a_row_in_the_order_of_recipients_gives_the_same_bytes),
+		cmocka_unit_test(facts_lost_in_the_middle_of_a_row),
+		cmocka_unit_test(forgotten_in_the_middle_of_a_row),
 		cmocka_unit_test(too_much_at_once),
 		cmocka_unit_test(judging_again_with_little_room),
 		cmocka_unit_test(rules_are_adopted_when_the_disk_lets_us),

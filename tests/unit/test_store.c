@@ -292,6 +292,47 @@ counters_and_records_survive_the_disk(void **state)
 	temp_remove(dir);
 }
 
+/* Whoever was read last, and however many were written before: who is written is who was meant. */
+static void
+one_is_read_and_another_is_written(void **state)
+{
+	enum { PEOPLE = 3000, TIMES = 12000 };
+	static uint32_t clicks[PEOPLE];
+	char *dir = temp_make();
+	struct store *s = open_store(dir, 64 * MB);
+	struct profile p = { 0 };
+	struct fold_txn *t;
+	unsigned seed = 7;
+	uint64_t folded;
+
+	(void)state;
+	assert_non_null(t = fold_begin(s, &folded));
+	for (uint32_t i = 1; i <= TIMES; i++) {
+		unsigned read = (seed = seed * 1103515245 + 12345) / 65536 % PEOPLE;
+		unsigned write = i % 3 ? read : (seed = seed * 1103515245 + 12345) / 65536 % PEOPLE;
+		struct who r = person(read), w = person(write);
+
+		assert_int_equal(fold_get_person(t, &r, &p), clicks[read] ? STORE_OK : STORE_NONE);
+		assert_int_equal(p.clicks, clicks[read]);
+		if (i % 1000 == 0) {
+			assert_int_equal(fold_erase_person(t, &r), STORE_OK);
+			clicks[read] = 0;
+		}
+		p.clicks = clicks[write] = i;
+		assert_int_equal(fold_put_person(t, &w, &p), STORE_OK);
+	}
+	assert_int_equal(fold_commit(t, 1), STORE_OK);
+	for (unsigned i = 0; i < PEOPLE; i++) {
+		struct who w = person(i);
+
+		assert_int_equal(store_profile(s, &w, &p), clicks[i] ? STORE_OK : STORE_NONE);
+		if (clicks[i])
+			assert_int_equal(p.clicks, clicks[i]);
+	}
+	store_close(s);
+	temp_remove(dir);
+}
+
 /* As an older or newer program would have left it. */
 static void
 set_schema(const char *dir, const char *file, uint64_t schema)
@@ -447,7 +488,7 @@ sums_of_an_older_program_are_made_anew(void **state)
 
 	/* Who may not make files leaves them alone. */
 	assert_null(store_open(&reader, &why));
-	assert_string_equal(buf_cstr(&why), "state.mdb: schema 1, this program knows 4; restart the daemons, which will sum up anew");
+	assert_string_equal(buf_cstr(&why), "state.mdb: schema 1, this program knows 5; restart the daemons, which will sum up anew");
 	s = open_store(dir, 64 * MB);
 	assert_int_equal(store_folded(s), 0);
 	assert_int_equal(store_profile(s, &w, &p), STORE_NONE);
@@ -462,7 +503,7 @@ sums_of_an_older_program_are_made_anew(void **state)
 	set_schema(dir, "state.mdb", 2);
 	buf_clear(&why);
 	assert_null(store_open(&reader, &why));
-	assert_string_equal(buf_cstr(&why), "state.mdb: schema 2, this program knows 4; restart the daemons");
+	assert_string_equal(buf_cstr(&why), "state.mdb: schema 2, this program knows 5; restart the daemons");
 	s = open_store(dir, 64 * MB);
 	assert_int_equal(store_folded(s), 1);
 	assert_int_equal(store_profile(s, &w, &p), STORE_OK);
@@ -474,12 +515,12 @@ sums_of_an_older_program_are_made_anew(void **state)
 	store_close(s);
 
 	/* What is newer than we are nobody guesses at; and facts are never made anew. */
-	set_schema(dir, "state.mdb", 5);
+	set_schema(dir, "state.mdb", 6);
 	buf_clear(&why);
 	reader.create = true;
 	assert_null(store_open(&reader, &why));
-	assert_string_equal(buf_cstr(&why), "state.mdb: schema 5, this program knows 4");
-	set_schema(dir, "state.mdb", 4);
+	assert_string_equal(buf_cstr(&why), "state.mdb: schema 6, this program knows 5");
+	set_schema(dir, "state.mdb", 5);
 	set_schema(dir, "facts.mdb", 2);
 	buf_clear(&why);
 	assert_null(store_open(&reader, &why));
@@ -1660,6 +1701,7 @@ main(int argc, char **argv)
 		cmocka_unit_test(consents_stay_across_an_upgrade),
 		cmocka_unit_test(nobody_sums_up_beside_a_newer_program),
 		cmocka_unit_test(counters_and_records_survive_the_disk),
+		cmocka_unit_test(one_is_read_and_another_is_written),
 		cmocka_unit_test(many_threads_and_a_second_process),
 		cmocka_unit_test(a_process_killed_while_it_writes_leaves_whole_touches),
 		cmocka_unit_test(a_file_that_grew_elsewhere),
@@ -1691,7 +1733,7 @@ main(int argc, char **argv)
 	if (argc == 4 && strcmp(argv[1], "limit") == 0)
 		return raise_limit(argv[2]);
 	if (argc == 4 && strcmp(argv[1], "upgrade") == 0) {
-		set_schema(argv[2], "state.mdb", 5);
+		set_schema(argv[2], "state.mdb", 6);
 		return 0;
 	}
 	if (argc == 4 && strcmp(argv[1], "open") == 0)
