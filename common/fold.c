@@ -978,16 +978,6 @@ fold_sweep(struct store *s, struct fold_row *row, size_t length, size_t max, siz
 	return r;
 }
 
-enum store_result
-fold_some(struct store *s, size_t max, size_t *n)
-{
-	struct fold_row row = { 0 };
-	enum store_result r = fold_sweep(s, &row, max, max, n);
-
-	fold_row_free(&row);
-	return r;
-}
-
 /* ---- other rules ---- */
 
 static bool

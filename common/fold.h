@@ -5,18 +5,15 @@
 #include "common/store.h"
 
 /*
- * Sums up to max touches that nobody summed yet; *n says how many.  Any
- * number of processes may do this at once: the cursor commits with the sums.
- * STORE_NONE when all is summed.  What the store cannot take at once is
- * summed up in parts; STORE_FULL when there is no room for any of it.
- */
-enum store_result fold_some(struct store *, size_t max, size_t *n);
-/*
- * The same for a long row of touches, `length' of them, in the order of
- * recipients: one call sums up max, so that others get the lock in between.
- * Meanwhile recipients at the front of that order are ahead of store_folded;
- * who comes in between, or after a crash, goes on with the same row
- * (store_sweep).  row: all 0 at first; 16 bytes for each touch until it is done.
+ * Sums up touches that nobody summed yet, a row of at most `length' of them
+ * in the order of recipients: one call takes max, so that others get the lock
+ * in between, and *n says how many these were.  Any number of processes may do
+ * this at once: the cursor commits with the sums.  While a row is at work
+ * recipients at its front are ahead of store_folded; who comes in between, or
+ * after a crash, goes on with the same row (store_sweep).  STORE_NONE when all
+ * is summed, STORE_MOVED when somebody else finished the row.  What the store
+ * cannot take at once is summed up in parts; STORE_FULL when there is no room
+ * for any of it.  row: all 0 at first; 16 bytes for each touch until it is done.
  */
 struct fold_row {
 	uint64_t folded, upto;

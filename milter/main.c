@@ -328,6 +328,7 @@ remember(struct store *s, struct writer *w)
 	const struct timespec tick = { .tv_nsec = 5 * 1000000 };
 	int64_t until = clock_ms() + REMEMBER_MS;
 	struct writer_stats stats;
+	struct fold_row row = { 0 };
 	enum store_result r;
 	uint64_t last;
 	size_t n;
@@ -336,8 +337,9 @@ remember(struct store *s, struct writer *w)
 		nanosleep(&tick, NULL);
 	last = store_last(s);
 	do
-		r = fold_some(s, REMEMBER_BATCH, &n);
+		r = fold_sweep(s, &row, REMEMBER_BATCH, REMEMBER_BATCH, &n);
 	while ((r == STORE_OK || r == STORE_MOVED) && store_folded(s) < last && clock_ms() < until);
+	fold_row_free(&row);
 	if (stats.journal.waiting > 0 || store_folded(s) < last)
 		log_warn("starts although not all touches are summed up; frequency caps do not know the last ones yet");
 }
