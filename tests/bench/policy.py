@@ -137,7 +137,7 @@ QUESTION = """SELECT CASE
 	WHEN max(last_open, last_click) = 0 AND :now - first_seen < (1 + opaque) * 60 * 86400 AND
 		(:now - first_seen < (1 + opaque) * 30 * 86400 OR tracked_sends < 5) THEN 'new'
 	WHEN max(last_open, last_click) = 0 AND :now - first_seen <= (1 + opaque) * 90 * 86400 THEN 'semi-engaged'
-	WHEN silent_sends < CASE WHEN max(last_open, last_click) = 0 THEN 11 ELSE 16 END THEN 'semi-engaged'
+	WHEN silent_sends < CASE WHEN max(last_open, last_click) = 0 THEN 11 ELSE 18 END THEN 'semi-engaged'
 	ELSE 'inactive' END AS class, count(*), sum(complained > 0), sum(bounced > 0), sum(left_at > 0) FROM people GROUP BY class"""
 CLASSES_NOW = 1795348800
 
