@@ -2130,31 +2130,60 @@ get_record(MDB_txn *txn, MDB_dbi dbi, const void *key, size_t nkey, bool (*take)
 }
 
 enum store_result
-store_person(struct store *s, const struct who *w, uint64_t stream, struct profile *p, bool *known,
-    struct subscription *sub, bool *subscribed)
+store_view(struct store *s, struct store_view *view)
 {
-	unsigned char key[SUBSCRIPTION_KEY];
 	MDB_txn *txn;
 	int rc;
 
+	if ((rc = env_begin(&s->state, MDB_RDONLY, &txn)) == 0)
+		view->txn = txn;
+	return result(&s->state, rc, "read");
+}
+
+void
+store_view_end(struct store *s, struct store_view *view)
+{
+	env_rest(&s->state, view->txn);
+	view->txn = NULL;
+}
+
+enum store_result
+store_view_person(struct store *s, const struct store_view *view, const struct who *w, uint64_t stream, struct profile *p, bool *known,
+    struct subscription *sub, bool *subscribed)
+{
+	unsigned char key[SUBSCRIPTION_KEY];
+	int rc = get_record(view->txn, s->people, w, sizeof *w, take_profile, p);
+
 	*sub = (struct subscription){ 0 };
-	*known = *subscribed = false;
-	if ((rc = env_begin(&s->state, MDB_RDONLY, &txn)) != 0) {
-		*p = (struct profile){ 0 };
-		return result(&s->state, rc, "read");
-	}
-	subscription_key(key, w, stream);
-	rc = get_record(txn, s->people, w, sizeof *w, take_profile, p);
+	*subscribed = false;
 	*known = rc == 0;
 	if (!*known)
 		*p = (struct profile){ 0 };
 	/* Most people never said a word about a single stream, and one lookup is half of the work. */
 	if (rc == 0 && p->streams) {
-		rc = get_record(txn, s->subscriptions, key, sizeof key, take_subscription, sub);
+		subscription_key(key, w, stream);
+		rc = get_record(view->txn, s->subscriptions, key, sizeof key, take_subscription, sub);
 		*subscribed = rc == 0;
 	}
-	env_rest(&s->state, txn);
 	return result(&s->state, rc == MDB_NOTFOUND ? 0 : rc, "read");
+}
+
+enum store_result
+store_person(struct store *s, const struct who *w, uint64_t stream, struct profile *p, bool *known,
+    struct subscription *sub, bool *subscribed)
+{
+	struct store_view view;
+	enum store_result r = store_view(s, &view);
+
+	if (r != STORE_OK) {
+		*p = (struct profile){ 0 };
+		*sub = (struct subscription){ 0 };
+		*known = *subscribed = false;
+		return r;
+	}
+	r = store_view_person(s, &view, w, stream, p, known, sub, subscribed);
+	store_view_end(s, &view);
+	return r;
 }
 
 enum store_result

@@ -167,6 +167,18 @@ enum store_result store_past(struct store *, const struct who *, struct profile 
 enum store_result store_subscription(struct store *, const struct who *, uint64_t stream, struct subscription *);
 /* Profile and subscription in one read transaction; a missing one is zeroed and its flag false. */
 enum store_result store_person(struct store *, const struct who *, uint64_t stream, struct profile *, bool *known, struct subscription *, bool *subscribed);
+/*
+ * The same for several people one after the other, as the state was when the
+ * view began.  The thread that begins a view ends it, soon: while it lasts the
+ * file cannot grow here, and no page is used again.  Not to be ended when
+ * store_view failed.
+ */
+struct store_view {
+	void *txn;
+};
+enum store_result store_view(struct store *, struct store_view *);
+enum store_result store_view_person(struct store *, const struct store_view *, const struct who *, uint64_t stream, struct profile *, bool *known, struct subscription *, bool *subscribed);
+void store_view_end(struct store *, struct store_view *);
 
 /* Counters of one campaign, all 64-bit (store.c packs them as such).  human <= all; what a trail adds may be taken back. */
 struct campaign {

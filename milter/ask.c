@@ -81,6 +81,8 @@ struct ask {
 	char input[INPUT_MAX];
 	struct buf room, text, output;
 	bool looked;          /* at settings and clocks, in this turn */
+	bool viewing;         /* the store, as it was at the first lookup of this turn */
+	struct store_view view;
 	int64_t ms, now;      /* then: monotonic, and the time of day */
 	struct client *turn[TURN_MAX]; /* who asked in it */
 	size_t nturn;
@@ -213,6 +215,29 @@ carry_out(const struct lookup *q, const struct stream *s, const struct verdict *
 	}
 }
 
+/* One view of the store for a turn: to begin one takes as long as to look somebody up. */
+static bool
+find_person(struct ask *a, struct question *q, struct profile *p, struct subscription *s)
+{
+	bool known, subscribed;
+
+	if (!a->viewing && !(a->viewing = store_view(a->store, &a->view) == STORE_OK))
+		return false;
+	if (store_view_person(a->store, &a->view, q->who, q->stream_id, p, &known, s, &subscribed) != STORE_OK)
+		return false;
+	q->profile = known ? p : NULL;
+	q->subscription = subscribed ? s : NULL;
+	return true;
+}
+
+static void
+end_view(struct ask *a)
+{
+	if (a->viewing)
+		store_view_end(a->store, &a->view);
+	a->viewing = false;
+}
+
 static enum answer
 decide(struct ask *a, const struct lookup *q, struct buf *text)
 {
@@ -220,7 +245,6 @@ decide(struct ask *a, const struct lookup *q, struct buf *text)
 	const struct stream *s = stream_of(c, q);
 	struct profile profile;
 	struct subscription subscription;
-	bool known, subscribed;
 	enum answer answer;
 	struct question question;
 	struct verdict v;
@@ -231,17 +255,9 @@ decide(struct ask *a, const struct lookup *q, struct buf *text)
 	/* Postfix asks for "*" too, and for domains. */
 	if (s->transactional || span_find(q->key, '@') == q->key.n || !addr_who(&a->setup->keys, q->key, &who))
 		return ANSWER_NONE;
-	if (store_person(a->store, &who, a->id[s - c->stream], &profile, &known, &subscription, &subscribed) != STORE_OK)
+	question = (struct question){ .conf = c, .stream = s, .stream_id = a->id[s - c->stream], .who = &who, .now = a->now };
+	if (!find_person(a, &question, &profile, &subscription))
 		return unreadable(a, text);
-	question = (struct question){
-		.conf = c,
-		.stream = s,
-		.stream_id = a->id[s - c->stream],
-		.who = &who,
-		.profile = known ? &profile : NULL,
-		.subscription = subscribed ? &subscription : NULL,
-		.now = a->now,
-	};
 	v = verdict_find(&question);
 	answer = carry_out(q, s, &v, text);
 	if (answer == ANSWER_NONE || answer == ANSWER_ROUTE)
@@ -355,6 +371,7 @@ end_turn(struct ask *a)
 {
 	struct span output = buf_span(&a->output);
 
+	end_view(a);
 	for (size_t i = 0; i < a->nturn; i++) {
 		struct client *c = a->turn[i];
 		struct span own = span_cut(output, c->from, c->to);
@@ -645,6 +662,7 @@ run(void *arg)
 	pthread_setname_np(pthread_self(), "ask");
 	while (!a->ended && event_base_loop(a->base, EVLOOP_ONCE) == 0)
 		end_turn(a);
+	end_view(a);
 	return NULL;
 }
 

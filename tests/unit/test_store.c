@@ -333,6 +333,52 @@ one_is_read_and_another_is_written(void **state)
 	temp_remove(dir);
 }
 
+static void
+set_clicks(struct store *s, unsigned number, uint32_t clicks)
+{
+	struct profile p = { .clicks = clicks };
+	struct who w = person(number);
+	struct fold_txn *t;
+	uint64_t folded;
+
+	assert_non_null(t = fold_begin(s, &folded));
+	assert_int_equal(fold_put_person(t, &w, &p), STORE_OK);
+	assert_int_equal(fold_commit(t, folded + 1), STORE_OK);
+}
+
+static void
+a_view_is_of_one_moment(void **state)
+{
+	const struct who one = person(1), two = person(2);
+	char *dir = temp_make();
+	struct store *s = open_store(dir, 64 * MB);
+	struct subscription sub;
+	struct store_view view;
+	struct profile p;
+	bool known, subscribed;
+
+	(void)state;
+	for (int again = 0; again < 3; again++) {
+		set_clicks(s, 1, 1);
+		assert_int_equal(store_view(s, &view), STORE_OK);
+		assert_int_equal(store_view_person(s, &view, &one, 7, &p, &known, &sub, &subscribed), STORE_OK);
+		assert_true(known && !subscribed);
+		set_clicks(s, 1, 5);
+		if (again == 0)
+			set_clicks(s, 2, 5);
+		assert_int_equal(store_view_person(s, &view, &one, 7, &p, &known, &sub, &subscribed), STORE_OK);
+		assert_int_equal(p.clicks, 1);
+		assert_int_equal(store_view_person(s, &view, &two, 7, &p, &known, &sub, &subscribed), STORE_OK);
+		assert_int_equal(known, again > 0);
+		assert_int_equal(p.clicks, again > 0 ? 5 : 0);
+		store_view_end(s, &view);
+		assert_int_equal(store_person(s, &one, 7, &p, &known, &sub, &subscribed), STORE_OK);
+		assert_int_equal(p.clicks, 5);
+	}
+	store_close(s);
+	temp_remove(dir);
+}
+
 /* As an older or newer program would have left it. */
 static void
 set_schema(const char *dir, const char *file, uint64_t schema)
@@ -1702,6 +1748,7 @@ main(int argc, char **argv)
 		cmocka_unit_test(nobody_sums_up_beside_a_newer_program),
 		cmocka_unit_test(counters_and_records_survive_the_disk),
 		cmocka_unit_test(one_is_read_and_another_is_written),
+		cmocka_unit_test(a_view_is_of_one_moment),
 		cmocka_unit_test(many_threads_and_a_second_process),
 		cmocka_unit_test(a_process_killed_while_it_writes_leaves_whole_touches),
 		cmocka_unit_test(a_file_that_grew_elsewhere),
