@@ -3,12 +3,12 @@
 #
 #	./check.sh         about a quarter of an hour on two processors
 #	./check.sh --long  fuzzes and kills for much longer
-#	./check.sh STAGE ...  only these: gcc clang asan tsan fuzz integration dist lint
+#	./check.sh STAGE ...  only these: gcc clang asan fuzz tsan integration dist lint
 #
 # One line per stage; what a failed stage said is printed, and all of it is in
 # build-check/.  Ends with "N passed, N failed".  Installs missing Debian
 # packages (tests/packages.sh).  FUZZ_SECONDS: for each fuzzer; otherwise those
-# of what strangers write mail with get half a minute, the others less.
+# of what strangers write mail with get a minute, the others less.
 # KILL_TOUCHES: how many the kill tests send.
 set -eu
 cd "$(dirname "$0")"
@@ -17,7 +17,7 @@ top=$PWD
 
 fuzz_seconds=${FUZZ_SECONDS:-}
 touches=${KILL_TOUCHES:-100000}
-stages="gcc clang asan tsan fuzz integration dist lint"
+stages="gcc clang asan fuzz tsan integration dist lint"
 case ${1-} in
 --long)
 	fuzz_seconds=${FUZZ_SECONDS:-600}
@@ -91,45 +91,6 @@ stage_tsan() {
 		integration $((touches / 10)) "$top/build-check-tsan" $threads
 }
 
-# Every fuzzer starts from its corpus, in a copy: what it finds is not committed by accident.
-stage_fuzz() {
-	[ -e "$top/build-check-asan/config.status" ] || stage_asan || return 1
-	cd "$top/build-check-asan"
-	fuzzers=$(find tests/fuzz -name 'fuzz_*' -type f -perm -u+x | sort)
-	[ -n "$fuzzers" ] || return 1
-	echo "$fuzzers" | xargs -P 2 -I '{}' sh -c '
-		name=${1##*/}
-		corpus=$2/build-check/corpus/$name
-		mkdir -p "$corpus"
-		if [ -d "$2/tests/fuzz/corpus/$name" ]; then cp -r "$2/tests/fuzz/corpus/$name/." "$corpus"; fi
-		dict=$2/tests/fuzz/$name.dict
-		[ -e "$dict" ] && set -- "$@" -dict="$dict"
-		program=$1 seconds=$3
-		case $seconds:$name in
-		:fuzz_mime | :fuzz_html | :fuzz_codec | :fuzz_message) seconds=30 ;;
-		:*) seconds=3 ;;
-		esac
-		case $name in
-		fuzz_mime | fuzz_message) seeds=$2/tests/data/messages ;;
-		fuzz_report) seeds=$2/tests/data/reports ;;
-		fuzz_page) seeds=$2/conf/pages ;;
-		*) seeds= ;;
-		esac
-		shift 3
-		if "$program" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -artifact_prefix="$corpus-" "$@" "$corpus" $seeds \
-			>"$corpus.log" 2>&1; then
-			echo "ok      $name: $(tail -n 1 "$corpus.log")"
-		else
-			echo "FAILED  $name"
-			tail -n 60 "$corpus.log"
-		fi' sh '{}' "$top" "$fuzz_seconds" >"$logs/fuzz.out" 2>&1
-	cat "$logs/fuzz.out"
-	ok=$(grep -c '^ok  ' "$logs/fuzz.out") || :
-	bad=$(grep -c '^FAILED  ' "$logs/fuzz.out") || :
-	echo "$ok passed, $bad failed"
-	[ "$bad" -eq 0 ] && [ "$ok" -gt 0 ]
-}
-
 stage_integration() {
 	configured build-check-gcc CC=gcc CFLAGS="-g -O2" --enable-werror && integration "$touches" "$top/build-check-gcc"
 }
@@ -161,13 +122,42 @@ PY
 	tests/layers.sh
 }
 
+# Beside the stages that follow, with what they leave of the processors: the fuzzers take as long anyway.
+fuzzing=
+begin_fuzz() {
+	[ -e "$top/build-check-asan/config.status" ] || run asan 0
+	fuzz_begin=$(date +%s)
+	setsid nice -n 10 "$top/tests/fuzz.sh" "$top/build-check-asan" "$logs" "$fuzz_seconds" >"$logs/fuzz.log" 2>&1 &
+	fuzzing=$!
+}
+
+end_fuzz() {
+	status=0
+	wait "$fuzzing" || status=$?
+	fuzzing=
+	tell fuzz 1 "$status" $(($(date +%s) - fuzz_begin))
+}
+
+stop_fuzz() {
+	[ -z "$fuzzing" ] || kill -- "-$fuzzing" 2>/dev/null || :
+}
+trap stop_fuzz EXIT
+trap 'exit 143' TERM
+trap 'exit 130' INT
+
 passed=0 failed=0
+# run STAGE ALL
 run() {
-	log=$logs/$1.log
 	begin=$(date +%s)
 	status=0
-	("stage_$1") >"$log" 2>&1 || status=$?
-	seconds=$(($(date +%s) - begin))
+	("stage_$1") >"$logs/$1.log" 2>&1 || status=$?
+	tell "$1" "$2" "$status" $(($(date +%s) - begin))
+}
+
+# tell STAGE ALL STATUS SECONDS.  ALL: every line "N passed, N failed" counts, and not only the one after "== all".
+tell() {
+	log=$logs/$1.log
+	status=$3 seconds=$4
 	# Automake's counts (one block per `make check`) and our own last lines; a stage that counts nothing is one test.
 	ok=$(awk '/^# PASS: /{n += $3} /^== all$/{all = 1} /^[0-9]+ passed, [0-9]+ failed$/ && (all || '"$2"'){n += $1; all = 0} END{print n + 0}' "$log")
 	bad=$(awk '/^# (FAIL|ERROR|XPASS): /{n += $3} /^== all$/{all = 1} /^[0-9]+ passed, [0-9]+ failed$/ && (all || '"$2"'){n += $3; all = 0} END{print n + 0}' "$log")
@@ -192,11 +182,12 @@ if ! { [ configure -nt configure.ac ] && [ Makefile.in -nt Makefile.am ] || ./au
 fi
 for stage in $stages; do
 	case $stage in
-	fuzz) run fuzz 1 ;;
+	fuzz) begin_fuzz ;;
 	gcc | clang | asan | tsan | integration | dist | lint) run "$stage" 0 ;;
-	*) echo "There is no stage $stage; there are: gcc clang asan tsan fuzz integration dist lint" >&2; exit 2 ;;
+	*) echo "There is no stage $stage; there are: gcc clang asan fuzz tsan integration dist lint" >&2; exit 2 ;;
 	esac
 done
+[ -z "$fuzzing" ] || end_fuzz
 echo "$(($(date +%s) - started)) seconds"
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]
