@@ -168,41 +168,21 @@ out:
 
 /* ---- streams ---- */
 
-struct of_stream {
-	uint64_t id;
-	struct brake_counts counts;
-};
-
-static bool
-add_hour(void *arg, uint32_t hour, enum volume_kind kind, uint64_t id, const struct volume *v)
-{
-	struct of_stream *s = arg;
-
-	(void)hour;
-	if (kind == VOLUME_STREAM && id == s->id) {
-		s->counts.sent += (uint64_t)v->sent;
-		s->counts.skipped += (uint64_t)v->by_class;
-		s->counts.by_class += (uint64_t)v->by_class;
-		s->counts.spared += (uint64_t)v->spared;
-	}
-	return true;
-}
-
 /* At RCPT no campaign is known: the share is then that of the stream's last 24 hours, and so is the brake. */
 static bool
 show_stream(struct brakes *b, const struct stream *stream)
 {
-	struct of_stream s = { .id = stream_id(&b->c->setup->keys, span_of(stream->name)) };
-	uint32_t hour = (uint32_t)(b->c->now / 3600000);
+	uint64_t id = stream_id(&b->c->setup->keys, span_of(stream->name));
+	struct brake_counts counts;
 	struct brake_row row = { 0 };
 	struct brake_rate r;
 	struct buf when = BUF(64);
 
-	if (!is_on(b->c, BRAKE_SHARE, s.id, &row))
+	if (!is_on(b->c, BRAKE_SHARE, id, &row))
 		return true;
-	if (store_each_volume(b->c->store, hour - 24, hour, add_hour, &s) != STORE_OK)
+	if (store_stream_counts(b->c->store, id, (uint32_t)(b->c->now / 3600000), &counts) != STORE_OK)
 		return false;
-	r = brake_find(BRAKE_SHARE, &s.counts, &stream->policy.brake, true);
+	r = brake_find(BRAKE_SHARE, &counts, &stream->policy.brake, true);
 	if (b->emit != NULL) {
 		emit_open(b->emit, NULL, '{');
 		emit_string(b->emit, "stream", stream->name);

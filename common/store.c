@@ -2450,6 +2450,33 @@ store_each_volume(struct store *s, uint32_t from, uint32_t to, store_volume_fn *
 	return result(&s->state, rc == MDB_NOTFOUND ? 0 : rc, "read");
 }
 
+struct of_stream {
+	uint64_t id;
+	struct brake_counts *counts;
+};
+
+static bool
+add_hour(void *arg, uint32_t hour, enum volume_kind kind, uint64_t id, const struct volume *v)
+{
+	struct of_stream *s = arg;
+
+	(void)hour;
+	if (kind == VOLUME_STREAM && id == s->id) {
+		s->counts->sent += (uint64_t)v->sent;
+		s->counts->skipped += (uint64_t)v->by_class;
+		s->counts->by_class += (uint64_t)v->by_class;
+		s->counts->spared += (uint64_t)v->spared;
+	}
+	return true;
+}
+
+enum store_result
+store_stream_counts(struct store *s, uint64_t stream, uint32_t hour, struct brake_counts *counts)
+{
+	*counts = (struct brake_counts){ 0 };
+	return store_each_volume(s, hour - 24, hour, add_hour, &(struct of_stream){ stream, counts });
+}
+
 static bool
 each_link(struct walk *w, struct span key, struct span value, bool *go_on)
 {

@@ -2,6 +2,7 @@
 #ifndef REKINDLE_STORE_H
 #define REKINDLE_STORE_H
 
+#include "common/brake.h"
 #include "common/buf.h"
 #include "common/profile.h"
 #include "common/touch.h"
@@ -225,6 +226,8 @@ struct volume {
 /* Rows of hours from .. to, both inclusive, in the order of hour, kind, id. */
 typedef bool store_volume_fn(void *arg, uint32_t hour, enum volume_kind, uint64_t id, const struct volume *);
 enum store_result store_each_volume(struct store *, uint32_t from, uint32_t to, store_volume_fn *, void *arg);
+/* Of a stream's 24 hours before this one, and of this one, what BRAKE_SHARE looks at: those who got mail or were stopped by class. */
+enum store_result store_stream_counts(struct store *, uint64_t stream, uint32_t hour, struct brake_counts *);
 enum store_result store_rules(struct store *, struct rules *); /* see fold_get_rules */
 bool store_rejudging(struct store *);
 enum store_result store_link(struct store *, uint64_t campaign, uint16_t link, struct link_count *);

@@ -63,31 +63,14 @@ counts_of(const struct entry *e)
 	};
 }
 
-static bool
-add_hour(void *arg, uint32_t hour, enum volume_kind kind, uint64_t id, const struct volume *v)
-{
-	struct entry *e = arg;
-
-	(void)hour;
-	if (kind == VOLUME_STREAM && id == e->stream) {
-		e->store.sent += (uint64_t)v->sent;
-		e->store.skipped += (uint64_t)v->by_class;
-		e->store.by_class += (uint64_t)v->by_class;
-		e->store.spared += (uint64_t)v->spared;
-	}
-	return true;
-}
-
 static void
 read_counts(struct store *s, struct entry *e, int64_t now)
 {
-	uint32_t hour = (uint32_t)(now / 3600000);
 	struct campaign c;
 
-	if (e->of_stream) {
-		e->store = (struct brake_counts){ 0 };
-		store_each_volume(s, hour - 24, hour, add_hour, e);
-	} else if (store_campaign(s, e->id, &c) == STORE_OK) {
+	if (e->of_stream)
+		store_stream_counts(s, e->stream, (uint32_t)(now / 3600000), &e->store);
+	else if (store_campaign(s, e->id, &c) == STORE_OK) {
 		e->store = (struct brake_counts){ c.sent, c.skipped, c.by_class, c.spared, c.delivered, c.bounced, c.complained };
 		if (c.first != 0 && (int64_t)c.first * 1000 < e->first)
 			e->first = (int64_t)c.first * 1000;
