@@ -28,6 +28,7 @@
 #include "common/fold.h"
 #include "common/mem.h"
 #include "common/verdict.h"
+#include "tests/bench/median.h"
 
 #define NOW INT64_C(1795348800) /* 2026-11-22T12:00:00Z, seconds */
 #define DAY 86400
@@ -268,21 +269,6 @@ write_row(void *arg, const struct who *who, const struct profile *p)
 	    p->first_seen, p->last_sent, p->last_open, p->last_click, p->sends, p->tracked_sends, f.silent_sends, f.opaque, p->left,
 	    p->bounced, p->complained);
 	return true;
-}
-
-static int
-by_size(const void *a, const void *b)
-{
-	const double *x = a, *y = b;
-
-	return *x < *y ? -1 : *x > *y;
-}
-
-static double
-median(double *v, size_t n)
-{
-	qsort(v, n, sizeof *v, by_size);
-	return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
 }
 
 static void

@@ -27,6 +27,7 @@
 #include "common/codec.h"
 #include "common/fold.h"
 #include "common/mem.h"
+#include "tests/bench/median.h"
 
 #define CHUNK 20000
 #define BARE_BATCH 10000
@@ -272,21 +273,6 @@ fold(struct store *s, uint64_t touches, uint64_t people)
 	meter = meter_read();
 	must(fold_all(s), "fold");
 	return report("fold", &meter, touches);
-}
-
-static int
-by_size(const void *a, const void *b)
-{
-	const double *x = a, *y = b;
-
-	return *x < *y ? -1 : *x > *y;
-}
-
-static double
-median(double *v, size_t n)
-{
-	qsort(v, n, sizeof *v, by_size);
-	return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
 }
 
 int
