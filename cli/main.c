@@ -22,6 +22,7 @@
 #include "common/text.h"
 
 #define WHY_MAX 65536
+#define USAGE_SHORT 200 /* bytes of it that still fit behind an error */
 #define SETTLE_WITHIN_MS 2000 /* a daemon whose disk hangs must not keep a question waiting */
 
 static const struct command commands[] = {
@@ -84,7 +85,7 @@ static const struct command commands[] = {
 	  "add ADDRESS... [--as CAUSE] [--reason TEXT] [--stream NAME] [--until DATE | --for DURATION] | "
 	  "remove ADDRESS... [--reason TEXT] [--stream NAME] | list [--stream NAME] [--cause CAUSE] [--csv [--format spreadsheet] | --json] | "
 	  "show ADDRESS [--json] | export [--stream NAME] [--cause CAUSE] [--format spreadsheet] | "
-	  "import FILE [--format FORMAT] [--as CAUSE] [--stream NAME] [--at DATE] [--dry-run] [--strict] [--json]",
+	  "import [FILE] [--format FORMAT] [--as CAUSE] [--stream NAME] [--at DATE] [--dry-run] [--strict] [--json]",
 	  "stop and release recipients by hand, and take over lists",
 	  "  add, remove     stop, and let go again\n"
 	  "  list, export    who is stopped; export writes CSV, which import reads back\n"
@@ -213,13 +214,52 @@ cli_error(const char *fmt, ...)
 	va_end(ap);
 }
 
+/* The next of the ways to say a command: "add A [--b | --c] | remove A" has two. */
+static bool
+next_way(struct span *rest, struct span *way)
+{
+	size_t n = 0, depth = 0;
+
+	if (rest->n == 0)
+		return false;
+	for (; n < rest->n; n++) {
+		depth += rest->p[n] == '[';
+		depth -= rest->p[n] == ']';
+		if (depth == 0 && span_starts(span_from(*rest, n), SPAN(" | ")))
+			break;
+	}
+	*way = span_cut(*rest, 0, n);
+	*rest = span_from(*rest, n + 3);
+	return true;
+}
+
+/* "grant|deny ADDRESS..." is what grant takes, and deny. */
+static bool
+way_begins(struct span way, struct span word)
+{
+	struct span names = span_cut(way, 0, span_find(way, ' ')), name;
+
+	while (span_split(&names, '|', &name))
+		if (span_eq(name, word))
+			return true;
+	return false;
+}
+
+/* What the word after the command takes: of a command with many ways the others would only hide what is wrong. */
 int
 cli_usage(const struct cli *c, const char *fmt, ...)
 {
+	struct span usage = span_of(c->command->usage), rest = usage, way = usage;
 	struct buf tail = BUF(1024);
+	bool found = false;
 	va_list ap;
 
-	buf_addf(&tail, "; usage: rekindle %s %s", c->command->name, c->command->usage);
+	while (!found && c->nwords > 0 && next_way(&rest, &way))
+		found = way_begins(way, span_of(c->word[0]));
+	if (found || usage.n <= USAGE_SHORT)
+		buf_addf(&tail, "; usage: rekindle %s %.*s", c->command->name, SPAN_ARG(found ? way : usage));
+	else
+		buf_addf(&tail, "; `rekindle %s -h` says what there is", c->command->name);
 	va_start(ap, fmt);
 	complain(fmt, ap, buf_cstr(&tail));
 	va_end(ap);
@@ -269,8 +309,11 @@ static void
 help(const struct cli *c)
 {
 	if (c->command) {
-		printf("usage: rekindle %s %s\n\n%s.\n\n%s", c->command->name, c->command->usage, c->command->summary,
-		    c->command->help);
+		struct span rest = span_of(c->command->usage), way;
+
+		for (const char *before = "usage:"; next_way(&rest, &way); before = "      ")
+			printf("%s rekindle %s %.*s\n", before, c->command->name, SPAN_ARG(way));
+		printf("\n%s.\n\n%s", c->command->summary, c->command->help);
 		printf("\n  -c FILE         settings (default %s)\n", DEFAULT_CONF_FILE);
 		return;
 	}

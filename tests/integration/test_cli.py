@@ -259,6 +259,17 @@ class Manners(Case):
                 self.assertEqual(len(p.stderr.splitlines()), 1, p.stderr)
                 self.assertEqual(p.stdout, b"")
 
+    def test_usage_is_of_what_was_asked_for(self):
+        p = self.wrong(USAGE, "usage: rekindle suppress add ADDRESS", "suppress", "add", "a@b.example", "--for", "soon")
+        self.assertNotIn("remove", p.stderr.decode())
+        p = self.wrong(USAGE, r"usage: rekindle consent grant\|deny\|reset ADDRESS", "consent", "deny")
+        self.assertNotIn("import", p.stderr.decode())
+        p = self.wrong(USAGE, "`rekindle suppress -h` says what there is", "suppress", "ad")
+        self.assertNotIn("usage:", p.stderr.decode())
+        out = self.run_ok("suppress", "-h")
+        self.assertRegex(out, r"(?m)^usage: rekindle suppress add ADDRESS.* \[--until DATE \| --for DURATION\]$")
+        self.assertRegex(out, r"(?m)^       rekindle suppress show ADDRESS \[--json\]$")
+
     def test_global_options_go_anywhere(self):
         self.sends("ann@example.org", [1])
         for args in [["-c", self.conf, "--json", "why", "ann@example.org"],
