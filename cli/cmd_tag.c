@@ -392,11 +392,15 @@ print_link(const struct plan *p, const struct link_note *n)
 
 	if (n->why)
 		buf_addf(&line, "  left     ");
+	else if (n->no == 0)
+		buf_addf(&line, "  page     ");
 	else
 		buf_addf(&line, "  link %-4u", n->no);
 	print_safe(&line, span_cut(url, 0, TOKEN_DESTINATION_MAX));
 	if (n->why)
 		buf_addf(&line, "  (%s)", n->why);
+	else if (n->no == 0)
+		buf_addf(&line, "  (becomes the recipient's own page)");
 	else if (!span_eq(url, p->link[n->no - 1].destination)) {
 		buf_adds(&line, "  (leads to ");
 		print_safe(&line, p->link[n->no - 1].destination);
@@ -461,6 +465,8 @@ emit_explanation(struct emit *e, const struct plan *p)
 			emit_text(e, "url", link_url(p, &p->seen[k]));
 			if (p->seen[k].why)
 				emit_string(e, "left", p->seen[k].why);
+			else if (p->seen[k].no == 0)
+				emit_flag(e, "page", true);
 			else
 				emit_number(e, "link", p->seen[k].no);
 			emit_close(e, '}');

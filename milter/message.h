@@ -77,8 +77,8 @@ struct part_note {
 
 struct link_note {
 	size_t part;       /* index of its part's note */
-	const char *why;   /* it stays as it is; NULL: tracked */
-	uint16_t no;       /* of the tagged link; 0 when it stays */
+	const char *why;   /* it stays as it is; NULL: tracked, or replaced */
+	uint16_t no;       /* of the tagged link; 0 when it stays, or is the recipient's own page now */
 	size_t at, n;      /* URL as the message has it, decoded, in plan->note_text */
 };
 

@@ -326,7 +326,7 @@ own_page(struct tagger *w, struct span url, enum token_kind kind, struct span st
 	else if (!links_add_url(t, &w->url, &claim, ""))
 		why = "too long";
 	w->own_pages += why == NULL;
-	note(w, url, why != NULL ? why : "the recipient's own page", 0);
+	note(w, url, why, 0);
 	if (why != NULL)
 		w->plan->warnings |= WARN_OWN_PAGE;
 	return buf_span(&w->url);

@@ -986,6 +986,15 @@ class Tag(Case):
         self.assertEqual([(p["pixel"], p["links"]) for p in html], [(True, [{"url": LINK, "link": 1}])])
         self.assertNotIn("parts", self.json("tag", "--to", "ann@example.org", stdin=MESSAGE))
 
+    def test_a_place_for_an_own_page_is_not_left(self):
+        page = MESSAGE.replace(b"https://shop.example.com/a?x=1&amp;y=2", b"https://rekindle.invalid/keep")
+        out = self.run_ok("tag", "--to", "ann@example.org", "--explain", stdin=page)
+        self.assertRegex(out, r"(?m)^  page     https://rekindle\.invalid/keep  \(becomes the recipient's own page\)$")
+        html = self.json("tag", "--to", "ann@example.org", "--explain", stdin=page)["parts"][-1]
+        self.assertEqual(html["links"], [{"url": "https://rekindle.invalid/keep", "page": True}])
+        out = self.run_ok("tag", "--explain", stdin=page)
+        self.assertIn("  left     https://rekindle.invalid/keep  (the message is nobody's own)\n", out)
+
     def test_a_malformed_track_header_is_told(self):
         message = b"X-Rekindle-Track: perhaps\r\n" + MESSAGE
         p = self.check(FOUND, "tag", "--to", "ann@example.org", "--explain", stdin=message)
