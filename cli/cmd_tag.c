@@ -8,6 +8,7 @@
 #include "cli/cli.h"
 #include "cli/print.h"
 #include "common/addr.h"
+#include "common/ip.h"
 #include "common/mem.h"
 #include "milter/fields.h"
 #include "milter/message.h"
@@ -550,9 +551,12 @@ say(const struct tag *t)
 	}
 	cli_error("campaign \"%.*s\" of stream %s, opens %s, links %s", SPAN_ARG(buf_span(&t->campaign)), t->stream->name,
 	    mode_name(t->opens), mode_name(t->links));
-	for (size_t i = 0; i < t->nrecipients; i++)
-		cli_error("%s: %s, %.*s", t->recipient[i].address, engage_name(t->recipient[i].verdict.finding.class),
-		    SPAN_ARG(buf_span(&t->recipient[i].text)));
+	for (size_t i = 0; i < t->nrecipients; i++) {
+		const struct recipient *r = &t->recipient[i];
+
+		cli_error("%s: %s, %.*s%s", r->address, engage_name(r->verdict.finding.class), SPAN_ARG(buf_span(&r->text)),
+		    who_is_nobody(&r->who) ? "; this is not an address, so nobody is told apart" : "");
+	}
 	if (t->nrecipients != 1)
 		cli_error("%s: nobody is told apart; --to ADDRESS shows a message of its own",
 		    t->nrecipients ? "several recipients" : "no recipient");
@@ -561,6 +565,24 @@ say(const struct tag *t)
 	else
 		cli_error("tagged links=%zu places=%zu left=%zu pixel=%s headers=%zu bytes=%zu->%zu", p->nlinks,
 		    p->edited_links, p->skipped_links, p->pixel ? "yes" : "no", p->nheaders, t->raw.n, t->result.n);
+}
+
+/* Why nothing selects it.  Who reads the settings finds a rule that fits, and not that the client is a stranger's. */
+static const char *
+why_not_selected(const struct conf *conf, const struct envelope *e, const struct message *m, int64_t now)
+{
+	struct envelope known = *e;
+	struct buf campaign = BUF(NAME_CAP);
+	bool fits;
+
+	known.login = SPAN("\x01"); /* of anybody, and in no list */
+	fits = e->login.n == 0 && select_message(conf, &known, m, now, &campaign);
+	buf_free(&campaign);
+	if (fits)
+		return "it would be campaign mail, but the client neither logged in nor is in trusted_networks, see rekindle.conf(5)";
+	if (e->sender.n == 0)
+		return "no rule selects it as campaign mail, and without --from it has no sender; see match_ in rekindle.conf(5)";
+	return "no rule selects it as campaign mail; see match_ in rekindle.conf(5), or use --stream";
 }
 
 /* Selects and plans.  Afterwards plan.untouched says why the message is left alone, or is NULL. */
@@ -584,7 +606,7 @@ work(struct tag *t, const struct envelope *envelope, const struct words *to, con
 	wished = with_wishes(&m, copy, t->c->setup->conf, stream, campaign);
 	t->stream = select_message(t->c->setup->conf, envelope, &wished, t->c->now, &t->campaign);
 	if (!t->stream) {
-		t->plan.untouched = "no rule selects it as campaign mail; see match_ in rekindle.conf(5), or use --stream";
+		t->plan.untouched = why_not_selected(t->c->setup->conf, envelope, &wished, t->c->now);
 	} else {
 		id = stream_id(&t->c->setup->keys, span_of(t->stream->name));
 		t->recipient = xcalloc(to->n + 1, sizeof *t->recipient);
@@ -622,6 +644,7 @@ cmd_tag(struct cli *c)
 	};
 	const char *name = "-";
 	FILE *file = stdin;
+	uint8_t ip[16];
 	uint64_t id;
 	int status;
 
@@ -634,6 +657,10 @@ cmd_tag(struct cli *c)
 	}
 	if (diff && (c->json || t.explain)) {
 		cli_usage(c, "tag: --diff alone, without --json and --explain");
+		goto out;
+	}
+	if (client && ip_read(span_of(client), ip) == 0) {
+		cli_usage(c, "\"%s\" is not the address of a client; write 192.0.2.1 or 2001:db8::1", client);
 		goto out;
 	}
 	status = EXIT_CANNOT;

@@ -922,6 +922,19 @@ class Tag(Case):
         self.assertFalse(self.json("tag", status=NOTHING, stdin=plain)["selected"])
         self.assertEqual(self.check(NOTHING, "tag", "--diff", stdin=plain).stdout, b"")
 
+    def test_a_stranger_is_told_apart_from_a_rule_that_is_missing(self):
+        conf = self.conf.read_text()
+        self.conf.write_text(conf + "\n[stream sale]\nmatch_sender_domain = sale.example.org\n")
+        plain = MESSAGE.replace(b"X-Newsletter: yes\r\n", b"")
+        sender = ("tag", "--from", "news@sale.example.org")
+        self.check(FOUND, *sender, stdin=plain)
+        self.wrong(NOTHING, "the client neither logged in nor is in trusted_networks", *sender, "--client", "192.0.2.1", stdin=plain)
+        self.check(FOUND, *sender, "--client", "192.0.2.1", "--login", "shop", stdin=plain)
+        self.wrong(NOTHING, "no rule selects it", "tag", "--from", "x@example.net", "--client", "192.0.2.1", stdin=plain)
+        self.wrong(NOTHING, "without --from it has no sender", "tag", stdin=plain)
+        self.wrong(USAGE, "\"192.0.2\" is not the address of a client", *sender, "--client", "192.0.2", stdin=plain)
+        self.wrong(FOUND, "ann: .*; this is not an address", *sender, "--to", "ann", stdin=plain)
+
     def test_not_a_message(self):
         p = self.wrong(NOTHING, "not a message", "tag", stdin=b"")
         self.assertEqual(p.stdout, b"")
