@@ -132,13 +132,19 @@ field_when(const struct person *p, const char *label, uint32_t seconds)
 }
 
 /* In mode dayonly a recipient keeps the day of the last open and nothing more. */
+static bool
+is_day_only(const struct profile *r)
+{
+	return r->last_open != 0 && r->last_open % DAY_SECONDS == 0 && !days_has(&r->open_days, r->last_open / DAY_SECONDS);
+}
+
 static void
 field_last_open(const struct person *p)
 {
 	uint32_t at = p->profile.last_open;
 	struct buf text = BUF(LINE_CAP);
 
-	if (at == 0 || at % DAY_SECONDS != 0 || days_has(&p->profile.open_days, at / DAY_SECONDS)) {
+	if (!is_day_only(&p->profile)) {
 		field_when(p, "Last open", at);
 		return;
 	}
@@ -188,9 +194,10 @@ print_overlays(const struct finding *f)
 }
 
 static void
-field_hits(const char *label, uint32_t opens, uint32_t clicks)
+field_hits(const char *label, uint32_t opens, uint32_t clicks, const char *note)
 {
-	print_fieldf(label, "%" PRIu32 " open%s, %" PRIu32 " click%s", opens, opens == 1 ? "" : "s", clicks, clicks == 1 ? "" : "s");
+	print_fieldf(label, "%" PRIu32 " open%s, %" PRIu32 " click%s%s", opens, opens == 1 ? "" : "s", clicks,
+	    clicks == 1 ? "" : "s", note);
 }
 
 static void
@@ -308,8 +315,8 @@ print_evidence(struct person *p)
 	field_when(p, "Last click", r->last_click);
 	print_fieldf("Sends", "%" PRIu32 ", of which %" PRIu32 " tracked", r->sends, r->tracked_sends);
 	print_fieldf("Silent sends", "%u%s", f->silent_sends, f->silent_sends >= PROFILE_SENDS ? " or more" : "");
-	field_hits("By a person", r->opens, r->clicks);
-	field_hits("By machines", r->machine_opens, r->machine_clicks);
+	field_hits("By a person", r->opens, r->clicks, is_day_only(r) ? "; where only the day is kept, opens are not counted" : "");
+	field_hits("By machines", r->machine_opens, r->machine_clicks, "");
 	if (r->last_machine)
 		field_when(p, "Last machine", r->last_machine);
 	print_overlays(f);

@@ -1235,6 +1235,7 @@ class Privacy(Case):
                          "opens and clicks left out, as privacy_profile and consent demand: 1\n")
         text = self.run_ok("why", "ann@example.org")
         self.assertRegex(text, rf"(?m)^  Last open +{ago(4)[:10]} \(only the day is kept\)$")
+        self.assertRegex(text, r"(?m)^  By a person +0 opens, 0 clicks; where only the day is kept, opens are not counted$")
         self.assertEqual(self.json("import", stdin=json.dumps({"type": "click", **of})),
                          {"lines": 1, "imported": 1, "nameless": 1, "left_out": 0, "bad": 0})
 
