@@ -20,6 +20,7 @@ enum {
 struct cli {
 	const char *conf_file;
 	bool json;
+	bool by_root; /* started by root, whoever it has become since */
 	int64_t now; /* ms, when the command began: one instant for the whole answer */
 	const struct command *command;
 	char **argv; /* what follows the program's name, without the command word */

@@ -299,7 +299,9 @@ cli_errors(const struct cli *c, struct buf *why)
 			cli_error("%.*s", SPAN_ARG(line));
 		refused = refused || span_ends(line, span_of(strerror(EACCES)));
 	}
-	if (refused && geteuid() != 0)
+	if (refused && c->by_root && c->setup)
+		cli_error("what is in %s has to belong to the owner of that directory; chown it", c->setup->conf->data_dir);
+	else if (refused && geteuid() != 0)
 		tell_who_may(c);
 }
 
@@ -827,6 +829,7 @@ main(int argc, char **argv)
 		.conf_file = DEFAULT_CONF_FILE,
 		.argv = argv + 1,
 		.argc = argc > 0 ? (size_t)argc - 1 : 0,
+		.by_root = geteuid() == 0,
 	};
 	bool for_postfix = false; /* which knows 0 and EX_TEMPFAIL, and bounces the rest */
 	int status;

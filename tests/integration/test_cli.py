@@ -493,6 +493,14 @@ class Others(Case):
         os.chown(self.dir / "keys", 0, NOBODY.pw_gid)
         self.wrong(CANNOT, r"Permission denied\nrekindle: run it as root\n$", "segment", user=NOBODY.pw_uid)
 
+    @needs_root
+    def test_a_file_of_the_store_that_root_left_behind(self):
+        self.give_away()
+        shutil.chown(self.dir / "keys", group=NOBODY.pw_gid)
+        (self.dir / "data" / "state.mdb").touch(mode=0o600)
+        self.wrong(CANNOT, r"state\.mdb: Permission denied\n"
+                   rf"rekindle: what is in {self.dir}/data has to belong to the owner of that directory; chown it\n$", "segment")
+
     def test_settings_that_nobody_may_read(self):
         os.chmod(self.conf, 0o600)
         self.wrong(CANNOT, r"Permission denied\nrekindle: run it as root, or as the owner of data_dir\n$", "segment",
