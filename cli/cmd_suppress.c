@@ -503,6 +503,8 @@ list(struct cli *c, const struct asked *a, bool csv)
 		cli_error("cannot read the store in %s: the list is not complete", c->setup->conf->data_dir);
 		return EXIT_CANNOT;
 	}
+	if (l.n == 0 && !csv && !c->json)
+		cli_error("nobody is stopped%s", a->cause || a->stream ? ", of those that were asked for" : "");
 	return l.n ? EXIT_FOUND : EXIT_NOTHING;
 }
 

@@ -428,6 +428,8 @@ import(struct import *im, FILE *in)
 	cli_fold(c);
 	if (im->begun)
 		say(im);
+	else if (good && !im->bad)
+		cli_error("%s: there is nothing in it", im->name);
 	if (!good || im->bad)
 		return EXIT_CANNOT;
 	return im->added || im->known ? EXIT_FOUND : EXIT_NOTHING;

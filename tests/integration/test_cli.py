@@ -877,6 +877,13 @@ class Campaigns(Case):
 class Suppress(Case):
     ADDRESS = "ann@example.org"
 
+    def test_nobody_is_told_too(self):
+        self.wrong(NOTHING, "^rekindle: nobody is stopped\n$", "suppress", "list")
+        self.wrong(NOTHING, "^rekindle: nobody is stopped, of those", "suppress", "list", "--cause", "held")
+        self.assertEqual(self.check(NOTHING, "suppress", "export").stderr, b"")
+        self.assertEqual(self.json("suppress", "list", status=NOTHING), [])
+        self.wrong(NOTHING, "-: there is nothing in it", "suppress", "import")
+
     def status(self):
         return self.json("why", self.ADDRESS)["status"]
 
