@@ -443,6 +443,29 @@ release_all(struct release *x)
 	return true;
 }
 
+/* Queue ids that were asked for, and are of no message that we put on hold. */
+static void
+tell_unknown(const struct release *x)
+{
+	for (size_t i = 0; i < x->c->nwords; i++) {
+		size_t k = 0;
+
+		while (k < x->n && strcmp(x->hold[k].id, x->c->word[i]) != 0)
+			k++;
+		if (k == x->n)
+			cli_error("%s: no message of this queue id waits; `rekindle release --dry-run` lists those that do", x->c->word[i]);
+	}
+}
+
+static void
+print_sums(const struct release *x)
+{
+	printf("%s %" PRIu64 ", still held %" PRIu64 ", gone %" PRIu64, x->dry ? "due" : "released", x->released, x->held, x->gone);
+	if (x->failed)
+		printf(", failed %" PRIu64, x->failed);
+	printf("\n");
+}
+
 static int
 work(struct release *x)
 {
@@ -454,6 +477,7 @@ work(struct release *x)
 		cli_error("cannot read the store in %s", x->c->setup->conf->data_dir);
 		return EXIT_CANNOT;
 	}
+	tell_unknown(x);
 	if (x->c->json)
 		emit_open(&x->e, NULL, '[');
 	ok = release_all(x);
@@ -461,8 +485,7 @@ work(struct release *x)
 		emit_close(&x->e, ']');
 		emit_end(&x->e);
 	} else if (ok)
-		printf("%s %" PRIu64 ", still held %" PRIu64 ", gone %" PRIu64 "\n", x->dry ? "due" : "released", x->released, x->held,
-		    x->gone);
+		print_sums(x);
 	if (!ok || x->failed)
 		return EXIT_CANNOT;
 	return x->released ? EXIT_FOUND : EXIT_NOTHING;

@@ -120,6 +120,8 @@ def test_of_two_for_one_recipient_one_goes():
 	assert told.code == 1 and re.match("gone +%s " % left, told.out), told
 	assert len(touches(r, who, "sent")) == 2
 	assert release(r).out == "released 0, still held 0, gone 0\n"
+	told = release(r, left)
+	assert told.code == 1 and "%s: no message of this queue id waits" % left in told.err, told
 	assert {first, second} >= {left}
 
 
