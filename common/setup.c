@@ -151,7 +151,7 @@ load_robots(struct robots *r, const struct conf *c, struct buf *why)
 
 /* What it limits has to be there. */
 static bool
-set_limits(struct receivers *r, const struct conf *c, struct buf *why)
+set_limits(struct receivers *r, const struct conf *c, const char *conf_file, struct buf *why)
 {
 	bool good = true;
 
@@ -162,7 +162,9 @@ set_limits(struct receivers *r, const struct conf *c, struct buf *why)
 
 		if (receiver_limit_parse(span_of(c->receiver_limit.item[i]), &name, &limit, &fault) &&
 		    !receivers_set_limit(r, name, &limit)) {
-			buf_addf(why, "receiver_limit: there is no group `%.*s' in %s\n", SPAN_ARG(name),
+			if (c->receiver_limit.line != NULL)
+				buf_addf(why, "%s:%u: ", conf_file, c->receiver_limit.line[i]);
+			buf_addf(why, "receiver_limit: there is no group `%.*s' in %s; see receivers_file in rekindle.conf(5)\n", SPAN_ARG(name),
 			    c->receivers_file[0] != '\0' ? c->receivers_file : "the list that was built in");
 			good = false;
 		}
@@ -172,7 +174,7 @@ set_limits(struct receivers *r, const struct conf *c, struct buf *why)
 }
 
 static bool
-load_receivers(struct receivers *r, const struct conf *c, struct buf *why)
+load_receivers(struct receivers *r, const struct conf *c, const char *conf_file, struct buf *why)
 {
 	struct buf text = BUF(RECEIVERS_FILE_MAX + 1);
 	bool good = true;
@@ -183,7 +185,7 @@ load_receivers(struct receivers *r, const struct conf *c, struct buf *why)
 		good = read_list("receivers_file", c->receivers_file, RECEIVERS_FILE_MAX, &text, why) &&
 		    receivers_read(r, buf_span(&text), c->receivers_file, why);
 	buf_free(&text);
-	return good && set_limits(r, c, why);
+	return good && set_limits(r, c, conf_file, why);
 }
 
 /* Never NULL unless the file cannot be read at all. */
@@ -315,7 +317,7 @@ setup_load(const char *conf_file, struct buf *why)
 	if ((s->conf = load_conf(conf_file, why, &good)) == NULL)
 		goto fail;
 	good = load_robots(s->robots, s->conf, why) && good;
-	good = load_receivers(s->receivers, s->conf, why) && good;
+	good = load_receivers(s->receivers, s->conf, conf_file, why) && good;
 	if (!load_keys(&s->keys, s->conf->key_file, why) || !good)
 		goto fail;
 	receivers_seal(s->receivers, &s->keys);

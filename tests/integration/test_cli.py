@@ -331,6 +331,9 @@ class Manners(Case):
         for setting in "agents_file", "networks_file", "pages_dir":
             self.write_conf(general=f"{setting} = /nonexistent\n")
             self.wrong(CANNOT, rf"{setting} = /nonexistent: No such file or directory", "conf", "--check")
+        self.write_conf(general="receiver_limit = google 5/1h, gogle 5/1h\n")
+        line = 1 + self.conf.read_text().splitlines().index("receiver_limit = google 5/1h, gogle 5/1h")
+        self.wrong(CANNOT, rf"rekindle\.conf:{line}: receiver_limit: there is no group `gogle'", "conf", "--check")
         self.write_conf(general="pages_language = fr\n")
         self.wrong(CANNOT, r"there is no fr\.html among the built-in pages; there are en, de, mk, zh", "conf", "--check")
 
