@@ -364,22 +364,30 @@ look_back(struct simulation *s)
 static void
 class_rows(const struct simulation *s)
 {
-	struct table t = TABLE("lrrrr");
+	struct table t = TABLE(s->other ? "lrrrr" : "lrr");
 
 	table_adds(&t, "class");
-	table_adds(&t, "now");
+	table_adds(&t, s->other ? "now" : "people");
 	table_adds(&t, "share");
-	table_adds(&t, "then");
-	table_adds(&t, "share");
+	if (s->other) {
+		table_adds(&t, "then");
+		table_adds(&t, "share");
+	}
 	for (enum engage i = 0; i < ENGAGE_CLASSES; i++) {
 		table_adds(&t, engage_name(i));
 		table_addf(&t, "%" PRIu64, s->before.class[i]);
 		table_rate(&t, s->before.class[i], s->people);
-		table_addf(&t, "%" PRIu64, s->after.class[i]);
-		table_rate(&t, s->after.class[i], s->people);
+		if (s->other) {
+			table_addf(&t, "%" PRIu64, s->after.class[i]);
+			table_rate(&t, s->after.class[i], s->people);
+		}
 	}
 	table_print(&t, "", true);
 	table_free(&t);
+	if (!s->other) {
+		printf("\n");
+		return;
+	}
 	printf("\n%" PRIu64 " of %" PRIu64 " change class", s->changed, s->people);
 	for (enum engage i = 0, any = 0; i < ENGAGE_CLASSES; i++)
 		for (enum engage k = 0; k < ENGAGE_CLASSES; k++)
@@ -393,11 +401,12 @@ class_rows(const struct simulation *s)
 static void
 cause_rows(const struct simulation *s)
 {
-	struct table t = TABLE("lrrrrrrl");
+	struct table t = TABLE(s->other ? "lrrrrrrl" : "lrrrrrl");
 
 	table_adds(&t, "the next message is stopped");
-	table_adds(&t, "now");
-	table_adds(&t, "then");
+	table_adds(&t, s->other ? "now" : "people");
+	if (s->other)
+		table_adds(&t, "then");
 	for (enum engage i = 0; i < ENGAGE_CLASSES; i++)
 		table_adds(&t, engage_name(i));
 	table_adds(&t, "action");
@@ -406,14 +415,16 @@ cause_rows(const struct simulation *s)
 			continue;
 		table_adds(&t, cause_name(i));
 		table_addf(&t, "%" PRIu64, s->before.cause[i]);
-		table_addf(&t, "%" PRIu64, s->after.cause[i]);
+		if (s->other)
+			table_addf(&t, "%" PRIu64, s->after.cause[i]);
 		for (enum engage k = 0; k < ENGAGE_CLASSES; k++)
 			table_addf(&t, "%" PRIu64, s->cause_class[i][k]);
 		table_adds(&t, action_name(s->after.stream->policy.on[i]));
 	}
 	table_adds(&t, "all");
 	table_addf(&t, "%" PRIu64, s->before.stopped);
-	table_addf(&t, "%" PRIu64, s->after.stopped);
+	if (s->other)
+		table_addf(&t, "%" PRIu64, s->after.stopped);
 	for (enum engage k = 0; k < ENGAGE_CLASSES; k++) {
 		uint64_t n = 0;
 
@@ -424,8 +435,10 @@ cause_rows(const struct simulation *s)
 	table_adds(&t, "");
 	table_print(&t, "", true);
 	table_free(&t);
-	printf("\n%" PRIu64 " are stopped that are not now, %" PRIu64 " are not that are now; %" PRIu64 " are in the control group\n", s->more,
-	    s->fewer, s->after.holdout);
+	printf("\n");
+	if (s->other)
+		printf("%" PRIu64 " are stopped that are not now, %" PRIu64 " are not that are now; ", s->more, s->fewer);
+	printf("%" PRIu64 " are in the control group\n", s->after.holdout);
 }
 
 static void
@@ -613,8 +626,10 @@ work(struct simulation *s, const char *campaign, int *status)
 	const char *name = s->stream_name ? s->stream_name : c->setup->conf->stream[0].name;
 
 	if (s->stream_name) {
-		if (!(s->other && conf_stream(s->other, span_of(name))) && !cli_stream(c, name, &s->stream))
+		if (!(s->other && conf_stream(s->other, span_of(name))) && !cli_stream(c, name, &s->stream)) {
+			*status = EXIT_USAGE;
 			return false;
+		}
 	}
 	s->stream = stream_id(&c->setup->keys, span_of(name));
 	s->standings.stream = s->stream;

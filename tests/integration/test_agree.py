@@ -14,6 +14,7 @@ import io
 import json
 import os
 import random
+import re
 import socket
 
 import rig
@@ -182,6 +183,11 @@ def test_simulating_others():
 	assert sum(then["class"].values()) == len(lives) and told["class_changed"] == told["from"]["semi-engaged"]["inactive"] > 0, told
 	assert then["stopped"] - now["stopped"] == told["newly_stopped"] - told["no_longer_stopped"], told
 	assert told["no_longer_stopped"] > 0 < told["newly_stopped"], told
+	# People read of two sides only where there are two.
+	assert re.search(r"^class +now +share +then +share\n", r.cli("simulate", "--conf", other).out)
+	alone = r.cli("simulate").out
+	assert re.search(r"^class +people +share\n", alone) and "then" not in alone and "change" not in alone, alone
+	assert r.cli("simulate", "--stream", "nwes").code == 2
 	# Nothing of it is kept.
 	assert r.cli("simulate", "--json").json == before
 
