@@ -261,12 +261,22 @@ listen_on(const struct conf *c)
 	buf_free(&name);
 }
 
+/* All that is wrong, a line each. */
+static void
+log_faults(struct span why)
+{
+	struct span line;
+
+	while (span_split(&why, '\n', &line))
+		if (line.n > 0)
+			log_error("%.*s", SPAN_ARG(line));
+}
+
 /* From root to the owner of data_dir, who must be able to read the settings at the next reload, too. */
 static void
 become_owner(struct setup **setup, const char *file)
 {
 	struct buf why = BUF(256 * 1024);
-	struct span rest, line;
 
 	if (geteuid() != 0)
 		return;
@@ -275,10 +285,7 @@ become_owner(struct setup **setup, const char *file)
 	if (geteuid() == 0) {
 		log_warn("running as root, because %s belongs to root; give it to a user of its own", (*setup)->conf->data_dir);
 	} else if (!setup_load_again(setup, file, &why)) {
-		rest = buf_span(&why);
-		while (span_split(&rest, '\n', &line))
-			if (line.n > 0)
-				log_error("%.*s", SPAN_ARG(line));
+		log_faults(buf_span(&why));
 		exit(1);
 	}
 	buf_free(&why);
@@ -359,7 +366,7 @@ main(int argc, char **argv)
 {
 	const char *file = proc_arguments(argc, argv, PROGRAM, NULL);
 	struct buf why = BUF(64 * 1024);
-	struct setup *setup = setup_load(file, &why);
+	struct setup *setup;
 	/* Threads look at these to the very end. */
 	static struct filter filter;
 	static struct reloader reloader;
@@ -368,8 +375,9 @@ main(int argc, char **argv)
 	struct ask *ask;
 	int rc;
 
-	if (setup == NULL) {
-		fputs(buf_cstr(&why), stderr);
+	log_open(PROGRAM, false, LOG_LEVEL_INFO);
+	if ((setup = setup_load(file, &why)) == NULL) {
+		log_faults(buf_span(&why));
 		buf_free(&why);
 		return 1;
 	}

@@ -911,6 +911,9 @@ class Life(Case):
 					self.rig.write_conf(**before)
 				self.assertEqual(1, done.returncode, done)
 				self.assertIn(say, done.stderr.decode())
+				# Every line of the log says whose it is, these too.
+				for line in done.stderr.decode().splitlines():
+					self.assertRegex(line, "^[0-9-]+T[0-9:.]+Z rekindle-milter: error: ")
 
 	def test_a_file_in_the_sockets_place_is_not_removed(self):
 		self.rig.milter.kill()
