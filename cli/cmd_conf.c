@@ -174,7 +174,8 @@ check_access_log(const struct conf *conf, struct buf *why)
 	copy = xstrdup(path);
 	good = errno == ENOENT && access(dirname(copy), W_OK | X_OK) == 0;
 	if (!good)
-		buf_addf(why, "access_log: %s: %s\n", path, strerror(errno));
+		buf_addf(why, "access_log: %s: %s%s\n", path, strerror(errno),
+		    errno == ENOENT ? "; make its directory, owned by the user that the daemons run as" : "");
 	free(copy);
 	return good;
 }

@@ -461,7 +461,7 @@ class Conf(Case):
         os.chown(log, 0, 0)
         self.wrong(CANNOT, rf"access_log: {log}: Permission denied for user nobody", "conf", "--check")
         self.write_conf(general="access_log = /nonexistent/log")
-        self.wrong(CANNOT, "access_log: /nonexistent/log: No such file or directory", "conf", "--check")
+        self.wrong(CANNOT, "access_log: /nonexistent/log: No such file or directory; make its directory", "conf", "--check")
 
     def test_sample_is_a_file_that_only_lacks_what_is_required(self):
         sample = self.run_ok("conf", "--sample")
