@@ -46,6 +46,7 @@ struct import {
 	uint64_t first; /* line of which the batch has a touch */
 	uint64_t imported, bad, left_out;
 	uint64_t nameless; /* kept, but not for whom the line was about */
+	uint64_t sends, named; /* SENT; opens and clicks that say who */
 	uint64_t doubled;  /* lines that made two touches */
 	unsigned unfolded; /* batches */
 	bool consented;    /* among what is not summed up yet */
@@ -561,6 +562,7 @@ keep_hit(struct import *im, struct record *r)
 	if (mode == MODE_DAYONLY && t->kind == TOUCH_OPEN && robot_is_human(t->verdict)) {
 		day = (struct record){ .touch = { .kind = TOUCH_OPEN, .mode = MODE_DAYONLY, .flags = TOUCH_IMPORTED,
 		    .when = t->when - t->when % DAY_MS, .who = t->who }, .address = r->address };
+		im->named++;
 		keep(im, &day);
 		if (t->campaign == 0)
 			return;
@@ -581,6 +583,7 @@ keep_hit(struct import *im, struct record *r)
 		t->agent = 0;
 		memset(t->net, 0, sizeof t->net);
 	}
+	im->named += !who_is_nobody(&t->who);
 	keep(im, r);
 }
 
@@ -667,6 +670,7 @@ read_line(struct import *im, struct span line)
 		if (!im->field_told)
 			tell_unknown_field(im, o);
 		tell_unknown_stream(im, r.stream);
+		im->sends += r.touch.kind == TOUCH_SENT;
 		if (is_hit(&r.touch))
 			keep_hit(im, &r);
 		else
@@ -731,6 +735,9 @@ say(const struct import *im)
 	struct emit e = { 0 };
 
 	wipe_progress(im);
+	if (im->nameless && im->sends && !im->named)
+		cli_error("no open or click of %s may say who it was, so its recipients look silent; import the opens as well, or consents first",
+		    im->name);
 	if (!im->c->json) {
 		printf("imported %" PRIu64 " touch%s from %" PRIu64 " line%s", im->imported, im->imported == 1 ? "" : "es",
 		    im->in.number, im->in.number == 1 ? "" : "s");

@@ -1257,6 +1257,17 @@ class Privacy(Case):
         self.assertEqual(self.json("import", stdin=json.dumps({"type": "click", **of})),
                          {"lines": 1, "imported": 1, "nameless": 1, "left_out": 0, "bad": 0})
 
+    def test_readers_who_would_look_silent_are_told(self):
+        of = {"address": "ann@example.org", "at": ago(4), "stream": "news", "campaign": "c"}
+        warning = b"so its recipients look silent"
+        sent, click, opened = {"type": "sent", **of}, {"type": "click", "link": 1, **of}, {"type": "open", **of}
+        self.assertIn(warning, self.touches(sent, click).stderr)
+        self.assertNotIn(warning, self.touches(click).stderr)
+        self.assertNotIn(warning, self.touches(sent).stderr)
+        self.assertNotIn(warning, self.touches(sent, click, opened).stderr)
+        grant = {"type": "consent", "axis": "links", "value": "granted", "address": "ann@example.org", "at": ago(5)}
+        self.assertNotIn(warning, self.touches(grant, sent, click).stderr)
+
     def test_an_open_at_midnight_is_no_mere_day(self):
         who = {"address": "ann@example.org", "at": ago(4)[:10]}
         self.touches({"type": "consent", "axis": "opens", "value": "granted", **who}, {"type": "open", **who})
