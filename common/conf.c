@@ -2045,6 +2045,9 @@ check_stream_policy(struct parser *p, size_t k)
 	    !is_bad(p, "engaged_days"))
 		fault(p, p->stream_line[k], "stream %s: semi_days (%u) must be more than engaged_days (%u)", stream->name,
 		    q->semi_days, q->engaged_days);
+	if (stream->transactional && stream->series)
+		fault(p, p->stream_line[k], "stream %s is transactional and has series_stream; mail that everybody gets asks nobody back",
+		    stream->name);
 	if (q->new_max_days < q->new_days && general->new_max_days >= general->new_days && !is_bad(p, "new_max_days") &&
 	    !is_bad(p, "new_days"))
 		fault(p, p->stream_line[k], "stream %s: new_max_days (%u) must be at least new_days (%u)", stream->name,

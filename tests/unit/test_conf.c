@@ -151,6 +151,8 @@ each_fault_has_its_line_and_says_what_would_be_right(void **state)
 		    "t:5: new_max_days (19) must be at least new_days (20)" },
 		{ "an unknown action", REQUIRED "[policy]\non_held = bounce\n",
 		    "use send, reject, defer, hold, discard or route" },
+		{ "a series that everybody gets", REQUIRED "[stream a]\nseries_stream = yes\ntransactional = yes\n",
+		    "t:3: stream a is transactional and has series_stream; mail that everybody gets asks nobody back" },
 		{ "TLS without a certificate", REQUIRED "https_listen = *:443\n",
 		    "t:3: https_listen needs a certificate; name its files in tls_cert and tls_key" },
 		{ "a certificate without a key", REQUIRED "tls_cert = /a /b\ntls_key = /c\n",
