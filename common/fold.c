@@ -960,20 +960,21 @@ fold_part(struct store *s, const struct fold_row *row, size_t max, size_t *n)
 enum store_result
 fold_sweep(struct store *s, struct fold_row *row, size_t length, size_t max, size_t *n)
 {
-	enum store_result r = STORE_OK;
+	enum store_result r;
 	size_t tried = max;
 
 	*n = 0;
-	if (row->upto == 0)
-		r = begin_row(s, row, length);
-	if (r == STORE_OK) {
-		/* There is a limit of pages in one transaction, too: before the file is called full, try with less. */
-		while ((r = fold_part(s, row, tried, n)) == STORE_FULL && *n > BATCH_LESS)
-			tried = *n / 4;
+	if (row->upto == 0 && (r = begin_row(s, row, length)) != STORE_OK) {
+		fold_row_free(row);
+		return r;
 	}
+	/* There is a limit of pages in one transaction, too: before the file is called full, try with less. */
+	while ((r = fold_part(s, row, tried, n)) == STORE_FULL && *n > BATCH_LESS)
+		tried = *n / 4;
 	if (r != STORE_OK)
 		*n = 0;
-	if (r != STORE_OK || store_folded(s) >= row->upto)
+	/* What there is no room for is tried again each second, and two million touches are not read anew for that. */
+	if (r == STORE_MOVED || (r == STORE_OK && store_folded(s) >= row->upto))
 		fold_row_free(row);
 	return r;
 }

@@ -13,7 +13,8 @@
  * after a crash, goes on with the same row (store_sweep).  STORE_NONE when all
  * is summed, STORE_MOVED when somebody else finished the row.  What the store
  * cannot take at once is summed up in parts; STORE_FULL when there is no room
- * for any of it.  row: all 0 at first; 16 bytes for each touch until it is done.
+ * for any of it: the row is kept, for another try.  row: all 0 at first; 16 bytes
+ * for each touch until it is done.
  */
 struct fold_row {
 	uint64_t folded, upto;

@@ -1006,6 +1006,7 @@ too_much_at_once(void **state)
 	size_t n, sum = 0, parts = 0;
 	struct sweep sweep;
 	uint64_t folded;
+	struct fold_row row = { 0 };
 	enum store_result r;
 
 	(void)state;
@@ -1014,7 +1015,7 @@ too_much_at_once(void **state)
 		t[i].who = person((unsigned)i);
 	append(s, t, N);
 	append(little, t, N);
-	while ((r = sum_up(s, N, &n)) == STORE_OK) {
+	while ((r = fold_sweep(s, &row, N, N, &n)) == STORE_OK) {
 		assert_true(n > 0 && n < N);
 		sum += n;
 		parts++;
@@ -1024,11 +1025,13 @@ too_much_at_once(void **state)
 	assert_int_equal(store_sweep(s, &folded, &sweep), STORE_OK);
 	assert_int_equal(folded, 0); /* the row is not done, and others may go on with it */
 	assert_int_equal(sweep.upto, N);
+	assert_int_equal(row.n, N); /* nor is it read anew each time that there is no room */
 	store_close(s);
 
 	s = open_sized(small, 256 * MB);
-	assert_int_equal(sum_up(s, N, &n), STORE_OK);
+	assert_int_equal(fold_sweep(s, &row, N, N, &n), STORE_OK);
 	assert_int_equal(sum + n, N);
+	assert_int_equal(row.n, 0);
 	while ((r = sum_up(little, 1000, &n)) == STORE_OK)
 		;
 	assert_int_equal(r, STORE_NONE);
