@@ -1276,6 +1276,23 @@ search(struct search *x)
 	return r;
 }
 
+/*
+ * Only those that are still there: somebody else may have forgotten the same
+ * people since we looked, and what campaigns owe them is carried once.
+ */
+static enum store_result
+look_again(struct search *x)
+{
+	enum store_result r = store_touches_at(x->store, x->touch, x->n);
+	size_t n = 0;
+
+	for (size_t i = 0; i < x->n; i++)
+		if (x->touch[i].touch.kind != 0)
+			x->touch[n++] = x->touch[i];
+	x->n = n;
+	return r;
+}
+
 /* What folding these touches of one trail into an empty state would add to its campaign. */
 static void
 carry_trail(struct batch *b, size_t from, size_t to)
@@ -1480,7 +1497,7 @@ forget(struct search *x)
 	x->how->stops = 0;
 	free(x->link);
 	x->link = NULL;
-	if ((r = search(x)) == STORE_OK && x->n > 0 && x->touch[x->n - 1].seq > folded)
+	if ((r = look_again(x)) == STORE_OK && (r = search(x)) == STORE_OK && x->n > 0 && x->touch[x->n - 1].seq > folded)
 		r = STORE_MOVED;
 	failed(&b, r);
 	failed(&b, get_rules(b.txn, &b.rules));

@@ -98,6 +98,7 @@ jumble(struct touch *t, size_t n, unsigned seed)
 
 /* Called in place of fold_commit (the linker's --wrap), for a test in which somebody writes on while we sum up. */
 static unsigned writes_left;
+static void (*meanwhile)(void); /* called once, instead */
 enum store_result __real_fold_commit(struct fold_txn *, uint64_t folded);
 enum store_result __wrap_fold_commit(struct fold_txn *, uint64_t folded);
 static struct store *writer;
@@ -108,6 +109,12 @@ __wrap_fold_commit(struct fold_txn *t, uint64_t folded)
 	enum store_result r = __real_fold_commit(t, folded);
 	struct touch more = { .kind = TOUCH_OPEN, .mode = MODE_IDENTIFIED, .when = T0, .campaign = 1, .who = person(1) };
 
+	if (meanwhile != NULL) {
+		void (*once)(void) = meanwhile;
+
+		meanwhile = NULL;
+		once();
+	}
 	if (writes_left > 0) {
 		writes_left--;
 		append(writer, &more, 1);
@@ -1644,6 +1651,41 @@ whoever_clicks_meanwhile_is_forgotten_too(void **state)
 }
 
 static void
+forget_too(void)
+{
+	struct who w = person(1);
+
+	assert_int_equal(forget(writer, &w, 1, true), STORE_OK);
+}
+
+/* Two who forget the same one at the same time: campaigns are owed what was theirs once. */
+static void
+forgotten_by_two_at_once(void **state)
+{
+	const struct touch t[] = { hit(TOUCH_CLICK, 1, 1, ROBOT_HUMAN, T0), hit(TOUCH_CLICK, 2, 1, ROBOT_HUMAN, T0) };
+	struct who w = person(1);
+	char *dir = temp_make();
+	struct store *s = open_store(dir);
+	struct link_count link;
+	struct campaign c;
+
+	(void)state;
+	append(s, t, COUNT(t));
+	writer = s;
+	meanwhile = forget_too; /* behind the first look for what is theirs */
+	assert_int_equal(forget(s, &w, 1, true), STORE_OK);
+	assert_null(meanwhile);
+	s = rebuilt(s, dir);
+	assert_int_equal(store_campaign(s, 5, &c), STORE_OK);
+	assert_int_equal(c.clicks_all, 2);
+	assert_int_equal(c.clickers_human, 2);
+	assert_int_equal(store_link(s, 5, 1, &link), STORE_OK);
+	assert_int_equal(link.clicks_all, 2);
+	store_close(s);
+	temp_remove(dir);
+}
+
+static void
 destinations_that_name_the_forgotten_go(void **state)
 {
 	static const struct {
@@ -1847,6 +1889,7 @@ main(void)
 		cmocka_unit_test(forgotten_touches_leave_their_numbers),
 		cmocka_unit_test(who_said_no_stays_stopped_when_forgotten),
 		cmocka_unit_test(whoever_clicks_meanwhile_is_forgotten_too),
+		cmocka_unit_test(forgotten_by_two_at_once),
 		cmocka_unit_test(destinations_that_name_the_forgotten_go),
 		cmocka_unit_test(any_order_and_any_batches_give_the_same_bytes),
 		cmocka_unit_test(a_row_in_the_order_of_recipients_gives_the_same_bytes),
