@@ -2132,11 +2132,10 @@ get_record(MDB_txn *txn, MDB_dbi dbi, const void *key, size_t nkey, bool (*take)
 enum store_result
 store_view(struct store *s, struct store_view *view)
 {
-	MDB_txn *txn;
-	int rc;
+	MDB_txn *txn = NULL;
+	int rc = env_begin(&s->state, MDB_RDONLY, &txn);
 
-	if ((rc = env_begin(&s->state, MDB_RDONLY, &txn)) == 0)
-		view->txn = txn;
+	view->txn = rc == 0 ? txn : NULL;
 	return result(&s->state, rc, "read");
 }
 
@@ -2148,22 +2147,22 @@ store_view_end(struct store *s, struct store_view *view)
 }
 
 enum store_result
-store_view_person(struct store *s, const struct store_view *view, const struct who *w, uint64_t stream, struct profile *p, bool *known,
-    struct subscription *sub, bool *subscribed)
+store_view_person(struct store *s, const struct store_view *view, const struct who *w, uint64_t stream, const struct profile **p,
+    struct profile *room, const struct subscription **sub, struct subscription *subroom)
 {
 	unsigned char key[SUBSCRIPTION_KEY];
-	int rc = get_record(view->txn, s->people, w, sizeof *w, take_profile, p);
+	MDB_val k = val(w, sizeof *w), v;
+	int rc = mdb_get(view->txn, s->people, &k, &v);
 
-	*sub = (struct subscription){ 0 };
-	*subscribed = false;
-	*known = rc == 0;
-	if (!*known)
-		*p = (struct profile){ 0 };
+	*p = NULL;
+	*sub = NULL;
+	if (rc == 0 && (*p = profile_at(val_span(v), room)) == NULL)
+		rc = MDB_CORRUPTED;
 	/* Most people never said a word about a single stream, and one lookup is half of the work. */
-	if (rc == 0 && p->streams) {
+	if (rc == 0 && (*p)->streams) {
 		subscription_key(key, w, stream);
-		rc = get_record(view->txn, s->subscriptions, key, sizeof key, take_subscription, sub);
-		*subscribed = rc == 0;
+		if ((rc = get_record(view->txn, s->subscriptions, key, sizeof key, take_subscription, subroom)) == 0)
+			*sub = subroom;
 	}
 	return result(&s->state, rc == MDB_NOTFOUND ? 0 : rc, "read");
 }
@@ -2172,17 +2171,23 @@ enum store_result
 store_person(struct store *s, const struct who *w, uint64_t stream, struct profile *p, bool *known,
     struct subscription *sub, bool *subscribed)
 {
+	const struct subscription *subscription = NULL;
+	const struct profile *profile = NULL;
 	struct store_view view;
-	enum store_result r = store_view(s, &view);
+	enum store_result r;
 
-	if (r != STORE_OK) {
+	if ((r = store_view(s, &view)) == STORE_OK)
+		r = store_view_person(s, &view, w, stream, &profile, p, &subscription, sub);
+	*known = profile != NULL;
+	*subscribed = subscription != NULL;
+	if (!*known)
 		*p = (struct profile){ 0 };
+	else if (profile != p)
+		*p = *profile;
+	if (!*subscribed)
 		*sub = (struct subscription){ 0 };
-		*known = *subscribed = false;
-		return r;
-	}
-	r = store_view_person(s, &view, w, stream, p, known, sub, subscribed);
-	store_view_end(s, &view);
+	if (view.txn != NULL)
+		store_view_end(s, &view);
 	return r;
 }
 

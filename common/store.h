@@ -178,8 +178,10 @@ struct store_view {
 	void *txn;
 };
 enum store_result store_view(struct store *, struct store_view *);
-enum store_result store_view_person(struct store *, const struct store_view *, const struct who *, uint64_t stream, struct profile *, bool *known, struct subscription *, bool *subscribed);
 void store_view_end(struct store *, struct store_view *);
+/* *p: in the record itself, good until the view ends, or in *room; NULL: nobody knows this recipient.  *sub: NULL or in *subroom. */
+enum store_result store_view_person(struct store *, const struct store_view *, const struct who *, uint64_t stream,
+    const struct profile **p, struct profile *room, const struct subscription **sub, struct subscription *subroom);
 
 /* Counters of one campaign, all 64-bit (store.c packs them as such).  human <= all; what a trail adds may be taken back. */
 struct campaign {

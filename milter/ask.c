@@ -83,6 +83,8 @@ struct ask {
 	bool looked;          /* at settings and clocks, in this turn */
 	bool viewing;         /* the store, as it was at the first lookup of this turn */
 	struct store_view view;
+	struct profile profile; /* of the lookup, when it has to be unpacked */
+	struct subscription subscription;
 	int64_t ms, now;      /* then: monotonic, and the time of day */
 	struct client *turn[TURN_MAX]; /* who asked in it */
 	size_t nturn;
@@ -217,17 +219,12 @@ carry_out(const struct lookup *q, const struct stream *s, const struct verdict *
 
 /* One view of the store for a turn: to begin one takes as long as to look somebody up. */
 static bool
-find_person(struct ask *a, struct question *q, struct profile *p, struct subscription *s)
+find_person(struct ask *a, struct question *q)
 {
-	bool known, subscribed;
-
-	if (!a->viewing && !(a->viewing = store_view(a->store, &a->view) == STORE_OK))
-		return false;
-	if (store_view_person(a->store, &a->view, q->who, q->stream_id, p, &known, s, &subscribed) != STORE_OK)
-		return false;
-	q->profile = known ? p : NULL;
-	q->subscription = subscribed ? s : NULL;
-	return true;
+	if (!a->viewing)
+		a->viewing = store_view(a->store, &a->view) == STORE_OK;
+	return a->viewing &&
+	    store_view_person(a->store, &a->view, q->who, q->stream_id, &q->profile, &a->profile, &q->subscription, &a->subscription) == STORE_OK;
 }
 
 static void
@@ -243,8 +240,6 @@ decide(struct ask *a, const struct lookup *q, struct buf *text)
 {
 	const struct conf *c = a->setup->conf;
 	const struct stream *s = stream_of(c, q);
-	struct profile profile;
-	struct subscription subscription;
 	enum answer answer;
 	struct question question;
 	struct verdict v;
@@ -256,7 +251,7 @@ decide(struct ask *a, const struct lookup *q, struct buf *text)
 	if (s->transactional || span_find(q->key, '@') == q->key.n || !addr_who(&a->setup->keys, q->key, &who))
 		return ANSWER_NONE;
 	question = (struct question){ .conf = c, .stream = s, .stream_id = a->id[s - c->stream], .who = &who, .now = a->now };
-	if (!find_person(a, &question, &profile, &subscription))
+	if (!find_person(a, &question))
 		return unreadable(a, text);
 	v = verdict_find(&question);
 	answer = carry_out(q, s, &v, text);
