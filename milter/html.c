@@ -156,14 +156,22 @@ html_attr(const struct html *h, size_t *i, struct html_attr *a)
 	return before_attribute(h->in, i) == TAG_MORE && attribute(h->in, i, a);
 }
 
-/* To the end of an attribute that may begin with "=", or of what comes before one.  False when the end of the input cuts it off. */
+/*
+ * Past the "=" at stop, which may begin a name itself.  All that comes before
+ * it goes in one turn: to look for the same "=" behind each name takes
+ * quadratic time.  False when the end of the input cuts an attribute off.
+ */
 RARE static bool
-skip_odd_attribute(struct span in, size_t *i)
+skip_odd_attributes(struct span in, size_t *i, size_t stop)
 {
 	struct html_attr a;
 
-	before_attribute(in, i);
-	return attribute(in, i, &a);
+	do {
+		before_attribute(in, i);
+		if (!attribute(in, i, &a))
+			return false;
+	} while (*i <= stop);
+	return true;
 }
 
 /*
@@ -190,7 +198,7 @@ skip_attributes(struct span in, size_t *i)
 					return TAG_CUT;
 			} else if (!attribute_value(in, i, &a))
 				return TAG_CUT;
-		} else if (!skip_odd_attribute(in, i)) /* it may begin a name itself */
+		} else if (!skip_odd_attributes(in, i, stop))
 			return TAG_CUT;
 	}
 	if (stop == in.n)
