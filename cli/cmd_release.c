@@ -27,11 +27,12 @@ struct helper {
 	pid_t pid;
 };
 
-enum outcome { RELEASED, GONE, FAILED }; /* GONE: it is not in the hold queue any more */
+/* GONE: it is not in the hold queue any more.  UNKNOWN: nobody said whether it was released. */
+enum outcome { RELEASED, GONE, FAILED, UNKNOWN };
 
 struct reply {
 	enum outcome outcome;
-	char text[400]; /* FAILED: what Postfix says */
+	char text[400]; /* FAILED, UNKNOWN: what Postfix says */
 };
 
 #define OUTPUT_MAX 65536
@@ -94,9 +95,10 @@ release_one(const char *directory, const char *id, struct reply *r)
 	const char *const then[] = { "postqueue", "-i", id, NULL }, *const then_of[] = { "postqueue", "-c", directory, "-i", id, NULL };
 	struct buf out = BUF(OUTPUT_MAX);
 	struct span said, line;
+	int status = run(directory != NULL ? first_of : first, &out);
 
-	r->outcome = FAILED;
-	if (run(directory != NULL ? first_of : first, &out) == 0)
+	r->outcome = status < 0 ? UNKNOWN : FAILED;
+	if (status == 0)
 		r->outcome = strstr(buf_cstr(&out), "Released from hold: 1 ") != NULL ? RELEASED : GONE;
 	said = span_trim(buf_span(&out));
 	span_split(&said, '\n', &line);
@@ -162,10 +164,12 @@ helper_stop(struct helper *h)
 static void
 helper_ask(struct helper *h, const char *id, struct reply *r)
 {
-	*r = (struct reply){ .outcome = FAILED, .text = "the helper is gone" };
+	static const struct reply gone = { .outcome = UNKNOWN, .text = "the helper is gone; whether it was released the next run will see" };
+
+	*r = gone;
 	if (send(h->fd, id, strlen(id), MSG_NOSIGNAL) == (ssize_t)strlen(id) &&
 	    recv(h->fd, r, sizeof *r, 0) != (ssize_t)sizeof *r)
-		*r = (struct reply){ .outcome = FAILED, .text = "the helper is gone" };
+		*r = gone;
 	r->text[sizeof r->text - 1] = '\0';
 }
 
@@ -286,9 +290,12 @@ judge(struct release *x, struct hold *h, int64_t now)
 		.now = now,
 	};
 	h->verdict = verdict_find(&q);
-	/* What was released by a run that did not come to its end is on its way, and has to be counted. */
+	/*
+	 * What was released by a run that did not come to its end is on its way, and has to be counted.  Of a campaign
+	 * that was stopped meanwhile it waits for that to end: it may lie there still, and to ask would release it.
+	 */
 	h->goes = h->verdict.action == ACTION_SEND || h->verdict.action == ACTION_ROUTE ||
-	    ((x->all || is_leaving(h)) && !is_final(h->verdict.cause));
+	    ((x->all || (is_leaving(h) && h->verdict.cause != CAUSE_BRAKED)) && !is_final(h->verdict.cause));
 	free(h->why);
 	h->why = NULL;
 	if (!h->goes) {
@@ -425,7 +432,7 @@ release(struct release *x, struct hold *h, size_t n)
 	default:
 		x->failed++;
 		cli_error("%s: %s", h->id, reply.text);
-		return announce(x, h, false);
+		return reply.outcome == UNKNOWN || announce(x, h, false);
 	}
 }
 

@@ -205,6 +205,45 @@ def test_who_is_killed_leaves_nothing_uncounted():
 	rig.wait_until(lambda: len(r.sink.of(who)) == 2, 15, "the second one")
 
 
+def test_a_helper_that_is_killed_leaves_nothing_uncounted():
+	"""Postfix has released it, and the helper did not live to say so."""
+	r = shared()
+	who = "gil@example.com"
+	queue_id = hold(r, who, "slow")
+	command = [r.program("rekindle"), "-c", r.conf_file, "release", "--all", "--config-directory", r.postfix.etc, queue_id]
+	killed = subprocess.run(["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=wait4", "-e", "inject=wait4:signal=SIGKILL:when=1", *command],
+		cwd="/", capture_output=True, timeout=60)
+	assert b"the helper is gone" in killed.stderr, killed
+	rig.wait_until(lambda: queue_id not in on_hold(r), 15, "postsuper")
+	assert len(touches(r, who, "sent")) == 1
+	told = release(r)
+	assert re.search("released +" + queue_id, told.out), told
+	assert len(touches(r, who, "sent")) == 2
+
+
+def test_a_campaign_that_is_stopped_after_a_kill_stays():
+	"""Marked as on its way, and not gone: nobody releases it while its campaign is stopped."""
+	r = shared()
+	queue_id = hold(r, "hal@example.com")
+	r.policy["cap_new"] = "off"
+	r.write_conf()
+	try:
+		command = [r.program("rekindle"), "-c", r.conf_file, "release", "--config-directory", r.postfix.etc, queue_id]
+		# It dies before it asks.
+		killed = subprocess.run(["strace", "-qq", "-o", "/dev/null", "-e", "trace=sendto", "-e", "inject=sendto:signal=SIGKILL:when=1", *command],
+			cwd="/", capture_output=True, timeout=60)
+		assert killed.returncode in (-9, 137), killed
+		told = r.cli("brakes", "stop", "spring", "--stream", "default")
+		assert told.code == 0, told
+		assert "held" in release(r, queue_id).out and queue_id in on_hold(r)
+		told = r.cli("brakes", "release", "spring", "--stream", "default")
+		assert told.code == 0, told
+		assert release(r, queue_id).code == 0
+	finally:
+		r.policy["cap_new"] = "1/16h"
+		r.write_conf()
+
+
 def test_zz_the_end():
 	global _rig
 	r, _rig = shared(), None
