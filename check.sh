@@ -122,12 +122,14 @@ PY
 	tests/layers.sh
 }
 
-# Beside the stages that follow, with what they leave of the processors: the fuzzers take as long anyway.
+# Beside the stages that follow, with what they leave of the processors: the fuzzers take as long anyway.  Linux
+# shares those out between sessions first, and this one is of its own so that it can be stopped as a whole.
 fuzzing=
 begin_fuzz() {
 	[ -e "$top/build-check-asan/config.status" ] || run asan 0
 	fuzz_begin=$(date +%s)
-	setsid nice -n 10 "$top/tests/fuzz.sh" "$top/build-check-asan" "$logs" "$fuzz_seconds" >"$logs/fuzz.log" 2>&1 &
+	setsid sh -c 'echo 19 >/proc/self/autogroup || :; exec nice -n 19 "$@"' sh \
+		"$top/tests/fuzz.sh" "$top/build-check-asan" "$logs" "$fuzz_seconds" >"$logs/fuzz.log" 2>&1 &
 	fuzzing=$!
 }
 

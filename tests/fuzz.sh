@@ -23,7 +23,7 @@ find tests/fuzz -name 'fuzz_*' -type f -perm -u+x | sort | xargs -P 2 -I '{}' sh
 	if [ -d "$top/tests/fuzz/corpus/$name" ]; then cp -r "$top/tests/fuzz/corpus/$name/." "$corpus"; fi
 	case $seconds:$name in
 	:fuzz_mime | :fuzz_html | :fuzz_codec | :fuzz_message) seconds=60 ;;
-	:*) seconds=3 ;;
+	:*) seconds=2 ;;
 	esac
 	case $name in
 	fuzz_mime | fuzz_message) seeds=$top/tests/data/messages ;;
