@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """test_release.py -- a real Postfix: over the cap, into the hold queue, and out of it when the time has come."""
 
+import contextlib
 import os
 import re
 import subprocess
@@ -42,6 +43,29 @@ def hold(r, who, stream=None):
 
 def release(r, *arguments):
 	return r.cli("release", "--config-directory", r.postfix.etc, *arguments, root=True)
+
+
+def killed_at(r, call, *arguments, helper=False):
+	"""It dies at its first such system call, or its helper does at the helper's: what it said until then."""
+	command = [r.program("rekindle"), "-c", r.conf_file, "release", "--config-directory", r.postfix.etc, *arguments]
+	return subprocess.run(["strace", *(["-f"] if helper else []), "-qq", "-o", "/dev/null", "-e", "trace=" + call,
+		"-e", "inject=%s:signal=SIGKILL:when=1" % call, *command], cwd="/", capture_output=True, timeout=60)
+
+
+@contextlib.contextmanager
+def nothing_capped(r):
+	r.policy["cap_new"] = "off"
+	r.write_conf()
+	try:
+		yield
+	finally:
+		r.policy["cap_new"] = "1/16h"
+		r.write_conf()
+
+
+def brake(r, what):
+	told = r.cli("brakes", what, "spring", "--stream", "default")
+	assert told.code == 0, told
 
 
 def touches(r, who, kind):
@@ -153,22 +177,15 @@ def test_their_own_word_is_not_overruled():
 def test_a_campaign_that_is_stopped_stays():
 	r = shared()
 	queue_id = hold(r, "stopped@example.com")
-	r.policy["cap_new"] = "off"
-	r.write_conf()
-	try:
-		told = r.cli("brakes", "stop", "spring", "--stream", "default")
-		assert told.code == 0, told
+	with nothing_capped(r):
+		brake(r, "stop")
 		told = release(r, "--json", queue_id)
 		line, = told.json
 		assert (told.code, line["result"], line["cause"]) == (1, "held", "braked"), told
 		assert queue_id in on_hold(r)
-		told = r.cli("brakes", "release", "spring", "--stream", "default")
-		assert told.code == 0, told
+		brake(r, "release")
 		assert release(r, queue_id).code == 0
 		assert queue_id not in on_hold(r)
-	finally:
-		r.policy["cap_new"] = "1/16h"
-		r.write_conf()
 
 
 def test_where_postfix_does_not_answer_nothing_is_lost():
@@ -191,9 +208,7 @@ def test_who_is_killed_leaves_nothing_uncounted():
 	r = shared()
 	who = "fay@example.com"
 	queue_id = hold(r, who, "slow")
-	command = [r.program("rekindle"), "-c", r.conf_file, "release", "--all", "--config-directory", r.postfix.etc, queue_id]
-	killed = subprocess.run(["strace", "-qq", "-o", "/dev/null", "-e", "trace=recvfrom", "-e", "inject=recvfrom:signal=SIGKILL:when=1", *command],
-		cwd="/", capture_output=True, timeout=60)
+	killed = killed_at(r, "recvfrom", "--all", queue_id)
 	assert killed.returncode in (-9, 137) and not killed.stdout, killed
 	rig.wait_until(lambda: queue_id not in on_hold(r), 15, "the helper")
 	assert len(touches(r, who, "sent")) == 1
@@ -210,9 +225,7 @@ def test_a_helper_that_is_killed_leaves_nothing_uncounted():
 	r = shared()
 	who = "gil@example.com"
 	queue_id = hold(r, who, "slow")
-	command = [r.program("rekindle"), "-c", r.conf_file, "release", "--all", "--config-directory", r.postfix.etc, queue_id]
-	killed = subprocess.run(["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=wait4", "-e", "inject=wait4:signal=SIGKILL:when=1", *command],
-		cwd="/", capture_output=True, timeout=60)
+	killed = killed_at(r, "wait4", "--all", queue_id, helper=True)
 	assert b"the helper is gone" in killed.stderr, killed
 	rig.wait_until(lambda: queue_id not in on_hold(r), 15, "postsuper")
 	assert len(touches(r, who, "sent")) == 1
@@ -225,23 +238,13 @@ def test_a_campaign_that_is_stopped_after_a_kill_stays():
 	"""Marked as on its way, and not gone: nobody releases it while its campaign is stopped."""
 	r = shared()
 	queue_id = hold(r, "hal@example.com")
-	r.policy["cap_new"] = "off"
-	r.write_conf()
-	try:
-		command = [r.program("rekindle"), "-c", r.conf_file, "release", "--config-directory", r.postfix.etc, queue_id]
-		# It dies before it asks.
-		killed = subprocess.run(["strace", "-qq", "-o", "/dev/null", "-e", "trace=sendto", "-e", "inject=sendto:signal=SIGKILL:when=1", *command],
-			cwd="/", capture_output=True, timeout=60)
+	with nothing_capped(r):
+		killed = killed_at(r, "sendto", queue_id)  # before it asks
 		assert killed.returncode in (-9, 137), killed
-		told = r.cli("brakes", "stop", "spring", "--stream", "default")
-		assert told.code == 0, told
+		brake(r, "stop")
 		assert "held" in release(r, queue_id).out and queue_id in on_hold(r)
-		told = r.cli("brakes", "release", "spring", "--stream", "default")
-		assert told.code == 0, told
+		brake(r, "release")
 		assert release(r, queue_id).code == 0
-	finally:
-		r.policy["cap_new"] = "1/16h"
-		r.write_conf()
 
 
 def test_zz_the_end():
