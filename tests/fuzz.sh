@@ -6,7 +6,7 @@
 # SECONDS for each; otherwise those of what strangers write mail with get a
 # minute, the others less.  Each starts from its corpus, in a copy below LOGS:
 # what it finds is not committed by accident.  Prints a line for each, what a
-# failed one said, and ends with "N passed, N failed".
+# failed one said, and ends with "N passed, N failed" behind "== all", as run.sh does.
 set -eu
 top=$(cd "$(dirname "$0")/.." && pwd)
 build=$(cd "$1" && pwd)
@@ -44,5 +44,6 @@ find tests/fuzz -name 'fuzz_*' -type f -perm -u+x | sort | xargs -P 2 -I '{}' sh
 cat "$out"
 passed=$(grep -c '^ok  ' "$out") || :
 failed=$(grep -c '^FAILED  ' "$out") || :
+echo "== all"
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
