@@ -438,6 +438,12 @@ day_of(const struct touch *t)
 }
 
 static int
+by_number(uint64_t a, uint64_t b)
+{
+	return a < b ? -1 : a > b;
+}
+
+static int
 by_trail(const void *a, const void *b)
 {
 	const struct touch *s = a, *t = b;
@@ -445,9 +451,7 @@ by_trail(const void *a, const void *b)
 
 	if (order != 0)
 		return order;
-	if (s->campaign != t->campaign)
-		return s->campaign < t->campaign ? -1 : 1;
-	return day_of(s) < day_of(t) ? -1 : day_of(s) > day_of(t);
+	return s->campaign != t->campaign ? by_number(s->campaign, t->campaign) : by_number(day_of(s), day_of(t));
 }
 
 static void
@@ -607,7 +611,7 @@ by_id(const void *a, const void *b)
 {
 	const struct campaign_change *x = a, *y = b;
 
-	return x->id < y->id ? -1 : x->id > y->id;
+	return by_number(x->id, y->id);
 }
 
 /* Behind stream, first and last all are counters. */
@@ -648,9 +652,7 @@ by_link(const void *a, const void *b)
 {
 	const struct link_change *x = a, *y = b;
 
-	if (x->campaign != y->campaign)
-		return x->campaign < y->campaign ? -1 : 1;
-	return x->link < y->link ? -1 : x->link > y->link;
+	return x->campaign != y->campaign ? by_number(x->campaign, y->campaign) : by_number(x->link, y->link);
 }
 
 static void
@@ -682,10 +684,8 @@ by_hour(const void *a, const void *b)
 	const struct volume_change *x = a, *y = b;
 
 	if (x->hour != y->hour)
-		return x->hour < y->hour ? -1 : 1;
-	if (x->kind != y->kind)
-		return x->kind < y->kind ? -1 : 1;
-	return x->id < y->id ? -1 : x->id > y->id;
+		return by_number(x->hour, y->hour);
+	return x->kind != y->kind ? by_number(x->kind, y->kind) : by_number(x->id, y->id);
 }
 
 /* A trail that was taken out and put back as it was has changed nothing. */
@@ -718,6 +718,18 @@ add_volumes(struct batch *b)
 		memcpy(&v, sum, sizeof v);
 		failed(b, fold_put_volume(b->txn, c->hour, c->kind, c->id, &v));
 	}
+}
+
+/* What came together for all of these. */
+static void
+add_counts(struct batch *b)
+{
+	if (b->result == STORE_OK)
+		add_campaigns(b);
+	if (b->result == STORE_OK)
+		add_links(b);
+	if (b->result == STORE_OK)
+		add_volumes(b);
 }
 
 static enum store_result
@@ -774,9 +786,7 @@ by_place(const void *a, const void *b)
 {
 	const struct fold_place *x = a, *y = b;
 
-	if (x->key != y->key)
-		return x->key < y->key ? -1 : 1;
-	return x->value < y->value ? -1 : x->value > y->value;
+	return x->key != y->key ? by_number(x->key, y->key) : by_number(x->value, y->value);
 }
 
 /* By key alone, a byte at a time: linear, and what has the same key stays in its order. */
@@ -939,12 +949,7 @@ fold_part(struct store *s, const struct fold_row *row, size_t max, size_t *n)
 		failed(&b, store_each_carried(s, add_carried, &b));
 	if (b.result == STORE_OK)
 		add_people(&b);
-	if (b.result == STORE_OK)
-		add_campaigns(&b);
-	if (b.result == STORE_OK)
-		add_links(&b);
-	if (b.result == STORE_OK)
-		add_volumes(&b);
+	add_counts(&b);
 	if (b.result == STORE_OK)
 		failed(&b, fold_put_sweep(b.txn, end == row->n ? NULL :
 		    &(struct sweep){ row->upto, row->place[end].key, row->place[end].value }));
@@ -1085,12 +1090,7 @@ rejudge_people(struct store *s, size_t max)
 	for (size_t i = 0; i < max && b.result == STORE_OK && (r = fold_next_trail(b.txn, &who)) == STORE_OK; i++)
 		rejudge_person(&b, &who);
 	failed(&b, r);
-	if (b.result == STORE_OK)
-		add_campaigns(&b);
-	if (b.result == STORE_OK)
-		add_links(&b);
-	if (b.result == STORE_OK)
-		add_volumes(&b);
+	add_counts(&b);
 	if (b.result == STORE_OK)
 		failed(&b, fold_put_rejudged(b.txn, r == STORE_NONE ? NULL : &who));
 	if (b.result == STORE_OK)
