@@ -2142,7 +2142,8 @@ store_view(struct store *s, struct store_view *view)
 void
 store_view_end(struct store *s, struct store_view *view)
 {
-	env_rest(&s->state, view->txn);
+	if (view->txn != NULL)
+		env_rest(&s->state, view->txn);
 	view->txn = NULL;
 }
 
@@ -2186,8 +2187,7 @@ store_person(struct store *s, const struct who *w, uint64_t stream, struct profi
 		*p = *profile;
 	if (!*subscribed)
 		*sub = (struct subscription){ 0 };
-	if (view.txn != NULL)
-		store_view_end(s, &view);
+	store_view_end(s, &view);
 	return r;
 }
 

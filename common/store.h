@@ -171,11 +171,10 @@ enum store_result store_person(struct store *, const struct who *, uint64_t stre
 /*
  * The same for several people one after the other, as the state was when the
  * view began.  The thread that begins a view ends it, soon: while it lasts the
- * file cannot grow here, and no page is used again.  Not to be ended when
- * store_view failed.
+ * file cannot grow here, and no page is used again.
  */
 struct store_view {
-	void *txn;
+	void *txn; /* NULL: it has not begun, and to end it is nothing */
 };
 enum store_result store_view(struct store *, struct store_view *);
 void store_view_end(struct store *, struct store_view *);

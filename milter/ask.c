@@ -81,8 +81,7 @@ struct ask {
 	char input[INPUT_MAX];
 	struct buf room, text, output;
 	bool looked;          /* at settings and clocks, in this turn */
-	bool viewing;         /* the store, as it was at the first lookup of this turn */
-	struct store_view view;
+	struct store_view view; /* the store, as it was at the first lookup of this turn */
 	struct profile profile; /* of the lookup, when it has to be unpacked */
 	struct subscription subscription;
 	int64_t ms, now;      /* then: monotonic, and the time of day */
@@ -221,18 +220,8 @@ carry_out(const struct lookup *q, const struct stream *s, const struct verdict *
 static bool
 find_person(struct ask *a, struct question *q)
 {
-	if (!a->viewing)
-		a->viewing = store_view(a->store, &a->view) == STORE_OK;
-	return a->viewing &&
+	return (a->view.txn != NULL || store_view(a->store, &a->view) == STORE_OK) &&
 	    store_view_person(a->store, &a->view, q->who, q->stream_id, &q->profile, &a->profile, &q->subscription, &a->subscription) == STORE_OK;
-}
-
-static void
-end_view(struct ask *a)
-{
-	if (a->viewing)
-		store_view_end(a->store, &a->view);
-	a->viewing = false;
 }
 
 static enum answer
@@ -366,7 +355,7 @@ end_turn(struct ask *a)
 {
 	struct span output = buf_span(&a->output);
 
-	end_view(a);
+	store_view_end(a->store, &a->view);
 	for (size_t i = 0; i < a->nturn; i++) {
 		struct client *c = a->turn[i];
 		struct span own = span_cut(output, c->from, c->to);
@@ -657,7 +646,7 @@ run(void *arg)
 	pthread_setname_np(pthread_self(), "ask");
 	while (!a->ended && event_base_loop(a->base, EVLOOP_ONCE) == 0)
 		end_turn(a);
-	end_view(a);
+	store_view_end(a->store, &a->view);
 	return NULL;
 }
 
