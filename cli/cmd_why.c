@@ -132,19 +132,13 @@ field_when(const struct person *p, const char *label, uint32_t seconds)
 }
 
 /* In mode dayonly a recipient keeps the day of the last open and nothing more. */
-static bool
-is_day_only(const struct profile *r)
-{
-	return r->last_open != 0 && r->last_open % DAY_SECONDS == 0 && !days_has(&r->open_days, r->last_open / DAY_SECONDS);
-}
-
 static void
 field_last_open(const struct person *p)
 {
 	uint32_t at = p->profile.last_open;
 	struct buf text = BUF(LINE_CAP);
 
-	if (!is_day_only(&p->profile)) {
+	if (!profile_open_is_day(&p->profile)) {
 		field_when(p, "Last open", at);
 		return;
 	}
@@ -315,7 +309,7 @@ print_evidence(struct person *p)
 	field_when(p, "Last click", r->last_click);
 	print_fieldf("Sends", "%" PRIu32 ", of which %" PRIu32 " tracked", r->sends, r->tracked_sends);
 	print_fieldf("Silent sends", "%u%s", f->silent_sends, f->silent_sends >= PROFILE_SENDS ? " or more" : "");
-	field_hits("By a person", r->opens, r->clicks, is_day_only(r) ? "; where only the day is kept, opens are not counted" : "");
+	field_hits("By a person", r->opens, r->clicks, profile_open_is_day(r) ? "; where only the day is kept, opens are not counted" : "");
 	field_hits("By machines", r->machine_opens, r->machine_clicks, "");
 	if (r->last_machine)
 		field_when(p, "Last machine", r->last_machine);

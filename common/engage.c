@@ -182,13 +182,6 @@ static const uint32_t decay[PROFILE_DAYS] = {
 };
 /* clang-format on */
 
-/* Was only the day of the last open kept?  Then no bit stands for it. */
-static bool
-open_is_day(const struct profile *p)
-{
-	return p->last_open != 0 && p->last_open % DAY == 0 && !days_has(&p->open_days, p->last_open / DAY);
-}
-
 /*
  * The last moment at which the last open may have been.  Of a day the whole
  * day counts, for the doubt is the recipient's; where it ends after now that
@@ -197,7 +190,7 @@ open_is_day(const struct profile *p)
 static int64_t
 latest_open(const struct profile *p)
 {
-	return (int64_t)p->last_open + (open_is_day(p) ? DAY - 1 : 0);
+	return (int64_t)p->last_open + (profile_open_is_day(p) ? DAY - 1 : 0);
 }
 
 static bool
@@ -240,6 +233,12 @@ is_opaque(const struct profile *p)
 
 	_Static_assert(PROFILE_OPENS == 5, "all of them, newest first");
 	return (o[4] != 0) & (((o[0] | o[1] | o[2] | o[3] | o[4]) & 1) == 0);
+}
+
+static int64_t
+seconds_of(int64_t now_ms)
+{
+	return now_ms > 0 ? now_ms / 1000 : 0;
 }
 
 /* The days up to this one: with an open, and with a click that counts: none after the day of the last one. */
@@ -409,12 +408,6 @@ overlays_of(const struct profile *p, const struct signs *s, enum engage class, i
 	return o;
 }
 
-static int64_t
-seconds_of(int64_t now_ms)
-{
-	return now_ms > 0 ? now_ms / 1000 : 0;
-}
-
 enum engage
 engage_class(const struct profile *p, const struct policy *policy, int64_t now_ms)
 {
@@ -471,7 +464,7 @@ engage_score(const struct profile *p, const struct policy *policy, int64_t now_m
 	struct engaged_days d = days_of(p, signs_of(p, policy->settle, now).click, today);
 	uint64_t sum = 0;
 
-	if (p->last_open / DAY <= today && ago < PROFILE_DAYS && open_is_day(p))
+	if (p->last_open / DAY <= today && ago < PROFILE_DAYS && profile_open_is_day(p))
 		d.opened[ago / 64] |= (uint64_t)1 << ago % 64;
 	for (unsigned half = 0; half < 2; half++)
 		for (uint64_t bits = d.opened[half] | d.clicked[half]; bits != 0; bits &= bits - 1) {
@@ -528,7 +521,7 @@ uint32_t
 engage_held_until(const struct profile *p, const struct subscription *s, int64_t now_ms)
 {
 	static const struct profile nothing;
-	int64_t now = now_ms > 0 ? now_ms / 1000 : 0;
+	int64_t now = seconds_of(now_ms);
 
 	if (p == NULL)
 		p = &nothing;
@@ -542,7 +535,7 @@ engage_cause(const struct profile *p, const struct subscription *s, const struct
 {
 	static const struct profile nothing;
 	enum cause by_class = f->class == ENGAGE_INACTIVE ? CAUSE_INACTIVE : CAUSE_NONE;
-	int64_t now = now_ms > 0 ? now_ms / 1000 : 0;
+	int64_t now = seconds_of(now_ms);
 
 	if (p == NULL)
 		p = &nothing;
@@ -643,7 +636,7 @@ engage_explain(
 {
 	unsigned factor = f->opaque && f->clicked ? 2 : 1;
 	unsigned floor = f->last_engaged ? policy->inactive_min_sends_engaged : policy->inactive_min_sends;
-	int64_t now = now_ms > 0 ? now_ms / 1000 : 0;
+	int64_t now = seconds_of(now_ms);
 
 	buf_addf(b, "%s: ", engage_name(f->class));
 	switch (f->reason) {
@@ -718,7 +711,7 @@ cause_explain(struct buf *b, enum cause cause, const struct profile *p, const st
     const struct finding *f, int64_t now_ms)
 {
 	static const struct profile nothing;
-	int64_t now = now_ms > 0 ? now_ms / 1000 : 0;
+	int64_t now = seconds_of(now_ms);
 
 	if (p == NULL)
 		p = &nothing;

@@ -137,6 +137,14 @@ enum consent profile_consent(const struct profile *, enum axis);
 bool days_has(const struct days *, uint32_t day);
 /* Set bits among the days from..to (day numbers, inclusive). */
 unsigned days_count(const struct days *, uint32_t from, uint32_t to);
+/* Was only the day of the last open kept?  Then no bit stands for it. */
+static inline bool
+profile_open_is_day(const struct profile *p)
+{
+	const uint32_t day = 24 * 3600;
+
+	return p->last_open != 0 && p->last_open % day == 0 && !days_has(&p->open_days, p->last_open / day);
+}
 /* The 128 days up to this one: bit i of the pair is day - i. */
 void days_until(const struct days *, uint32_t day, uint64_t bits[2]);
 
