@@ -398,13 +398,14 @@ setup_put(struct setup *s)
 		setup_free(s);
 }
 
-static void
-log_lines(struct span text)
+void
+setup_log_faults(struct span why)
 {
 	struct span line;
 
-	while (span_split(&text, '\n', &line))
-		log_error("%.*s", SPAN_ARG(line));
+	while (span_split(&why, '\n', &line))
+		if (line.n > 0)
+			log_error("%.*s", SPAN_ARG(line));
 }
 
 bool
@@ -418,7 +419,7 @@ setup_reload(struct setup_slot *slot, const char *conf_file)
 		setup_put(fresh);
 		fresh = NULL;
 	}
-	log_lines(buf_span(&why));
+	setup_log_faults(buf_span(&why));
 	buf_free(&why);
 	if (fresh == NULL) {
 		log_error("settings: not reloaded, the old ones stay");

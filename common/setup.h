@@ -43,6 +43,8 @@ struct setup_slot;
 struct setup_slot *setup_slot_new(struct setup *first); /* takes the reference */
 struct setup *setup_get(struct setup_slot *);           /* one more reference; end it with setup_put */
 void setup_put(struct setup *);
+/* All that is wrong, a line of the log each, so that the administrator fixes it in one go. */
+void setup_log_faults(struct span why);
 /* Loads again; on any fault logs all of them, keeps the old one and returns false. */
 bool setup_reload(struct setup_slot *, const char *conf_file);
 

@@ -261,17 +261,6 @@ listen_on(const struct conf *c)
 	buf_free(&name);
 }
 
-/* All that is wrong, a line each. */
-static void
-log_faults(struct span why)
-{
-	struct span line;
-
-	while (span_split(&why, '\n', &line))
-		if (line.n > 0)
-			log_error("%.*s", SPAN_ARG(line));
-}
-
 /* From root to the owner of data_dir, who must be able to read the settings at the next reload, too. */
 static void
 become_owner(struct setup **setup, const char *file)
@@ -285,7 +274,7 @@ become_owner(struct setup **setup, const char *file)
 	if (geteuid() == 0) {
 		log_warn("running as root, because %s belongs to root; give it to a user of its own", (*setup)->conf->data_dir);
 	} else if (!setup_load_again(setup, file, &why)) {
-		log_faults(buf_span(&why));
+		setup_log_faults(buf_span(&why));
 		exit(1);
 	}
 	buf_free(&why);
@@ -377,7 +366,7 @@ main(int argc, char **argv)
 
 	log_open(PROGRAM, false, LOG_LEVEL_INFO);
 	if ((setup = setup_load(file, &why)) == NULL) {
-		log_faults(buf_span(&why));
+		setup_log_faults(buf_span(&why));
 		buf_free(&why);
 		return 1;
 	}

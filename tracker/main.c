@@ -16,17 +16,6 @@
 
 #define DESCRIPTORS_EXTRA 128 /* beside connections: listeners, loops, the store, logs */
 
-/* All that is wrong, a line each; the administrator fixes it in one go. */
-static void
-log_faults(struct span why)
-{
-	struct span line;
-
-	while (span_split(&why, '\n', &line))
-		if (line.n > 0)
-			log_error("%.*s", SPAN_ARG(line));
-}
-
 /* Every connection is a descriptor; the default of 1,024 is for other programs. */
 static void
 raise_descriptors(const struct conf *conf)
@@ -87,7 +76,7 @@ reload_tls(struct server *server, const struct conf *conf, const char *file)
 	bool good = load_tls(server, conf, file, &why);
 
 	if (!good) {
-		log_faults(buf_span(&why));
+		setup_log_faults(buf_span(&why));
 		log_error("tls: not reloaded, the old certificates stay");
 	}
 	buf_free(&why);
@@ -185,7 +174,7 @@ main(int argc, char **argv)
 
 	log_open("rekindle-tracker", false, LOG_LEVEL_INFO);
 	if ((first = setup_load(file, &why)) == NULL || !setup_load_pages(first, &why)) {
-		log_faults(buf_span(&why));
+		setup_log_faults(buf_span(&why));
 		buf_free(&why);
 		setup_put(first);
 		return 1;
@@ -205,12 +194,12 @@ main(int argc, char **argv)
 		log_warn("running as root, because %s belongs to root; give it to a user of its own", first->conf->data_dir);
 
 	if (was_root && geteuid() != 0 && !setup_load_again(&first, file, &why)) {
-		log_faults(buf_span(&why));
+		setup_log_faults(buf_span(&why));
 		return 1;
 	}
 	/* As whom we are from now on: a certificate that only root can read would fail on the first reload. */
 	if (!load_tls(server, first->conf, file, &why)) {
-		log_faults(buf_span(&why));
+		setup_log_faults(buf_span(&why));
 		return 1;
 	}
 
