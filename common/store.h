@@ -1,4 +1,4 @@
-/* store.h -- the two LMDB files, known to this file only.  facts: what happened, append only.  state: what it adds up to. */
+/* store.h -- the two LMDB files, known to the store only (store.c and store_*).  facts: what happened, append only.  state: what it adds up to. */
 #ifndef REKINDLE_STORE_H
 #define REKINDLE_STORE_H
 
@@ -182,7 +182,7 @@ void store_view_end(struct store *, struct store_view *);
 enum store_result store_view_person(struct store *, const struct store_view *, const struct who *, uint64_t stream,
     const struct profile **p, struct profile *room, const struct subscription **sub, struct subscription *subroom);
 
-/* Counters of one campaign, all 64-bit (store.c packs them as such).  human <= all; what a trail adds may be taken back. */
+/* Counters of one campaign, all 64-bit (store_rows.c packs them as such).  human <= all; what a trail adds may be taken back. */
 struct campaign {
 	uint64_t stream;
 	uint64_t first, last;                /* seconds: first and last SENT */
