@@ -464,6 +464,7 @@ suppress_import(struct cli *c, const struct suppress_import *how)
 	for (size_t i = 0; i < im.ncolumns; i++)
 		free(im.column[i]);
 	free(im.column);
+	listing_free(&im.listing);
 	buf_free(&im.user);
 	return status;
 }

@@ -139,12 +139,19 @@ csv_free(struct csv *c)
 }
 
 static bool
+is_separator(char c)
+{
+	return memchr(separators, c, sizeof separators) != NULL;
+}
+
+/* Also for the separators that somebody else may read it with. */
+static bool
 wants_quotes(struct span s, char separator)
 {
 	if (s.n > 0 && (s.p[0] == ' ' || s.p[s.n - 1] == ' '))
 		return true;
 	for (size_t i = 0; i < s.n; i++)
-		if (s.p[i] == separator || s.p[i] == '"' || s.p[i] == '\n' || s.p[i] == '\r')
+		if (s.p[i] == separator || s.p[i] == '"' || s.p[i] == '\n' || s.p[i] == '\r' || is_separator(s.p[i]))
 			return true;
 	return false;
 }
@@ -187,16 +194,32 @@ is_formula(struct span s)
 	return false;
 }
 
+/* Is this where a cell may begin, for a reader who separates at something else, or knows no quotes in the middle of a cell? */
+static bool
+begins_cell(struct span field, size_t i)
+{
+	return i == 0 || is_separator(field.p[i - 1]) || field.p[i - 1] == '\n' || field.p[i - 1] == '\r';
+}
+
 void
 csv_text(struct buf *out, struct span field)
 {
-	if (is_formula(field) || span_starts(field, SPAN("'")))
-		buf_addc(out, '\'');
-	buf_add(out, field);
+	for (size_t i = 0, k; i < field.n; i++) {
+		if (begins_cell(field, i)) {
+			/* Some leave these out before they look. */
+			for (k = i; k < field.n && (field.p[k] == ' ' || field.p[k] == '"');)
+				k++;
+			if (field.p[i] == '\'' || is_formula(span_from(field, k)))
+				buf_addc(out, '\'');
+		}
+		buf_addc(out, field.p[i]);
+	}
 }
 
-struct span
-csv_plain(struct span field)
+void
+csv_plain(struct buf *out, struct span text)
 {
-	return span_from(field, span_starts(field, SPAN("'")));
+	for (size_t i = 0; i < text.n; i++)
+		if (text.p[i] != '\'' || !begins_cell(text, i))
+			buf_addc(out, text.p[i]);
 }

@@ -42,11 +42,15 @@ void csv_free(struct csv *);
 void csv_write(struct buf *, char separator, const struct span *field, size_t n);
 
 /*
- * Spreadsheets take a field for a formula that begins like one, and run it.
- * csv_text appends such a field with an apostrophe in front, and one that has
- * an apostrophe there as well, so that csv_plain gives each field back.
+ * Spreadsheets take a cell for a formula that begins like one, and run it.
+ * Quotes keep a field in one cell only for who separates as we do: where the
+ * list separator is a semicolon, a quote in the middle of a line is a
+ * character like others, and a cell begins behind each semicolon.  So csv_text
+ * puts an apostrophe wherever a cell could begin (in front, and behind commas,
+ * semicolons, tabs and line breaks), if what follows begins like a formula or
+ * with an apostrophe, so that csv_plain gives each field back.
  */
 void csv_text(struct buf *, struct span field);
-struct span csv_plain(struct span field);
+void csv_plain(struct buf *, struct span text);
 
 #endif

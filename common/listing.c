@@ -155,6 +155,12 @@ fits(const struct list_format *f, const struct span *field, size_t n)
 	return true;
 }
 
+void
+listing_free(struct listing *l)
+{
+	buf_free(&l->plain);
+}
+
 const char *
 listing_name(const struct listing *l)
 {
@@ -203,7 +209,7 @@ bad(struct buf *why, const char *text)
 bool
 listing_find(struct listing *l, const struct span *field, size_t n, struct span name, struct buf *why)
 {
-	*l = (struct listing){ NULL, 0, LIST_NO_COLUMN, LIST_NO_COLUMN, LIST_NO_COLUMN, LIST_NO_COLUMN, LIST_NO_COLUMN, false };
+	*l = (struct listing){ NULL, 0, LIST_NO_COLUMN, LIST_NO_COLUMN, LIST_NO_COLUMN, LIST_NO_COLUMN, LIST_NO_COLUMN, false, BUF(0) };
 	if (!is_format(name)) {
 		buf_addf(why, "there is no format \"%.*s\"; one of ", SPAN_ARG(span_cut(name, 0, 50)));
 		listing_names(why);
@@ -451,18 +457,31 @@ bad_date(struct span text, struct buf *why)
 	return LIST_BAD;
 }
 
+/* A spreadsheet's apostrophes go. */
+static void
+make_plain(struct listing *l, struct listed *row)
+{
+	size_t n;
+
+	buf_clear(&l->plain);
+	l->plain.max = row->address.n + row->detail.n;
+	csv_plain(&l->plain, row->address);
+	n = l->plain.n;
+	csv_plain(&l->plain, row->detail);
+	row->address = span_cut(buf_span(&l->plain), 0, n);
+	row->detail = span_from(buf_span(&l->plain), n);
+}
+
 enum list_row
-listing_read(const struct listing *l, const struct span *field, size_t n, enum touch_kind as, struct listed *out, struct buf *why)
+listing_read(struct listing *l, const struct span *field, size_t n, enum touch_kind as, struct listed *out, struct buf *why)
 {
 	struct span when = at(field, n, l->when), until = at(field, n, l->until);
 	enum list_row r;
 
 	*out = (struct listed){ .address = at(field, n, l->address), .stream = at(field, n, l->stream),
 		.detail = at(field, n, l->detail) };
-	if (l->format->text) {
-		out->address = csv_plain(out->address);
-		out->detail = csv_plain(out->detail);
-	}
+	if (l->format->text)
+		make_plain(l, out);
 	for (size_t i = 0; i < n; i++)
 		if (!text_is_utf8(field[i]))
 			return bad(why, "it is not UTF-8");

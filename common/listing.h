@@ -17,14 +17,16 @@ struct listing {
 	const struct list_format *format;
 	size_t address, reason, when, until, detail, stream; /* columns; LIST_NO_COLUMN: there is none */
 	bool headless; /* the first record is a row already: addresses alone */
+	struct buf plain; /* what csv_plain made of the row that was read last */
 };
 #define LIST_NO_COLUMN SIZE_MAX
 
 /*
  * Looks at the first record.  name is that of a format, or empty: whichever
- * fits.  False with why.
+ * fits.  False with why; else end with listing_free.
  */
 bool listing_find(struct listing *, const struct span *field, size_t n, struct span name, struct buf *why);
+void listing_free(struct listing *);
 const char *listing_name(const struct listing *);
 /* "mailchimp, sendgrid, ...": every name that listing_find takes. */
 void listing_names(struct buf *);
@@ -43,10 +45,10 @@ struct listed {
 	struct span detail; /* what the list gives as evidence, "" nothing */
 };
 /*
- * Spans point into the fields.  as: what a row of a list without reasons
+ * Spans point into the fields, or are good until the next row.  as: what a row of a list without reasons
  * says, and every row whose reason nobody knows; 0: the list's own.
  */
-enum list_row listing_read(const struct listing *, const struct span *field, size_t n, enum touch_kind as, struct listed *,
+enum list_row listing_read(struct listing *, const struct span *field, size_t n, enum touch_kind as, struct listed *,
     struct buf *why);
 
 /*

@@ -342,7 +342,7 @@ text_add_csv(struct buf *b, struct span s)
 	bool quote = false;
 
 	for (size_t i = 0; i < s.n; i++)
-		if (strchr(",\"\r\n", s.p[i]) != NULL || s.p[i] == '\0')
+		if (strchr(",;\t\"\r\n", s.p[i]) != NULL || s.p[i] == '\0')
 			quote = true;
 	if (!quote) {
 		buf_add(b, s);

@@ -20,7 +20,7 @@ void text_add_hex(struct buf *, const void *, size_t n);
 bool text_hex(struct span, void *out, size_t n);   /* exactly 2n digits */
 
 void text_add_json(struct buf *, struct span);     /* quoted; bytes that are not UTF-8 become U+FFFD (RFC 8259) */
-void text_add_csv(struct buf *, struct span);      /* quoted only where needed (RFC 4180) */
+void text_add_csv(struct buf *, struct span);      /* quoted only where needed (RFC 4180), or by who separates at ; or tabs */
 void text_add_percent(struct buf *, char);          /* %XX, as in a URL (RFC 3986 section 2.1) */
 void text_add_html(struct buf *, struct span);     /* & < > " ' as character references */
 

@@ -229,13 +229,15 @@ def test_the_rest_of_a_line_that_is_too_long_is_nobody():
 
 def test_export_reads_back():
 	r = shared()
-	for who in ("=1+1@example.com", "'=1+1@example.com"):
-		told(r, "suppress", "add", who, "--as", "bounced", "--reason", "a test")
+	for who in ("=1+1@example.com", "'=1+1@example.com", "x;=1+1@example.com"):
+		told(r, "suppress", "add", who, "--as", "bounced", "--reason", "a test, =2;=3")
 	exported = told(r, "suppress", "export").out
 	assert "\n=1+1@example.com," in exported
 	sheet = told(r, "suppress", "export", "--format", "spreadsheet").out
 	assert sheet.startswith("address_text,reason,") and "\n'=1+1@example.com," in sheet and "\n''=1+1@example.com," in sheet, sheet
-	assert not re.search("(?m)^[-=+@]", sheet)
+	assert not re.search("(?m)(^|[,;])[ \"]*[-=+@]", sheet), sheet
+	# Where a cell begins at a semicolon, a quote that is not at its beginning is no quote.
+	assert "\n\"x;'=1+1@example.com\"," in sheet and re.search(r',"cli: \w+: a test,\' =2;\'=3"\r', sheet), sheet
 	told(r, "suppress", "list", "--format", "spreadsheet", code=2)
 	assert told(r, "suppress", "list", "--csv", "--format", "spreadsheet").out == sheet
 	assert told(r, "segment", "export", "all", "--format", "spreadsheet").out.startswith("address_text,class,")

@@ -9,6 +9,8 @@ static const struct {
 } rows[] = {
 	{ "our own, for spreadsheets", "address_text,reason,stream,since,until,source", "'=1+1@example.org,bounced,,2025-11-03T10:22:19Z,,'-x",
 	    "rekindle: bounced =1+1@example.org 2025-11-03T10:22:19Z -x" },
+	{ "an apostrophe in the middle, too", "address_text,reason,stream,since,until,source", "a;'=1@example.org,bounced,,2025-11-03T10:22:19Z,,\"x; y,''z\"",
+	    "rekindle: bounced a;=1@example.org 2025-11-03T10:22:19Z x; y,'z" },
 	{ "an apostrophe in our own stays", "address,reason,stream,since,until,source", "'=1+1@example.org,bounced,,2025-11-03T10:22:19Z,,'-x",
 	    "rekindle: bounced '=1+1@example.org 2025-11-03T10:22:19Z '-x" },
 	{ "Mailchimp, unsubscribed", "Email Address,First Name,UNSUB_TIME,UNSUB_CAMPAIGN_TITLE,UNSUB_REASON",
@@ -87,7 +89,7 @@ read_row(const char *header, const char *row, const char *name, enum touch_kind 
 	struct csv c = { 0 }, d = { 0 };
 	struct span field[20];
 	struct buf why = BUF(1000);
-	struct listing l;
+	struct listing l = { 0 };
 	struct listed r;
 	enum list_row said;
 
@@ -117,6 +119,7 @@ read_row(const char *header, const char *row, const char *name, enum touch_kind 
 	} else
 		buf_addf(out, "%s: %s", said == LIST_SKIP ? "skip" : "bad", buf_cstr(&why));
 out:
+	listing_free(&l);
 	buf_free(&why);
 	csv_free(&c);
 	csv_free(&d);

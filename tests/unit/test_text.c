@@ -142,8 +142,10 @@ quoting(void **state)
 	buf_clear(&b);
 	text_add_csv(&b, SPAN("plain"));
 	buf_addc(&b, ',');
+	text_add_csv(&b, SPAN("a;b"));
+	buf_addc(&b, ',');
 	text_add_csv(&b, SPAN("a,\"b\"\r\n"));
-	assert_span("csv", buf_span(&b), SPAN("plain,\"a,\"\"b\"\"\r\n\""));
+	assert_span("csv", buf_span(&b), SPAN("plain,\"a;b\",\"a,\"\"b\"\"\r\n\""));
 	buf_clear(&b);
 	text_add_html(&b, SPAN("<a href=\"x\" b='y'>&"));
 	assert_span("html", buf_span(&b), SPAN("&lt;a href=&quot;x&quot; b=&#39;y&#39;&gt;&amp;"));
