@@ -95,9 +95,13 @@ tell_refused(const struct conf *conf, struct span fault)
 {
 	struct stat st;
 	struct group *group = stat(conf->data_dir, &st) == 0 ? getgrgid(st.st_gid) : NULL;
-	bool keys = span_starts(fault, span_of(conf->key_file));
+	struct buf of_keys = BUF(PRINTED_MAX);
 	char number[32];
+	bool keys;
 
+	conf_blame(conf, "key_file", &of_keys);
+	keys = span_starts(fault, buf_span(&of_keys));
+	buf_free(&of_keys);
 	if (keys && !may_enter(conf->key_file))
 		cli_error("%.*s for user %s; its directory is closed to that user", SPAN_ARG(fault), user_name(number));
 	else if (keys && group)
@@ -142,21 +146,21 @@ check_data_dir(const struct conf *conf, struct buf *why)
 
 /* Each on its own line of the file, where it is known. */
 static bool
-check_files(const struct cli *c, const struct list *l, const char *name, struct buf *why)
+check_files(const struct conf *conf, const struct list *l, const char *name, struct buf *why)
 {
 	bool good = true;
 
 	for (size_t i = 0; i < l->n; i++) {
-		int fd = open(l->item[i], O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+		int fd = open(l->item[i], O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK), error;
 
 		if (fd >= 0) {
 			close(fd);
 			continue;
 		}
 		good = false;
-		if (l->line != NULL)
-			buf_addf(why, "%s:%u: ", c->conf_file, l->line[i]);
-		buf_addf(why, "%s: %s: %s\n", name, l->item[i], strerror(errno));
+		error = errno;
+		conf_blame_item(conf, name, l, i, why);
+		buf_addf(why, "%s: %s\n", l->item[i], strerror(error));
 	}
 	return good;
 }
@@ -166,6 +170,7 @@ static bool
 check_access_log(const struct conf *conf, struct buf *why)
 {
 	const char *path = conf->access_log;
+	int error;
 	char *copy;
 	bool good;
 
@@ -173,9 +178,12 @@ check_access_log(const struct conf *conf, struct buf *why)
 		return true;
 	copy = xstrdup(path);
 	good = errno == ENOENT && access(dirname(copy), W_OK | X_OK) == 0;
-	if (!good)
-		buf_addf(why, "access_log: %s: %s%s\n", path, strerror(errno),
-		    errno == ENOENT ? "; make its directory, owned by the user that the daemons run as" : "");
+	error = errno;
+	if (!good) {
+		conf_blame(conf, "access_log", why);
+		buf_addf(why, "%s: %s%s\n", path, strerror(error),
+		    error == ENOENT ? "; make its directory, owned by the user that the daemons run as" : "");
+	}
 	free(copy);
 	return good;
 }
@@ -208,8 +216,8 @@ check(struct cli *c)
 	if (!(pages = setup_pages(conf, &why)))
 		good = false;
 	pages_free(pages);
-	good = check_files(c, &conf->tls_cert, "tls_cert", &why) && good;
-	good = check_files(c, &conf->tls_key, "tls_key", &why) && good;
+	good = check_files(conf, &conf->tls_cert, "tls_cert", &why) && good;
+	good = check_files(conf, &conf->tls_key, "tls_key", &why) && good;
 	good = check_access_log(conf, &why) && good;
 	tell_faults(c, conf, was_root, &why);
 out:

@@ -2149,6 +2149,10 @@ conf_parse_anyway(struct span text, const char *name, struct buf *errors, bool *
 		c->links_vary = c->links_vary || c->stream[i].links != c->stream[0].links;
 	}
 
+	c->file = xstrdup(name);
+	c->line = xcalloc(NSETTINGS, sizeof *c->line);
+	memcpy(c->line, p->set[GENERAL], NSETTINGS * sizeof *c->line);
+
 	*good = p->nfaults == 0;
 	report(p, name, errors);
 	buf_free(&p->text);
@@ -2188,7 +2192,29 @@ conf_free(struct conf *c)
 		if (!(settings[i].in & IN(STREAM)))
 			value_free(c, 0, &settings[i]);
 	free(c->stream);
+	free(c->file);
+	free(c->line);
 	free(c);
+}
+
+static void
+add_blame(const struct conf *c, unsigned line, const char *name, struct buf *out)
+{
+	if (line > 0)
+		buf_addf(out, "%s:%u: ", c->file, line);
+	buf_addf(out, "%s: ", name);
+}
+
+void
+conf_blame(const struct conf *c, const char *name, struct buf *out)
+{
+	add_blame(c, c->line != NULL ? c->line[setting_named(span_of(name)) - settings] : 0, name, out);
+}
+
+void
+conf_blame_item(const struct conf *c, const char *name, const struct list *l, size_t i, struct buf *out)
+{
+	add_blame(c, l->line != NULL ? l->line[i] : 0, name, out);
 }
 
 bool

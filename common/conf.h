@@ -118,6 +118,8 @@ struct conf {
 	size_t nstreams;       /* at least 1 */
 	bool enforce_any;      /* some stream enforces */
 	bool opens_vary, links_vary; /* not the same in all streams: then a hit needs to know its own */
+	char *file;            /* conf.c's, for conf_blame */
+	unsigned *line;
 };
 
 /*
@@ -136,6 +138,14 @@ void conf_print(const struct conf *, struct buf *out);
 void conf_sample(struct buf *out);
 /* The i-th setting's section ("", "stream" or "policy") and name; false past the end.  For tests of the manual. */
 bool conf_setting(size_t i, const char **section, const char **name);
+
+/*
+ * What a message about the value of a general setting begins with:
+ * "FILE:LINE: NAME: ", or "NAME: " where the default holds.
+ */
+void conf_blame(const struct conf *, const char *name, struct buf *out);
+/* The same of an item of a list. */
+void conf_blame_item(const struct conf *, const char *name, const struct list *, size_t i, struct buf *out);
 
 /* Is this one of the items, to the byte? */
 bool conf_list_has(const struct list *, struct span);

@@ -79,6 +79,19 @@ wipe(struct buf *b)
 	buf_free(b);
 }
 
+/* All that is wrong with a file, line by line, behind the setting that names it. */
+static void
+blame(const struct conf *c, const char *setting, const struct buf *faults, struct buf *why)
+{
+	struct span rest = buf_span(faults), line;
+
+	while (span_split(&rest, '\n', &line))
+		if (line.n > 0) {
+			conf_blame(c, setting, why);
+			buf_addf(why, "%.*s\n", SPAN_ARG(line));
+		}
+}
+
 /* What keys_parse calls "line 3: ..." becomes "FILE:3: ...", as for settings. */
 static void
 add_keys_fault(struct buf *why, const char *path, struct span what)
@@ -90,68 +103,60 @@ add_keys_fault(struct buf *why, const char *path, struct span what)
 }
 
 static bool
-load_keys(struct keys *keys, const char *path, struct buf *why)
+load_keys(struct keys *keys, const struct conf *c, struct buf *why)
 {
 	/* All of the memory at once: a buffer that grows leaves copies behind. */
-	struct buf text = BUF(KEY_FILE_MAX), what = BUF(4096);
+	struct buf text = BUF(KEY_FILE_MAX), what = BUF(4096), fault = BUF(FAULTS_MAX);
+	const char *path = c->key_file;
 	mode_t mode = 0;
 	bool good = false;
 
 	buf_room(&text, text.max);
-	if (!read_file(path, KEY_FILE_MAX, &text, &mode, why))
-		buf_adds(why, errno == ENOENT ? "; make one with `rekindle key new'\n" : "\n");
+	if (!read_file(path, KEY_FILE_MAX, &text, &mode, &fault))
+		buf_adds(&fault, errno == ENOENT ? "; make one with `rekindle key new'" : "");
 	else if (mode & 07)
-		buf_addf(why, "%s: everybody may use these keys (mode %04o); chmod 0640 %s\n", path,
+		buf_addf(&fault, "%s: everybody may use these keys (mode %04o); chmod 0640 %s", path,
 		    (unsigned)mode & 07777, path);
 	else if (!keys_parse(keys, buf_span(&text), &what))
-		add_keys_fault(why, path, buf_span(&what));
+		add_keys_fault(&fault, path, buf_span(&what));
 	else
 		good = true;
+	blame(c, "key_file", &fault, why);
 	wipe(&text);
 	buf_free(&what);
-	return good;
-}
-
-/* The whole of a file that a setting names. */
-static bool
-read_list(const char *setting, const char *path, size_t max, struct buf *text, struct buf *why)
-{
-	struct buf fault = BUF(PATH_MAX + 256);
-	bool good = file_read(path, max, text, &fault);
-
-	if (!good)
-		buf_addf(why, "%s = %s\n", setting, buf_cstr(&fault));
 	buf_free(&fault);
 	return good;
 }
 
 static bool
-load_list(struct robots *r, const char *setting, const char *path, bool (*read)(struct robots *, struct span, const char *, struct buf *),
-    void (*own)(struct robots *), struct buf *why)
+load_list(struct robots *r, const struct conf *c, const char *setting, const char *path,
+    bool (*read)(struct robots *, struct span, const char *, struct buf *), void (*own)(struct robots *), struct buf *why)
 {
-	struct buf text = BUF(ROBOTS_FILE_MAX + 1);
+	struct buf text = BUF(ROBOTS_FILE_MAX + 1), fault = BUF(FAULTS_MAX);
 	bool good;
 
 	if (*path == '\0') {
 		own(r);
 		return true;
 	}
-	good = read_list(setting, path, ROBOTS_FILE_MAX, &text, why) && read(r, buf_span(&text), path, why);
+	good = file_read(path, ROBOTS_FILE_MAX, &text, &fault) && read(r, buf_span(&text), path, &fault);
+	blame(c, setting, &fault, why);
 	buf_free(&text);
+	buf_free(&fault);
 	return good;
 }
 
 static bool
 load_robots(struct robots *r, const struct conf *c, struct buf *why)
 {
-	bool good = load_list(r, "agents_file", c->agents_file, robots_read_agents, robots_own_agents, why);
+	bool good = load_list(r, c, "agents_file", c->agents_file, robots_read_agents, robots_own_agents, why);
 
-	return load_list(r, "networks_file", c->networks_file, robots_read_networks, robots_own_networks, why) && good;
+	return load_list(r, c, "networks_file", c->networks_file, robots_read_networks, robots_own_networks, why) && good;
 }
 
 /* What it limits has to be there. */
 static bool
-set_limits(struct receivers *r, const struct conf *c, const char *conf_file, struct buf *why)
+set_limits(struct receivers *r, const struct conf *c, struct buf *why)
 {
 	bool good = true;
 
@@ -162,9 +167,8 @@ set_limits(struct receivers *r, const struct conf *c, const char *conf_file, str
 
 		if (receiver_limit_parse(span_of(c->receiver_limit.item[i]), &name, &limit, &fault) &&
 		    !receivers_set_limit(r, name, &limit)) {
-			if (c->receiver_limit.line != NULL)
-				buf_addf(why, "%s:%u: ", conf_file, c->receiver_limit.line[i]);
-			buf_addf(why, "receiver_limit: there is no group `%.*s' in %s; see receivers_file in rekindle.conf(5)\n", SPAN_ARG(name),
+			conf_blame_item(c, "receiver_limit", &c->receiver_limit, i, why);
+			buf_addf(why, "there is no group `%.*s' in %s; see receivers_file in rekindle.conf(5)\n", SPAN_ARG(name),
 			    c->receivers_file[0] != '\0' ? c->receivers_file : "the list that was built in");
 			good = false;
 		}
@@ -174,18 +178,20 @@ set_limits(struct receivers *r, const struct conf *c, const char *conf_file, str
 }
 
 static bool
-load_receivers(struct receivers *r, const struct conf *c, const char *conf_file, struct buf *why)
+load_receivers(struct receivers *r, const struct conf *c, struct buf *why)
 {
-	struct buf text = BUF(RECEIVERS_FILE_MAX + 1);
+	struct buf text = BUF(RECEIVERS_FILE_MAX + 1), fault = BUF(FAULTS_MAX);
 	bool good = true;
 
 	if (c->receivers_file[0] == '\0')
 		receivers_own(r);
 	else
-		good = read_list("receivers_file", c->receivers_file, RECEIVERS_FILE_MAX, &text, why) &&
-		    receivers_read(r, buf_span(&text), c->receivers_file, why);
+		good = file_read(c->receivers_file, RECEIVERS_FILE_MAX, &text, &fault) &&
+		    receivers_read(r, buf_span(&text), c->receivers_file, &fault);
+	blame(c, "receivers_file", &fault, why);
 	buf_free(&text);
-	return good && set_limits(r, c, conf_file, why);
+	buf_free(&fault);
+	return good && set_limits(r, c, why);
 }
 
 /* Never NULL unless the file cannot be read at all. */
@@ -245,7 +251,7 @@ add_page_files(struct pages *p, const char *dir, struct buf *why)
 	bool good = true;
 
 	if (n < 0) {
-		buf_addf(why, "pages_dir = %s: %s\n", dir, strerror(errno));
+		buf_addf(why, "%s: %s\n", dir, strerror(errno));
 		return false;
 	}
 	for (int i = 0; i < n; i++) {
@@ -267,19 +273,22 @@ struct pages *
 setup_pages(const struct conf *conf, struct buf *why)
 {
 	struct pages *p = pages_new();
-	struct buf known = BUF(4096);
+	struct buf known = BUF(4096), fault = BUF(FAULTS_MAX);
 	bool good = true;
 
 	pages_add_builtin(p, conf->pages_dir[0] != '\0');
 	if (conf->pages_dir[0] != '\0')
-		good = add_page_files(p, conf->pages_dir, why);
+		good = add_page_files(p, conf->pages_dir, &fault);
+	blame(conf, "pages_dir", &fault, why);
 	if (good && !pages_default(p, span_of(conf->pages_language))) {
 		pages_list(p, &known);
-		buf_addf(why, "pages_language = %s: there is no %s.html %s%s%s\n", conf->pages_language, conf->pages_language,
+		conf_blame(conf, "pages_language", why);
+		buf_addf(why, "there is no %s.html %s%s%s\n", conf->pages_language,
 		    conf->pages_dir[0] != '\0' ? "in pages_dir" : "among the built-in pages", known.n > 0 ? "; there are " : "", buf_cstr(&known));
 		good = false;
 	}
 	buf_free(&known);
+	buf_free(&fault);
 	if (good)
 		return p;
 	pages_free(p);
@@ -317,8 +326,8 @@ setup_load(const char *conf_file, struct buf *why)
 	if ((s->conf = load_conf(conf_file, why, &good)) == NULL)
 		goto fail;
 	good = load_robots(s->robots, s->conf, why) && good;
-	good = load_receivers(s->receivers, s->conf, conf_file, why) && good;
-	if (!load_keys(&s->keys, s->conf->key_file, why) || !good)
+	good = load_receivers(s->receivers, s->conf, why) && good;
+	if (!load_keys(&s->keys, s->conf, why) || !good)
 		goto fail;
 	receivers_seal(s->receivers, &s->keys);
 	if ((s->sealer = sealer_new(&s->keys)) == NULL) {

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -139,6 +140,7 @@ struct accesslog {
 	pthread_t thread;
 	struct buf waiting;
 	char *path;              /* "" none */
+	char *name;              /* the same for messages, with its place in the settings */
 	bool reopen, stopping;
 	_Atomic bool on;
 	uint64_t nwaiting;       /* lines */
@@ -215,7 +217,7 @@ take_round(struct accesslog *a, struct buf *mine)
 {
 	struct buf full = a->waiting;
 	uint64_t n = a->nwaiting, whole;
-	char *path = a->reopen ? xstrdup(a->path) : NULL;
+	char *path = a->reopen ? xstrdup(a->path) : NULL, *name = path != NULL ? xstrdup(a->name) : NULL;
 
 	a->waiting = *mine;
 	a->nwaiting = 0;
@@ -223,8 +225,9 @@ take_round(struct accesslog *a, struct buf *mine)
 	pthread_mutex_unlock(&a->lock);
 	whole = write_lines(a, buf_span(&full));
 	if (path != NULL && !open_file(a, path))
-		log_error("access_log = %s: %s%s", path, strerror(errno), a->fd >= 0 ? "; the old file stays" : "");
+		log_error("%s: %s%s", name, strerror(errno), a->fd >= 0 ? "; the old file stays" : "");
 	free(path);
+	free(name);
 	buf_clear(&full);
 	*mine = full;
 	pthread_mutex_lock(&a->lock);
@@ -248,17 +251,31 @@ run(void *arg)
 	return NULL;
 }
 
+/* The lock is held, or nobody else is there yet. */
+static void
+take_name(struct accesslog *a, const struct conf *conf)
+{
+	struct buf name = BUF(2 * PATH_MAX + 64);
+
+	conf_blame(conf, "access_log", &name);
+	buf_adds(&name, conf->access_log);
+	free(a->path);
+	free(a->name);
+	a->path = xstrdup(conf->access_log);
+	a->name = buf_steal(&name);
+	atomic_store(&a->on, *a->path != '\0');
+}
+
 struct accesslog *
-accesslog_start(const char *path)
+accesslog_start(const struct conf *conf)
 {
 	struct accesslog *a = xcalloc(1, sizeof *a);
 
 	a->fd = -1;
-	a->path = xstrdup(path);
-	atomic_store(&a->on, *path != '\0');
+	take_name(a, conf);
 	buf_init(&a->waiting, ACCESSLOG_WAITING_MAX);
-	if (!open_file(a, path))
-		fatal("access_log = %s: %s", path, strerror(errno));
+	if (!open_file(a, a->path))
+		fatal("%s: %s", a->name, strerror(errno));
 	pthread_mutex_init(&a->lock, NULL);
 	clock_cond(&a->wake);
 	if (pthread_create(&a->thread, NULL, run, a) != 0)
@@ -282,17 +299,16 @@ accesslog_stop(struct accesslog *a)
 	pthread_mutex_destroy(&a->lock);
 	buf_free(&a->waiting);
 	free(a->path);
+	free(a->name);
 	free(a);
 }
 
 void
-accesslog_reopen(struct accesslog *a, const char *path)
+accesslog_reopen(struct accesslog *a, const struct conf *conf)
 {
 	pthread_mutex_lock(&a->lock);
-	free(a->path);
-	a->path = xstrdup(path);
+	take_name(a, conf);
 	a->reopen = true;
-	atomic_store(&a->on, *path != '\0');
 	pthread_cond_signal(&a->wake);
 	pthread_mutex_unlock(&a->lock);
 }

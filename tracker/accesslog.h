@@ -33,12 +33,12 @@ void accesslog_line(struct buf *out, const struct access *);
  * least once a second: a disk that hangs holds up nobody else.
  */
 struct accesslog;
-/* "" is no file.  One that cannot be opened is fatal. */
-struct accesslog *accesslog_start(const char *path);
+/* access_log "" is no file.  One that cannot be opened is fatal. */
+struct accesslog *accesslog_start(const struct conf *);
 /* Writes what there is and ends.  NULL is fine. */
 void accesslog_stop(struct accesslog *);
 /* From any thread: the name may lead to another file now, or be another name.  One that cannot be opened is logged, and the old one stays. */
-void accesslog_reopen(struct accesslog *, const char *path);
+void accesslog_reopen(struct accesslog *, const struct conf *);
 /* Is there anybody to write for? */
 bool accesslog_on(struct accesslog *);
 /* From any thread; never waits for a disk. */

@@ -668,7 +668,7 @@ server_start(struct server *s, struct setup_slot *slot, struct store *store, str
 	s->writer = writer;
 	atomic_store(&s->listening, (unsigned)s->n);
 	first = setup_get(slot);
-	s->accesslog = accesslog_start(first->conf->access_log);
+	s->accesslog = accesslog_start(first->conf);
 	setup_put(first);
 	/* All loops first: a page of numbers looks at each of them. */
 	for (size_t i = 0; i < s->n; i++)
@@ -696,7 +696,7 @@ server_reopen(struct server *s)
 {
 	struct setup *now = setup_get(s->slot);
 
-	accesslog_reopen(s->accesslog, now->conf->access_log);
+	accesslog_reopen(s->accesslog, now->conf);
 	setup_put(now);
 }
 

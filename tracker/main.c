@@ -60,7 +60,7 @@ load_tls(struct server *server, const struct conf *conf, const char *file, struc
 
 	if (!server_wants_tls(server))
 		return true;
-	if ((tls = tls_load(conf, file, why)) == NULL) {
+	if ((tls = tls_load(conf, why)) == NULL) {
 		if (why->n == 0)
 			buf_addf(why, "%s: https needs a certificate; name its files in tls_cert and tls_key\n", file);
 		return false;

@@ -229,7 +229,6 @@ on_alpn(SSL *ssl, const unsigned char **out, unsigned char *n, const unsigned ch
 
 /* What is being read, for messages. */
 struct reading {
-	const char *conf_file;
 	const struct conf *conf;
 	size_t i;       /* which certificate */
 	struct buf *why;
@@ -242,7 +241,8 @@ complain(const struct reading *r, bool key, const char *what)
 	unsigned long code = ERR_peek_last_error();
 	const char *reason = code != 0 ? ERR_reason_error_string(code) : NULL;
 
-	buf_addf(r->why, "%s:%u: %s: %s: %s", r->conf_file, l->line[r->i], key ? "tls_key" : "tls_cert", l->item[r->i], what);
+	conf_blame_item(r->conf, key ? "tls_key" : "tls_cert", l, r->i, r->why);
+	buf_addf(r->why, "%s: %s", l->item[r->i], what);
 	if (reason != NULL)
 		buf_addf(r->why, ": %s", reason);
 	buf_addc(r->why, '\n');
@@ -265,7 +265,7 @@ read_pem(const struct reading *r, bool key, struct buf *out)
 
 	buf_init(out, PEM_MAX);
 	buf_room(out, PEM_MAX);
-	buf_addf(r->why, "%s:%u: %s: ", r->conf_file, l->line[r->i], key ? "tls_key" : "tls_cert");
+	conf_blame_item(r->conf, key ? "tls_key" : "tls_cert", l, r->i, r->why);
 	if (!file_read(l->item[r->i], PEM_MAX - 1, out, r->why)) {
 		buf_addc(r->why, '\n');
 		return false;
@@ -433,9 +433,9 @@ done:
 }
 
 struct ssl_ctx_st *
-tls_load(const struct conf *conf, const char *conf_file, struct buf *why)
+tls_load(const struct conf *conf, struct buf *why)
 {
-	struct reading r = { conf_file, conf, 0, why };
+	struct reading r = { conf, 0, why };
 	struct hosts *all;
 	SSL_CTX *first = NULL, *ctx;
 	bool good = true;

@@ -12,14 +12,13 @@ struct ssl_st;
 
 /*
  * Reads and checks all of tls_cert and tls_key, as the user whom we run as:
- * what cannot be read now could not be read on a reload either.  The name of
- * the settings file is for messages.  NULL with all faults in why, one per
- * line, as "FILE:LINE: tls_cert: ..."; or NULL without any, when there are none to read.
+ * what cannot be read now could not be read on a reload either.  NULL with
+ * all faults in why, one per line, as "FILE:LINE: tls_cert: ..."; or NULL without any, when there are none to read.
  * TLS 1.2 and 1.3 (RFC 8446), ALPN http/1.1 (RFC 7301), the first certificate
  * whose name fits by SNI (RFC 6066), else the first of all; tickets
  * (RFC 5077) whose keys live in memory and are replaced every hour.
  */
-struct ssl_ctx_st *tls_load(const struct conf *, const char *conf_file, struct buf *why);
+struct ssl_ctx_st *tls_load(const struct conf *, struct buf *why);
 /* From any thread; NULL is fine. */
 struct ssl_ctx_st *tls_get(struct ssl_ctx_st *);
 void tls_put(struct ssl_ctx_st *);

@@ -328,14 +328,21 @@ class Manners(Case):
         self.assertIn("imported 64 touches from 64 lines", out)
 
     def test_what_cannot_be_read_is_told_with_its_setting(self):
-        for setting in "agents_file", "networks_file", "pages_dir":
-            self.write_conf(general=f"{setting} = /nonexistent\n")
-            self.wrong(CANNOT, rf"{setting} = /nonexistent: No such file or directory", "conf", "--check")
+        for setting in "agents_file", "networks_file", "receivers_file", "pages_dir":
+            self.write_conf(general=f"\n{setting} = /nonexistent\n")
+            self.wrong(CANNOT, rf"rekindle\.conf:7: {setting}: /nonexistent: No such file or directory$", "conf", "--check")
+        pages = self.dir / "pages"
+        pages.mkdir()
+        for setting, file in ("agents_file", self.dir / "agents"), ("networks_file", self.dir / "networks"), \
+                ("receivers_file", self.dir / "receivers"), ("pages_dir", pages / "en.html"):
+            file.write_text("# a comment\n{{nonsense}}\n")
+            self.write_conf(general=f"{setting} = {pages if setting == 'pages_dir' else file}\n")
+            self.wrong(CANNOT, rf"rekindle: {self.conf}:6: {setting}: {file}:2: .*nonsense", "conf", "--check")
         self.write_conf(general="receiver_limit = google 5/1h, gogle 5/1h\n")
         line = 1 + self.conf.read_text().splitlines().index("receiver_limit = google 5/1h, gogle 5/1h")
         self.wrong(CANNOT, rf"rekindle\.conf:{line}: receiver_limit: there is no group `gogle'", "conf", "--check")
         self.write_conf(general="pages_language = fr\n")
-        self.wrong(CANNOT, r"there is no fr\.html among the built-in pages; there are en, de, mk, zh", "conf", "--check")
+        self.wrong(CANNOT, r"rekindle\.conf:6: pages_language: there is no fr\.html among the built-in pages; there are en, de, mk, zh", "conf", "--check")
 
     def test_one_is_one(self):
         p = self.touches({"type": "open", "address": "ann@b.example", "at": ago(0)})
@@ -459,9 +466,9 @@ class Conf(Case):
         log.write_text("")
         os.chmod(log, 0o600)
         os.chown(log, 0, 0)
-        self.wrong(CANNOT, rf"access_log: {log}: Permission denied for user nobody", "conf", "--check")
+        self.wrong(CANNOT, rf"rekindle\.conf:8: access_log: {log}: Permission denied for user nobody", "conf", "--check")
         self.write_conf(general="access_log = /nonexistent/log")
-        self.wrong(CANNOT, "access_log: /nonexistent/log: No such file or directory; make its directory", "conf", "--check")
+        self.wrong(CANNOT, r"rekindle\.conf:6: access_log: /nonexistent/log: No such file or directory; make its directory", "conf", "--check")
 
     def test_sample_is_a_file_that_only_lacks_what_is_required(self):
         sample = self.run_ok("conf", "--sample")

@@ -109,7 +109,7 @@ a_file_that_is_moved_away(void **state)
 	(void)state;
 	snprintf(path, sizeof path, "%s/log", dir);
 	snprintf(old, sizeof old, "%s/log.1", dir);
-	a = accesslog_start(path);
+	a = accesslog_start(&(struct conf){ .access_log = path });
 	assert_true(accesslog_on(a));
 	accesslog_add(a, SPAN("one\n"));
 	do {
@@ -117,7 +117,7 @@ a_file_that_is_moved_away(void **state)
 		accesslog_stats(a, &stats);
 	} while (stats.written < 1);
 	assert_int_equal(rename(path, old), 0);
-	accesslog_reopen(a, path);
+	accesslog_reopen(a, &(struct conf){ .access_log = path });
 	while (access(path, F_OK) != 0)
 		usleep(1000);
 	accesslog_add(a, SPAN("two\n"));
@@ -148,7 +148,7 @@ what_finds_no_room_is_counted(void **state)
 	memset(line, 'x', sizeof line);
 	line[999] = '\n';
 	snprintf(path, sizeof path, "%s/log", dir);
-	a = accesslog_start(path);
+	a = accesslog_start(&(struct conf){ .access_log = path });
 	for (unsigned i = 0; i < n; i++)
 		accesslog_add(a, span_make(line, 1000));
 	do
@@ -170,7 +170,7 @@ no_file_and_one_that_cannot_be_had(void **state)
 {
 	char *dir = temp_make(), path[600];
 	struct accesslog_stats stats;
-	struct accesslog *a = accesslog_start("");
+	struct accesslog *a = accesslog_start(&(struct conf){ .access_log = (char *)"" });
 	struct buf got;
 	int status;
 	pid_t pid;
@@ -180,15 +180,15 @@ no_file_and_one_that_cannot_be_had(void **state)
 	accesslog_stop(a);
 	/* At the start that is the end; later the old one stays. */
 	if ((pid = fork()) == 0) {
-		accesslog_start("/nonexistent/log");
+		accesslog_start(&(struct conf){ .access_log = (char *)"/nonexistent/log" });
 		_exit(0);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
 	snprintf(path, sizeof path, "%s/log", dir);
-	a = accesslog_start(path);
+	a = accesslog_start(&(struct conf){ .access_log = path });
 	accesslog_add(a, SPAN("one\n"));
-	accesslog_reopen(a, "/nonexistent/log");
+	accesslog_reopen(a, &(struct conf){ .access_log = (char *)"/nonexistent/log" });
 	do {
 		usleep(1000);
 		accesslog_stats(a, &stats);

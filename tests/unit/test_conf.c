@@ -1169,6 +1169,8 @@ a_setup_needs_both_files(void **state)
 	} rows[] = {
 		{ "both are good", KEYS, 0640, "", { NULL, NULL } },
 		{ "no keys", NULL, 0, "",
+		    { "/rekindle.conf:3: key_file: /", NULL } },
+		{ "and what makes some", NULL, 0, "",
 		    { "/keys: No such file or directory; make one with `rekindle key new'\n", NULL } },
 		{ "keys for all", KEYS, 0644, "",
 		    { "/keys: everybody may use these keys (mode 0644); chmod 0640 ", NULL } },
@@ -1176,6 +1178,8 @@ a_setup_needs_both_files(void **state)
 		{ "a broken key", "# c\nidentity 00\n" KEYS, 0600, "", { "/keys:2: ", NULL } },
 		{ "faults in both", KEYS, 0644, "threads = x\n",
 		    { "/rekindle.conf:4: threads: `x'", "/keys: everybody" } },
+		{ "a list that is not there", KEYS, 0640, "\nagents_file = /nonexistent\n",
+		    { "/rekindle.conf:5: agents_file: /nonexistent: No such file or directory\n", NULL } },
 	};
 
 	(void)state;
