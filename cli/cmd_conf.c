@@ -189,6 +189,26 @@ check_access_log(const struct conf *conf, struct buf *why)
 }
 
 /*
+ * The daemons do without it, so this is no fault, but nobody hears of it
+ * until a disk hangs.  Nothing is made here.
+ */
+static void
+check_lock_dir(const struct conf *conf, struct buf *why)
+{
+	struct buf inside = BUF(PRINTED_MAX);
+
+	/* Behind it, so that something else than a directory is told as what it is. */
+	buf_addf(&inside, "%s/.", conf->lock_dir);
+	if (access(buf_cstr(&inside), W_OK | X_OK) != 0) {
+		int error = errno;
+
+		conf_blame(conf, "lock_dir", why);
+		buf_addf(why, "locks will be in data_dir, where a disk that hangs holds up readers: %s: %s\n", conf->lock_dir, strerror(error));
+	}
+	buf_free(&inside);
+}
+
+/*
  * Could the daemons work with this?  All that is wrong, not only the first
  * fault.  Settings and keys are read as the user that the daemons run as, for
  * what only root can read stops them, now or at the next reload.
@@ -219,6 +239,7 @@ check(struct cli *c)
 	good = check_files(conf, &conf->tls_cert, "tls_cert", &why) && good;
 	good = check_files(conf, &conf->tls_key, "tls_key", &why) && good;
 	good = check_access_log(conf, &why) && good;
+	check_lock_dir(conf, &why);
 	tell_faults(c, conf, was_root, &why);
 out:
 	conf_free(conf);

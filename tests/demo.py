@@ -5,6 +5,7 @@ import datetime
 import html
 import os
 import re
+import shutil
 import signal
 import sys
 import textwrap
@@ -362,6 +363,10 @@ def main():
 		# The story has no room for chance: nobody is in the control group.
 		policy={"cap_engaged": "2/16h", "cap_new": "3/7d", "cap_semi": None, "holdout": 0},
 	) as r:
+		locks = os.path.join(r.dir, "locks")
+		os.mkdir(locks)
+		shutil.chown(locks, rig.OWNER, rig.OWNER)
+		r.write_conf(lock_dir=locks)
 		r.make_keys()
 		Demo(r).run(keep)
 	print("\n%sThat was Rekindle.%s Everything was as told. Its mail server and all its mail are gone from this machine;" % (

@@ -29,7 +29,7 @@ FOUND, NOTHING, USAGE, CANNOT = 0, 1, 2, 3
 COMMANDS = ["why", "segment", "series", "simulate", "campaign", "brakes", "suppress", "forget", "release", "consent", "tag", "token", "intake", "key",
     "import", "export", "conf"]
 
-CONF = """
+CONF = """lock_dir = {dir}/locks
 data_dir = {dir}/data
 key_file = {dir}/keys
 tracking_url = https://t.example.org
@@ -104,6 +104,7 @@ class Case(unittest.TestCase):
         self.conf = self.dir / "rekindle.conf"
         self.write_conf()
         (self.dir / "data").mkdir()
+        (self.dir / "locks").mkdir()
         self.run_ok("key", "new")
 
     def write_conf(self, profile=None, general=None):
@@ -123,7 +124,8 @@ class Case(unittest.TestCase):
     def give_away(self):
         """The data belongs to nobody, as it would belong to the daemons' user."""
         os.chmod(self.dir, 0o755)
-        os.chown(self.dir / "data", NOBODY.pw_uid, NOBODY.pw_gid)
+        for name in "data", "locks":
+            os.chown(self.dir / name, NOBODY.pw_uid, NOBODY.pw_gid)
 
     def check(self, status, *args, **more):
         p = self.rekindle(*args, **more)
@@ -469,6 +471,22 @@ class Conf(Case):
         self.wrong(CANNOT, rf"rekindle\.conf:8: access_log: {log}: Permission denied for user nobody", "conf", "--check")
         self.write_conf(general="access_log = /nonexistent/log")
         self.wrong(CANNOT, r"rekindle\.conf:6: access_log: /nonexistent/log: No such file or directory; make its directory", "conf", "--check")
+
+    @needs_root
+    def test_check_tells_where_the_locks_will_not_be(self):
+        self.give_away()
+        shutil.chown(self.dir / "keys", group=grp.getgrgid(NOBODY.pw_gid).gr_name)
+        locks = self.dir / "locks"
+        self.assertEqual(self.check(FOUND, "conf", "--check").stderr, b"")
+        self.assertEqual(os.listdir(locks), [])
+        said = rf"^rekindle: {self.conf}:1: lock_dir: locks will be in data_dir, where .*: {locks}: "
+        os.chown(locks, 0, 0)
+        # The daemons start all the same.
+        self.assertIn("good", self.wrong(FOUND, said + "Permission denied for user nobody$", "conf", "--check").stdout.decode())
+        locks.rmdir()
+        self.wrong(FOUND, said + "No such file or directory$", "conf", "--check")
+        locks.write_text("")
+        self.wrong(FOUND, said + "Not a directory$", "conf", "--check")
 
     def test_sample_is_a_file_that_only_lacks_what_is_required(self):
         sample = self.run_ok("conf", "--sample")
