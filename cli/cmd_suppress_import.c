@@ -17,11 +17,20 @@
 #define WHYS_MAX 16
 #define CLOCK_SLACK 60000 /* ms: two machines' clocks */
 #define CHUNK (2 * CSV_RECORD_MAX)
+#define TAKEN_SLOTS 4096 /* at first; enough for a batch */
 
 /* Rows that were left out for one reason. */
 struct why {
 	char *text;
 	uint64_t n;
+};
+
+/* A stop that was taken over and that the store cannot tell of yet. */
+struct taken {
+	struct who who;
+	uint64_t stream;
+	uint32_t when; /* seconds; 0: this place is free */
+	uint8_t kind;
 };
 
 struct import {
@@ -35,10 +44,14 @@ struct import {
 	struct buf user;        /* "cli: root" */
 	struct listing listing;
 	bool begun;
-	/* JSON: names of the first row, to which the others are held. */
+	size_t width;           /* CSV: how many columns the first line names */
+	/* JSON: names of columns, those of the first row first. */
 	char **column;
 	size_t ncolumns;
 	struct batch *batch;
+	/* A hash table, of what is in the batch; of a dry run, which never writes one, of the whole list. */
+	struct taken *taken;
+	size_t ntaken, slots;
 	uint64_t read, added, known, overtaken, bad;
 	uint64_t by_kind[TOUCH_KINDS];
 	struct why why[WHYS_MAX];
@@ -93,6 +106,44 @@ sums_of(const struct listed *r, bool of_stream, const struct profile *p, const s
 	}
 }
 
+/* A who is a keyed hash, so any of its bytes will do. */
+static struct taken *
+find_taken(const struct import *im, const struct who *who, uint64_t stream, uint8_t kind)
+{
+	struct taken *t;
+	size_t i;
+
+	memcpy(&i, who->b, sizeof i);
+	for (i = (i + kind) & (im->slots - 1); (t = &im->taken[i])->when != 0; i = (i + 1) & (im->slots - 1))
+		if (who_eq(&t->who, who) && t->stream == stream && t->kind == kind)
+			break;
+	return t;
+}
+
+static void
+make_room(struct import *im)
+{
+	struct taken *old = im->taken;
+	size_t n = im->slots;
+
+	if (2 * im->ntaken < n)
+		return;
+	im->slots = n > 0 ? 2 * n : TAKEN_SLOTS;
+	im->taken = xcalloc(im->slots, sizeof *im->taken);
+	for (size_t i = 0; i < n; i++)
+		if (old[i].when != 0)
+			*find_taken(im, &old[i].who, old[i].stream, old[i].kind) = old[i];
+	free(old);
+}
+
+/* The store has it now. */
+static void
+forget_taken(struct import *im)
+{
+	memset(im->taken, 0, im->slots * sizeof *im->taken);
+	im->ntaken = 0;
+}
+
 /* "cli: root: sendgrid bounces.csv: 550 5.1.1 no such user" */
 static void
 make_source(const struct import *im, struct span detail, struct buf *out)
@@ -118,6 +169,7 @@ stop(struct import *im, uint64_t at, const struct listed *row)
 	bool scoped = row->kind == TOUCH_LEFT || row->kind == TOUCH_HELD, known, subscribed;
 	struct buf source = BUF(4096);
 	struct subscription sub;
+	struct taken *before;
 	struct profile p;
 	uint32_t stop, lifted;
 
@@ -149,6 +201,10 @@ stop(struct import *im, uint64_t at, const struct listed *row)
 		return false;
 	}
 	sums_of(row, r.touch.stream != 0, &p, &sub, &stop, &lifted);
+	make_room(im);
+	before = find_taken(im, &r.touch.who, r.touch.stream, r.touch.kind);
+	if (before->when > stop)
+		stop = before->when;
 	if (stop >= touch_seconds(&r.touch) || (row->when == 0 && stop != 0 && stop >= lifted)) {
 		im->known++;
 		return true;
@@ -157,6 +213,8 @@ stop(struct import *im, uint64_t at, const struct listed *row)
 		im->overtaken++;
 		return true;
 	}
+	im->ntaken += before->when == 0;
+	*before = (struct taken){ r.touch.who, r.touch.stream, touch_seconds(&r.touch), r.touch.kind };
 	im->added++;
 	im->by_kind[row->kind]++;
 	if (im->how->dry_run)
@@ -169,6 +227,7 @@ stop(struct import *im, uint64_t at, const struct listed *row)
 		return true;
 	if (batch_write(c, im->batch)) {
 		cli_fold(c);
+		forget_taken(im);
 		return true;
 	}
 	cli_error("%s: stopped: from the last %d rows before %s %" PRIu64 " on nothing is imported", im->name, BATCH_MAX,
@@ -200,6 +259,32 @@ read_row(struct import *im, const struct span *field, size_t n, uint64_t at)
 	return good;
 }
 
+/* What stands behind the last column is told, and so is not dropped unseen: a separator without quotes moves all that follows it. */
+static bool
+has_surplus(const struct import *im, const struct span *field, size_t n)
+{
+	for (size_t i = im->width; i < n; i++)
+		if (span_trim(field[i]).n > 0)
+			return true;
+	return false;
+}
+
+static bool
+refuse_surplus(struct import *im, size_t n, uint64_t at)
+{
+	struct buf why = BUF(256);
+	bool good;
+
+	im->read++;
+	if (im->listing.headless)
+		buf_addf(&why, "it has %zu columns, which no first line names", n);
+	else
+		buf_addf(&why, "it has %zu columns and the first line %zu; is something with a separator in it not in quotes?", n, im->width);
+	good = wrong(im, at, buf_cstr(&why));
+	buf_free(&why);
+	return good;
+}
+
 static bool
 begin(struct import *im, const struct span *name, size_t n)
 {
@@ -217,18 +302,56 @@ begin(struct import *im, const struct span *name, size_t n)
 /* ---- JSON ---- */
 
 static bool
+is_column(const struct import *im, struct span name)
+{
+	for (size_t i = 0; i < im->ncolumns; i++)
+		if (span_eq(name, span_of(im->column[i])))
+			return true;
+	return false;
+}
+
+/* Objects need not all have all names: what the first one lacks is a column too.  False: then it would be another's list. */
+static bool
+take_columns(struct import *im, const struct span *name, size_t n)
+{
+	struct listing more = { 0 };
+	struct span column[CSV_FIELDS_MAX];
+	struct buf why = BUF(1024);
+	size_t had = im->ncolumns;
+	bool good;
+
+	for (size_t i = 0; i < n && im->ncolumns < CSV_FIELDS_MAX; i++)
+		if (!is_column(im, name[i])) {
+			im->column = xreallocarray(im->column, im->ncolumns + 1, sizeof *im->column);
+			im->column[im->ncolumns++] = xstrndup(name[i].p, name[i].n);
+		}
+	if (im->ncolumns == had)
+		return true;
+	for (size_t i = 0; i < im->ncolumns; i++)
+		column[i] = span_of(im->column[i]);
+	good = listing_find(&more, column, im->ncolumns, span_of(im->how->format), &why) && more.format == im->listing.format;
+	if (good) {
+		listing_free(&im->listing);
+		im->listing = more;
+	}
+	while (!good && im->ncolumns > had)
+		free(im->column[--im->ncolumns]);
+	buf_free(&why);
+	return good;
+}
+
+static bool
 json_row(void *arg, const struct span *name, const struct span *value, size_t n, uint64_t at)
 {
 	struct import *im = arg;
 	struct span *field;
 	bool good;
 
-	if (!im->begun) {
-		if (!begin(im, name, n))
-			return false;
-		im->column = xcalloc(n + 1, sizeof *im->column);
-		for (im->ncolumns = 0; im->ncolumns < n; im->ncolumns++)
-			im->column[im->ncolumns] = xstrndup(name[im->ncolumns].p, name[im->ncolumns].n);
+	if (!begin(im, name, n))
+		return false;
+	if (!take_columns(im, name, n)) {
+		im->read++;
+		return wrong(im, at, "it has other names than the rows before it, as in another's list");
 	}
 	field = xcalloc(im->ncolumns + 1, sizeof *field);
 	for (size_t i = 0; i < im->ncolumns; i++) {
@@ -267,6 +390,10 @@ take_record(struct import *im, struct csv *csv, uint64_t line)
 		return true;
 	if (!begin(im, field, csv->n))
 		return false;
+	if (first)
+		im->width = im->listing.headless ? 1 : csv->n;
+	if (has_surplus(im, field, csv->n))
+		return refuse_surplus(im, csv->n, line);
 	return (first && !im->listing.headless) || read_row(im, field, csv->n, line);
 }
 
@@ -464,6 +591,7 @@ suppress_import(struct cli *c, const struct suppress_import *how)
 	for (size_t i = 0; i < im.ncolumns; i++)
 		free(im.column[i]);
 	free(im.column);
+	free(im.taken);
 	listing_free(&im.listing);
 	buf_free(&im.user);
 	return status;

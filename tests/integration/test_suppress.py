@@ -219,6 +219,37 @@ def test_bad_rows():
 	flows(r, "plain@example.com", "shop")
 
 
+def test_a_row_that_comes_again():
+	r = shared()
+	row = "twice%s@example.com,bounced,%s\n"
+	# Of one batch, and of several; the same address in other letters, and another date.
+	table = "Email,Reason,Date\n" + row % ("", "2025-01-01") * 3 + "Twice@Example.com,bounced,2025-01-01\n" + row % ("", "2025-01-02") + \
+		"twice@example.com,complaint,\n" * 2 + "".join(row % (n, "2025-01-01") for n in range(2500)) + row % ("", "2025-01-01") + row % (7, "2025-01-01")
+	would = told(r, "suppress", "import", "-", "--dry-run", "--json", input=table).json
+	said = told(r, "suppress", "import", "-", "--json", input=table).json
+	assert dict(would, dry_run=False) == said, (would, said)
+	assert (said["rows"], said["added"], said["known"]) == (2509, 2503, 6), said
+	assert said["as"] == {"bounced": 2502, "complained": 1}, said
+	assert sorted(kind for kind, source in history(r, "twice@example.com")) == ["bounced", "bounced", "complained"]
+
+
+def test_what_has_no_column_is_told():
+	r = shared()
+	table = "Email,Reason,Date\ny1@example.com,bounced,2025-01-01,more\ny2@example.com,bounced,2025-01-01,,\ny3@example.com,bounced\n"
+	answer = told(r, "suppress", "import", "-", "--json", input=table, code=3)
+	assert (answer.json["rows"], answer.json["added"], answer.json["bad"]) == (3, 2, 1), answer
+	assert re.search(r"^rekindle: -:2: it has 4 columns and the first line 3; ", answer.err), answer
+	answer = told(r, "suppress", "import", "-", "--as", "held", "--json", input="y4@example.com\ny5@example.com,bounced\n", code=3)
+	assert answer.json["added"] == 1 and "-:2: it has 2 columns, which no first line names" in answer.err, answer
+	# Objects may lack what they have nothing to say of, the first one too.
+	rows = [{"email": "y6@example.com", "reason": "bounced"}, {"email": "y7@example.com", "reason": "bounced", "date": "2025-03-04"},
+		{"email": "y8@example.com", "reason": "bounced", "created": "2025-03-04", "status": "5.1.1"}]
+	answer = told(r, "suppress", "import", "-", "--json", input=json.dumps(rows), code=3)
+	assert (answer.json["rows"], answer.json["added"], answer.json["bad"]) == (3, 2, 1), answer
+	assert "-: row 3: it has other names than the rows before it" in answer.err, answer
+	refused(r, "y7@example.com", "bounced for good on 2025-03-04")
+
+
 def test_the_rest_of_a_line_that_is_too_long_is_nobody():
 	r = shared()
 	# It is read in pieces of 128 KB; in one of these a piece begins with the address.
