@@ -424,13 +424,15 @@ choose(struct brakes *b, int *status)
 		*status = EXIT_USAGE;
 		return false;
 	}
-	*status = EXIT_NOTHING;
 	if (b->stream == NULL) {
 		cli_error("there is no campaign \"%s\"; if it has not begun yet, say of which --stream it will be", b->name);
+		*status = EXIT_NOTHING;
 		return false;
 	}
-	if (!cli_stream(b->c, b->stream, &stream))
+	if (!cli_stream(b->c, b->stream, &stream)) {
+		*status = EXIT_USAGE;
 		return false;
+	}
 	b->id = campaign_id(&b->c->setup->keys, span_of(b->stream), span_of(b->name));
 	return true;
 }

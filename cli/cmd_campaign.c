@@ -270,6 +270,7 @@ choose(const struct rows *r, const char *name, const char *stream, int *status)
 {
 	const struct row *found = NULL;
 	struct buf streams = BUF(NAME_CAP);
+	uint64_t stream_id;
 	size_t n = 0;
 	char id[17];
 
@@ -284,7 +285,9 @@ choose(const struct rows *r, const char *name, const char *stream, int *status)
 		found = row;
 		buf_addf(&streams, "%s%s", n++ ? ", " : "", row->stream);
 	}
-	if (n == 0) {
+	if (n == 0 && stream && !cli_stream(r->c, stream, &stream_id)) {
+		*status = EXIT_USAGE;
+	} else if (n == 0) {
 		cli_error("there is no campaign \"%s\"%s%s; `rekindle campaign` lists them", name, stream ? " in stream " : "",
 		    stream ? stream : "");
 		*status = EXIT_NOTHING;

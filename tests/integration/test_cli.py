@@ -255,6 +255,10 @@ class Manners(Case):
             (("tag", "--diff=yes"), "takes no value"),
             (("tag", "--stream", "newz"), 'did you mean "news"'),
             (("conf", "--check", "--sample"), "not both"),
+            *[(command + ("--stream", "newz"), 'there is no stream "newz"; did you mean "news"') for command in (
+                ("campaign", "show", "x"), ("campaign", "stop", "x"), ("campaign", "start", "x"), ("brakes", "stop", "x"),
+                ("brakes", "release", "x"), ("segment", "export", "all"), ("series", "export"), ("simulate",), ("suppress", "add", "a@b.example"),
+                ("suppress", "remove", "a@b.example"), ("suppress", "list"), ("suppress", "import", "-"))],
         ]:
             with self.subTest(args=args):
                 p = self.wrong(USAGE, pattern, *args)
