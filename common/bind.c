@@ -143,6 +143,33 @@ bind_path(const struct address *a, unsigned mode, const char **what)
 	return fd;
 }
 
+/* The directory of a socket. */
+static void
+add_directory(struct buf *out, const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	buf_add(out, slash == NULL ? SPAN(".") : slash == path ? SPAN("/") : span_make(path, (size_t)(slash - path)));
+}
+
+void
+bind_why(struct buf *why, const char *path, const char *what, int error)
+{
+	struct buf dir = BUF(4096);
+
+	if (what != NULL)
+		buf_addf(why, "%s: ", what);
+	buf_adds(why, strerror(error));
+	if (path != NULL)
+		add_directory(&dir, path);
+	if (path != NULL && (error == ENOENT || error == ENOTDIR))
+		buf_addf(why, ": there is no directory %s; make it, owned by the user that the daemons run as", buf_cstr(&dir));
+	else if (path != NULL && error == EACCES && access(buf_cstr(&dir), W_OK | X_OK) != 0)
+		buf_addf(why, ": user %lu may not make anything in directory %s; give it to that user", (unsigned long)geteuid(),
+		    buf_cstr(&dir));
+	buf_free(&dir);
+}
+
 bool
 bind_optional(int error, size_t addresses)
 {
@@ -153,10 +180,9 @@ void
 bind_give_away(const char *path)
 {
 	struct buf dir = BUF(4096);
-	const char *slash = strrchr(path, '/');
 	struct stat st;
 
-	buf_add(&dir, slash == NULL ? SPAN(".") : slash == path ? SPAN("/") : span_make(path, (size_t)(slash - path)));
+	add_directory(&dir, path);
 	if (stat(buf_cstr(&dir), &st) != 0 || lchown(path, st.st_uid, st.st_gid) != 0)
 		log_warn("%s: cannot be given to its directory's owner: %s", path, strerror(errno));
 	buf_free(&dir);

@@ -37,6 +37,12 @@ int bind_network(const struct address *, bool shared, const char **what);
  * are not.  Sets the umask for a moment: before any thread.
  */
 int bind_path(const struct address *, unsigned mode, const char **what);
+/*
+ * Appends why a socket could not be had: what failed, unless NULL, and
+ * errno's words.  For one in the file system (path not NULL) whose directory
+ * is the cause, which one that is and what is to be done.
+ */
+void bind_why(struct buf *, const char *path, const char *what, int error);
 /* Nothing to stop for: a machine without IPv6, or a name that has more addresses than this machine. */
 bool bind_optional(int error, size_t addresses);
 /* For a socket of root's: it goes to whom its directory belongs, user and group.  Warns when it cannot. */

@@ -581,14 +581,17 @@ static bool
 inlets_open(struct ask *a, const char *text, unsigned mode, struct buf *why)
 {
 	const char *what = "";
+	int error;
 	size_t before = a->ninlets, n = 0;
 	struct address *found = address_find(text, &n, why);
 
 	for (size_t i = 0; i < n && why->n == 0; i++) {
 		if (a->ninlets == LISTENERS_MAX)
 			buf_addf(why, "cannot listen on %s: more than %d addresses", text, LISTENERS_MAX);
-		else if (!inlet_open(a, &found[i], mode, &what) && !bind_optional(errno, n))
-			buf_addf(why, "cannot listen on %s: %s: %s", text, what, strerror(errno));
+		else if (!inlet_open(a, &found[i], mode, &what) && !bind_optional(error = errno, n)) {
+			buf_addf(why, "cannot listen on %s: ", text);
+			bind_why(why, address_path(&found[i]), what, error);
+		}
 	}
 	free(found);
 	if (why->n == 0 && a->ninlets == before)
@@ -614,6 +617,7 @@ struct ask *
 ask_open(const struct conf *c, struct buf *why)
 {
 	struct ask *a = xcalloc(1, sizeof *a);
+	struct buf fault = BUF(4096);
 	unsigned mode = 0;
 
 	conf_octal(span_of(c->socket_mode), &mode);
@@ -621,7 +625,10 @@ ask_open(const struct conf *c, struct buf *why)
 	buf_init(&a->text, REASON_MAX);
 	buf_init(&a->output, 2 * (OUTPUT_MAX + ANSWER_MAX));
 	for (size_t i = 0; i < c->ask_listen.n; i++)
-		if (!inlets_open(a, c->ask_listen.item[i], mode, why)) {
+		if (!inlets_open(a, c->ask_listen.item[i], mode, &fault)) {
+			conf_blame_item(c, "ask_listen", &c->ask_listen, i, why);
+			buf_add(why, buf_span(&fault));
+			buf_free(&fault);
 			inlets_close(a);
 			free(a);
 			return NULL;

@@ -230,6 +230,17 @@ open_socket(const char *name)
 	return smfi_setconn((char *)(uintptr_t)name) == MI_SUCCESS && smfi_opensocket(true) == MI_SUCCESS;
 }
 
+static void __attribute__((noreturn))
+refuse_socket(const struct conf *c, const char *name, const char *path, int error)
+{
+	struct buf why = BUF(8192);
+
+	conf_blame(c, "milter_socket", &why);
+	buf_addf(&why, "cannot listen on %s: ", name);
+	bind_why(&why, path, NULL, error);
+	fatal("%s", buf_cstr(&why));
+}
+
 static void
 listen_on(const struct conf *c)
 {
@@ -255,7 +266,7 @@ listen_on(const struct conf *c)
 		close(fd); /* a libmilter that knows no fd: takes the name */
 	}
 	if (!open_socket(buf_cstr(&name)))
-		fatal("cannot listen on %s: %s", buf_cstr(&name), strerror(errno));
+		refuse_socket(c, buf_cstr(&name), path, errno);
 	if (path != NULL && geteuid() == 0)
 		bind_give_away(path);
 	buf_free(&name);

@@ -308,12 +308,15 @@ static bool
 open_text(struct opening *o, const char *text)
 {
 	const char *what;
+	int error;
 	size_t before = o->all->n, n = 0;
 	struct address *found = address_find(text, &n, o->why);
 
 	for (size_t i = 0; i < n && !o->why->n && has_room(o, text); i++)
-		if (!open_address(o, found[i], &what) && !bind_optional(errno, n))
-			buf_addf(o->why, "cannot listen on %s: %s: %s", text, what, strerror(errno));
+		if (!open_address(o, found[i], &what) && !bind_optional(error = errno, n)) {
+			buf_addf(o->why, "cannot listen on %s: ", text);
+			bind_why(o->why, address_path(&found[i]), what, error);
+		}
 	free(found);
 	if (o->why->n == 0 && o->all->n == before)
 		buf_addf(o->why, "cannot listen on %s: no such address here", text);
@@ -323,10 +326,16 @@ open_text(struct opening *o, const char *text)
 bool
 listen_open(struct listeners *all, const struct conf *conf, size_t loops, struct inherited *from, struct buf *why)
 {
-	const struct list *const lists[LISTEN_KINDS] = {
-		[LISTEN_HTTP] = &conf->http_listen, [LISTEN_HTTPS] = &conf->https_listen, [LISTEN_ADMIN] = &conf->admin_listen,
+	const struct {
+		const char *setting;
+		const struct list *list;
+	} wanted[LISTEN_KINDS] = {
+		[LISTEN_HTTP] = { "http_listen", &conf->http_listen },
+		[LISTEN_HTTPS] = { "https_listen", &conf->https_listen },
+		[LISTEN_ADMIN] = { "admin_listen", &conf->admin_listen },
 	};
-	struct opening o = { .all = all, .from = from, .data_dir = conf->data_dir, .why = why };
+	struct buf fault = BUF(4096);
+	struct opening o = { .all = all, .from = from, .data_dir = conf->data_dir, .why = &fault };
 
 	all->n = 0;
 	all->loops = loops;
@@ -339,13 +348,17 @@ listen_open(struct listeners *all, const struct conf *conf, size_t loops, struct
 			goto fail;
 		if (all->n > before)
 			continue;
-		for (size_t i = 0; i < lists[k]->n; i++)
-			if (!open_text(&o, lists[k]->item[i]))
+		for (size_t i = 0; i < wanted[k].list->n; i++)
+			if (!open_text(&o, wanted[k].list->item[i])) {
+				conf_blame_item(conf, wanted[k].setting, wanted[k].list, i, why);
+				buf_add(why, buf_span(&fault));
 				goto fail;
+			}
 	}
 	return true;
 
 fail:
+	buf_free(&fault);
 	/* The other tracker goes on: its sockets' files stay. */
 	listen_close(all, from->n > 0);
 	return false;

@@ -3,6 +3,7 @@
 
 import contextlib
 import os
+import pwd
 import re
 import signal
 import socket
@@ -899,7 +900,12 @@ class Life(Case):
 	def test_it_does_not_start_half(self):
 		self.rig.milter.kill()
 		for changes, say in (({"privacy_profile": None}, "privacy_profile"), ({"data_dir": "/nonexistent/x"}, "/nonexistent/x"),
-				({"max_message": "lots"}, "max_message")):
+				({"max_message": "lots"}, "max_message"),
+				({"milter_socket": "unix:/nonexistent/m.sock"}, "rekindle.conf:5: milter_socket: cannot listen on unix:/nonexistent/m.sock: "
+					"No such file or directory: there is no directory /nonexistent; make it"),
+				({"milter_socket": "unix:/m.sock"}, "Permission denied: user %d may not make anything in directory /; " % pwd.getpwnam(rig.OWNER).pw_uid),
+				({"ask_listen": "127.0.0.1:0,\n unix:/nonexistent/a.sock"},
+					": ask_listen: cannot listen on unix:/nonexistent/a.sock: bind: No such file or directory: there is no directory /nonexistent; ")):
 			with self.subTest(changes=changes):
 				before = dict(self.rig.settings)
 				self.rig.write_conf(**changes)
@@ -913,7 +919,7 @@ class Life(Case):
 				self.assertIn(say, done.stderr.decode())
 				# Every line of the log says whose it is, these too.
 				for line in done.stderr.decode().splitlines():
-					self.assertRegex(line, "^[0-9-]+T[0-9:.]+Z rekindle-milter: error: ")
+					self.assertRegex(line, "^[0-9-]+T[0-9:.]+Z rekindle-milter: (error|listening for lookups)")
 
 	def test_a_file_in_the_sockets_place_is_not_removed(self):
 		self.rig.milter.kill()

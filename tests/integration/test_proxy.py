@@ -289,6 +289,19 @@ class UnixSocket(ProxyCase):
 		os.unlink(self.file)
 		self.start()
 
+	def test_a_directory_that_is_missing_is_named(self):
+		self.stop()
+		before = self.now["http_listen"]
+		self.configure(http_listen="127.0.0.1:0,\n\tunix:/nonexistent/t.sock")
+		with open(self.path("conf")) as f:
+			line = 1 + f.read().splitlines().index("\tunix:/nonexistent/t.sock")
+		done = subprocess.run([TRACKER, "-c", self.path("conf")], capture_output=True, text=True, timeout=60)
+		self.configure(http_listen=before)
+		self.assertEqual(done.returncode, 1)
+		self.assertIn("%s:%d: http_listen: cannot listen on unix:/nonexistent/t.sock: bind: No such file or directory: "
+			"there is no directory /nonexistent; make it" % (self.path("conf"), line), done.stderr)
+		self.start()
+
 	def test_a_second_tracker_does_not_take_it_away(self):
 		done = subprocess.run([TRACKER, "-c", self.path("conf")], capture_output=True, text=True, timeout=60)
 		self.assertEqual(done.returncode, 1)
