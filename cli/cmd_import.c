@@ -34,7 +34,7 @@
 static const char *const known_fields[] = {
 	"type", "address", "who", "at", "stream", "stream_id", "campaign", "campaign_id", "link", "url", "verdict", "evidence", "class",
 	"cause", "tracked", "observed", "axis", "value", "source", "mode", "sent", "agent", "net", "imported",
-	"links", "gateway", "until", "series", "exempt", "holdout",
+	"links", "gateway", "until", "series", "exempt", "holdout", "bounce",
 };
 
 struct import {

@@ -1487,6 +1487,11 @@ class RoundTrip(Case):
              "link": 2},
             {"type": "left", "at": ago(11), **a, "campaign_id": "0123456789abcdef"},
             {"type": "left", "at": ago(11), **a, "stream_id": "00000000000000ff"},
+            {"type": "soft-bounced", "at": ago(10), "bounce": "policy", **b, **of},
+            {"type": "delivered", "at": ago(40), "gateway": True, **a, **of},
+            {"type": "kept", "at": ago(9), **a},
+            {"type": "less", "at": ago(8), **b, "stream": "news"},
+            {"type": "held", "at": ago(7), "until": "2099-01-31T00:00:00Z", "address": "held@example.org"},
         ]
 
     def answers(self):
@@ -1513,7 +1518,7 @@ class RoundTrip(Case):
         self.touches(*self.all_kinds())
         lines = [json.loads(l) for l in self.check(FOUND, "export", "--since", ago(17, minutes=1)).stdout.splitlines()]
         self.assertEqual(lines[0]["type"], "bounced")
-        self.assertEqual(len(lines), 9)
+        self.assertEqual(len(lines), 13)
         lines = [json.loads(l) for l in self.check(FOUND, "export", "--type", "left").stdout.splitlines()]
         self.assertEqual(({t["type"] for t in lines}, len(lines)), ({"left"}, 5))
         self.check(NOTHING, "export", "--since", ago(1))
