@@ -811,9 +811,7 @@ out:
 struct json_rows {
 	import_row_fn *fn;
 	void *arg;
-	const char *file;
 	uint64_t row;
-	bool found;
 };
 
 /* Numbers as text, of an object its "code" (Brevo has them so); anything else is empty. */
@@ -852,7 +850,6 @@ json_row(struct json_rows *j, json_t *o)
 	for (size_t i = 0; i < n; i++)
 		if (from[i] != SIZE_MAX)
 			value[i] = span_cut(buf_span(&numbers), from[i], from[i] + value[i].n);
-	j->found = true;
 	good = j->fn(j->arg, name, value, n, ++j->row);
 	buf_free(&numbers);
 	return good;
@@ -872,20 +869,16 @@ json_rows(struct json_rows *j, json_t *value)
 				return json_rows(j, v);
 		return json_row(j, value);
 	}
-	j->found = true;
-	json_array_foreach(value, i, v) {
-		if (!json_is_object(v))
-			cli_error("%s: row %" PRIu64 " is no object", j->file, ++j->row);
-		else if (!json_row(j, v))
+	json_array_foreach(value, i, v)
+		if (json_is_object(v) ? !json_row(j, v) : !j->fn(j->arg, NULL, NULL, 0, ++j->row))
 			return false;
-	}
 	return true;
 }
 
 bool
 import_json_rows(FILE *in, const char *file, import_row_fn *fn, void *arg)
 {
-	struct json_rows j = { fn, arg, file, 0, false };
+	struct json_rows j = { fn, arg, 0 };
 	json_error_t error;
 	bool good = true;
 	json_t *value;

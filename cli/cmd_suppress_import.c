@@ -347,6 +347,10 @@ json_row(void *arg, const struct span *name, const struct span *value, size_t n,
 	struct span *field;
 	bool good;
 
+	if (n == 0) {
+		im->read++;
+		return wrong(im, at, "it is no object of names and values");
+	}
 	if (!begin(im, name, n))
 		return false;
 	if (!take_columns(im, name, n)) {

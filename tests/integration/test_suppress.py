@@ -248,6 +248,11 @@ def test_what_has_no_column_is_told():
 	assert (answer.json["rows"], answer.json["added"], answer.json["bad"]) == (3, 2, 1), answer
 	assert "-: row 3: it has other names than the rows before it" in answer.err, answer
 	refused(r, "y7@example.com", "bounced for good on 2025-03-04")
+	rows = [17, {"email": "y9@example.com", "reason": "bounced"}, "y10@example.com", {}, {"email": "y11@example.com", "reason": "bounced"}]
+	answer = told(r, "suppress", "import", "-", "--json", input=json.dumps(rows), code=3)
+	assert (answer.json["rows"], answer.json["added"], answer.json["bad"]) == (5, 2, 3), answer
+	assert re.findall(r"-: row (\d): it is no object", answer.err) == ["1", "3", "4"], answer
+	assert told(r, "suppress", "import", "-", "--strict", "--json", "--dry-run", input=json.dumps(rows[1:]), code=3).json["rows"] == 2
 
 
 def test_the_rest_of_a_line_that_is_too_long_is_nobody():
