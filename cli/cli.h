@@ -172,6 +172,8 @@ struct batch {
 };
 
 void batch_add(struct batch *, const struct record *); /* n < BATCH_MAX */
+/* Is there something of this one in it, that the store does not know yet? */
+bool batch_has(const struct batch *, const struct who *);
 /* Appends and empties the batch.  False: told why, nothing of it was written. */
 bool batch_write(struct cli *, struct batch *);
 /* Sums up what was written: whoever does it first, so that nothing is lost when it fails. */

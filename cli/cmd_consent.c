@@ -105,12 +105,14 @@ one(void *arg, struct span address, const char *where)
 		s->bad++;
 		return true;
 	}
+	if (batch_has(s->batch, &who)) {
+		s->already++;
+		return true;
+	}
 	if (store_profile(c->store, &who, &p) > STORE_NONE) {
 		cli_error("cannot read the store in %s", c->setup->conf->data_dir);
 		return false;
 	}
-	if (s->batch->n + 2 > BATCH_MAX && !batch_write(c, s->batch))
-		return false;
 	for (size_t i = 0; i < 2; i++) {
 		enum said said = say_axis(s, address, &who, &p, axes[i]);
 
@@ -119,6 +121,11 @@ one(void *arg, struct span address, const char *where)
 	s->done += most == SAID;
 	s->overtaken += most == SAID_TOO_EARLY;
 	s->already += most == SAID_NOTHING;
+	if (s->batch->n + 2 <= BATCH_MAX)
+		return true;
+	if (!batch_write(c, s->batch))
+		return false;
+	cli_fold(c);
 	return true;
 }
 

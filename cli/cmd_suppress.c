@@ -183,6 +183,10 @@ one(void *arg, struct span address, const char *where)
 		s->bad++;
 		return true;
 	}
+	if (batch_has(s->batch, &r.touch.who)) {
+		s->already++;
+		return true;
+	}
 	result = store_person(c->store, &r.touch.who, s->stream_id, &p, &known, &sub, &subscribed);
 	if (result > STORE_NONE) {
 		cli_error("cannot read the store in %s", c->setup->conf->data_dir);
@@ -204,7 +208,12 @@ one(void *arg, struct span address, const char *where)
 	}
 	batch_add(s->batch, &r);
 	s->done++;
-	return s->batch->n < BATCH_MAX || batch_write(c, s->batch);
+	if (s->batch->n < BATCH_MAX)
+		return true;
+	if (!batch_write(c, s->batch))
+		return false;
+	cli_fold(c);
+	return true;
 }
 
 static void

@@ -717,6 +717,15 @@ batch_add(struct batch *b, const struct record *r)
 }
 
 bool
+batch_has(const struct batch *b, const struct who *who)
+{
+	for (size_t i = 0; i < b->n; i++)
+		if (who_eq(&b->record[i].touch.who, who))
+			return true;
+	return false;
+}
+
+bool
 batch_write(struct cli *c, struct batch *b)
 {
 	enum store_result result = STORE_OK;

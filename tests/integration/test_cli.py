@@ -954,6 +954,14 @@ class Suppress(Case):
         self.assertEqual(self.json("suppress", "add", "-", stdin=lines)["done"], 1500)
         self.assertEqual(len(self.json("suppress", "list")), 1500)
 
+    def test_an_address_that_comes_twice_counts_once(self):
+        people = [f"p{i}@example.org" for i in range(1200)]
+        lines = "\n".join(["P0@Example.org", *people, *people]) + "\n"
+        self.assertEqual(self.json("suppress", "add", "-", stdin=lines), {"done": 1200, "already": 1201, "bad": 0})
+        self.assertEqual(self.json("suppress", "remove", "-", stdin=lines), {"done": 1200, "already": 1201, "bad": 0})
+        said = self.json("consent", "deny", "-", stdin=lines)
+        self.assertEqual((said["done"], said["already"]), (1200, 1201), said)
+
     def test_bad_lines_do_not_stop_good_ones(self):
         p = self.wrong(CANNOT, r"rekindle: -:2: \"nonsense\" is not an address", "suppress", "add", "-",
                        stdin="a@example.org\nnonsense\n# a comment\n\nb@example.org\r\n")
