@@ -19,6 +19,7 @@ struct suppress {
 	const char *stream;     /* NULL: everything */
 	uint64_t stream_id;
 	struct buf source;
+	struct span address;    /* the one at hand */
 	struct batch *batch;
 	uint64_t done, already, bad;
 };
@@ -160,7 +161,7 @@ note_left(void *arg, const struct who *who, uint64_t stream, const struct subscr
 	(void)who;
 	if (suppress_standing(NULL, sub, s->c->now, all) > 0) {
 		cli_stream_name(s->c, stream, &name);
-		cli_error("still %s%s%s; --stream %s lifts that too", suppress_word(all[0].kind),
+		cli_error("%.*s is still %s%s%s; --stream %s lifts that too", SPAN_ARG(s->address), suppress_word(all[0].kind),
 		    all[0].kind == TOUCH_LEFT ? " from " : " for ", buf_cstr(&name), buf_cstr(&name));
 	}
 	buf_free(&name);
@@ -192,6 +193,7 @@ one(void *arg, struct span address, const char *where)
 		cli_error("cannot read the store in %s", c->setup->conf->data_dir);
 		return false;
 	}
+	s->address = address;
 	if (s->remove && !s->stream)
 		store_each_subscription_of(c->store, &r.touch.who, note_left, s);
 	if (already(s, &p, &sub)) {

@@ -944,7 +944,7 @@ class Suppress(Case):
             self.assertEqual([(s["reason"], s["stream"]) for s in self.json("suppress", "list")],
                              [("unsubscribed", "news")])
             p = self.check(NOTHING, "suppress", "remove", self.ADDRESS)
-            self.assertIn("still unsubscribed from news", p.stderr.decode())
+            self.assertIn(self.ADDRESS + " is still unsubscribed from news", p.stderr.decode())
             self.run_ok("suppress", "remove", self.ADDRESS, "--stream", "news")
             self.assertEqual(self.json("suppress", "list", status=NOTHING), [])
         self.wrong(USAGE, 'did you mean "news"', "suppress", "add", self.ADDRESS, "--stream", "new")
