@@ -99,7 +99,7 @@ struct words {
 	size_t n;
 };
 
-/* `--name`, `--name VALUE` or `--name=VALUE`, according to which pointer is set. */
+/* `--name`, `--name VALUE` or `--name=VALUE`, according to which pointer is set; *text begins as NULL. */
 struct cli_option {
 	const char *name;
 	bool *flag;

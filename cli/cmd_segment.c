@@ -318,6 +318,8 @@ export(struct cli *c, const char *status, const char *stream, const char *format
 	}
 	if (format && !format_parse(format, &x.format))
 		return cli_usage(c, "there is no format \"%s\"; one of " FORMAT_WORDS, format);
+	if (c->json && x.format != FORMAT_JSON)
+		return cli_usage(c, "segment export: --json or --format %s, not both", format);
 	if (!cli_store(c))
 		return EXIT_CANNOT;
 	if (stream && !cli_stream(c, stream, &x.stream))

@@ -555,6 +555,8 @@ read_words(struct cli *c, const struct words_of_export *w, struct export *x)
 		return cli_usage(c, "there is no status \"%s\"; one of " SERIES_WORDS, w->status) && false;
 	if (w->format && !format_parse(w->format, &x->format))
 		return cli_usage(c, "there is no format \"%s\"; one of " FORMAT_WORDS, w->format) && false;
+	if (c->json && x->format != FORMAT_JSON)
+		return cli_usage(c, "series export: --json or --format %s, not both", w->format) && false;
 	if (w->on && !text_time(span_of(w->on), &on))
 		return cli_usage(c, "\"%s\" is not a date; write 2026-01-31 or 2026-01-31T12:00:00Z", w->on) && false;
 	if (w->on && on < c->now - c->now % (DAY * 1000))

@@ -674,6 +674,8 @@ cmd_simulate(struct cli *c)
 		return cli_usage(c, "simulate: --campaign or --days, not both");
 	if (s.list && (campaign || days))
 		return cli_usage(c, "simulate: --list looks at no campaigns");
+	if (s.list && c->json)
+		return cli_usage(c, "simulate: --list is CSV; without --json");
 	if (days) {
 		if (!number(days, 36500, &n))
 			return cli_usage(c, "simulate: \"%s\" is no number of days", days);

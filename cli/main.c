@@ -454,6 +454,10 @@ own_option(struct cli *c, const struct cli_option *options, size_t n, size_t *i)
 		cli_usage(c, "%s: --%s needs a value", c->command->name, o->name);
 		return false;
 	}
+	if (o->text && *o->text) {
+		cli_usage(c, "%s: --%s is there twice; give one of them", c->command->name, o->name);
+		return false;
+	}
 	if (o->text) {
 		*o->text = value;
 	} else {

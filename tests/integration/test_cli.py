@@ -255,6 +255,10 @@ class Manners(Case):
             (("tag", "--diff=yes"), "takes no value"),
             (("tag", "--stream", "newz"), 'did you mean "news"'),
             (("conf", "--check", "--sample"), "not both"),
+            (("suppress", "add", "a@b.example", "--stream", "news", "--stream=offers"), "--stream is there twice"),
+            (("segment", "export", "all", "--format", "text", "--json"), "not both"),
+            (("series", "export", "--json", "--format", "csv"), "not both"),
+            (("simulate", "--list", "--json"), "is CSV"),
             *[(command + ("--stream", "newz"), 'there is no stream "newz"; did you mean "news"') for command in (
                 ("campaign", "show", "x"), ("campaign", "stop", "x"), ("campaign", "start", "x"), ("brakes", "stop", "x"),
                 ("brakes", "release", "x"), ("segment", "export", "all"), ("series", "export"), ("simulate",), ("suppress", "add", "a@b.example"),
