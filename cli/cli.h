@@ -123,9 +123,6 @@ void cli_errors(const struct cli *, struct buf *why);
 
 /* ---- settings and store ---- */
 
-/* What to say of one that is missing; takes its path. */
-#define NO_DATA_DIR "data_dir %s does not exist; make it, owned by the user that the daemons run as"
-
 /* Settings and keys.  False: told why. */
 bool cli_setup(struct cli *);
 /*

@@ -131,16 +131,15 @@ tell_faults(const struct cli *c, const struct conf *conf, bool was_root, struct 
 static bool
 check_data_dir(const struct conf *conf, struct buf *why)
 {
-	struct stat st;
+	int error;
 
-	if (stat(conf->data_dir, &st) != 0 && errno == ENOENT)
-		buf_addf(why, NO_DATA_DIR "\n", conf->data_dir);
-	else if (!store_become_owner(conf->data_dir, why))
-		buf_addc(why, '\n');
-	else if (access(conf->data_dir, R_OK | W_OK | X_OK) != 0)
-		buf_addf(why, "data_dir %s: %s\n", conf->data_dir, strerror(errno));
-	else
+	if (!setup_become_owner(conf, why))
+		return false;
+	if (access(conf->data_dir, R_OK | W_OK | X_OK) == 0)
 		return true;
+	error = errno;
+	conf_blame(conf, "data_dir", why);
+	buf_addf(why, "%s: %s\n", conf->data_dir, strerror(error));
 	return false;
 }
 

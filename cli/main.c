@@ -543,7 +543,7 @@ open_store(struct cli *c, bool create, struct buf *why)
 		.create = create,
 	};
 
-	if (!store_become_owner(conf->data_dir, why) || !(c->store = store_open(&options, why)))
+	if (!setup_become_owner(conf, why) || !(c->store = store_open(&options, why)))
 		return false;
 	cli_settle(c, create);
 	cli_fold(c);
@@ -554,14 +554,11 @@ bool
 cli_store(struct cli *c)
 {
 	struct buf why = BUF(WHY_MAX);
-	struct stat st;
-	bool ok = false;
+	bool ok;
 
 	if (!cli_setup(c))
 		return false;
-	if (stat(c->setup->conf->data_dir, &st) != 0 && errno == ENOENT)
-		cli_error(NO_DATA_DIR, c->setup->conf->data_dir);
-	else if (!(ok = open_store(c, true, &why)))
+	if (!(ok = open_store(c, true, &why)))
 		cli_errors(c, &why);
 	buf_free(&why);
 	return ok;

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "common/mem.h"
+#include "common/store.h"
 
 #define FAULTS_MAX (256 * 1024)
 
@@ -299,6 +300,19 @@ bool
 setup_load_pages(struct setup *s, struct buf *why)
 {
 	return (s->pages = setup_pages(s->conf, why)) != NULL;
+}
+
+bool
+setup_become_owner(const struct conf *c, struct buf *why)
+{
+	struct buf fault = BUF(PATH_MAX + 256);
+	bool good = store_become_owner(c->data_dir, &fault);
+
+	if (!good && access(c->data_dir, F_OK) != 0 && errno == ENOENT)
+		buf_adds(&fault, "; make it, owned by the user that the daemons run as");
+	blame(c, "data_dir", &fault, why);
+	buf_free(&fault);
+	return good;
 }
 
 static void

@@ -38,6 +38,9 @@ struct pages *setup_pages(const struct conf *, struct buf *why);
 /* For a program that shows pages; setup_reload does it again for a setup that has them. */
 bool setup_load_pages(struct setup *, struct buf *why);
 
+/* store_become_owner of data_dir.  False with all faults in why, one per line. */
+bool setup_become_owner(const struct conf *, struct buf *why);
+
 /* A place for the current one, shared by all threads. */
 struct setup_slot;
 struct setup_slot *setup_slot_new(struct setup *first); /* takes the reference */

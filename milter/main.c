@@ -277,17 +277,14 @@ static void
 become_owner(struct setup **setup, const char *file)
 {
 	struct buf why = BUF(256 * 1024);
+	bool was_root = geteuid() == 0;
 
-	if (geteuid() != 0)
-		return;
-	if (!store_become_owner((*setup)->conf->data_dir, &why))
-		fatal("%s", buf_cstr(&why));
-	if (geteuid() == 0) {
-		log_warn("running as root, because %s belongs to root; give it to a user of its own", (*setup)->conf->data_dir);
-	} else if (!setup_load_again(setup, file, &why)) {
+	if (!setup_become_owner((*setup)->conf, &why) || (was_root && geteuid() != 0 && !setup_load_again(setup, file, &why))) {
 		setup_log_faults(buf_span(&why));
 		exit(1);
 	}
+	if (geteuid() == 0)
+		log_warn("running as root, because %s belongs to root; give it to a user of its own", (*setup)->conf->data_dir);
 	buf_free(&why);
 }
 

@@ -188,8 +188,10 @@ main(int argc, char **argv)
 	if ((server = server_bind(first->conf, &inherited, &why)) == NULL)
 		fatal("%s", buf_cstr(&why));
 	inherited_free(&inherited);
-	if (!store_become_owner(first->conf->data_dir, &why))
-		fatal("%s", buf_cstr(&why));
+	if (!setup_become_owner(first->conf, &why)) {
+		setup_log_faults(buf_span(&why));
+		return 1;
+	}
 	if (geteuid() == 0)
 		log_warn("running as root, because %s belongs to root; give it to a user of its own", first->conf->data_dir);
 

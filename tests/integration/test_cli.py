@@ -294,7 +294,7 @@ class Manners(Case):
     def test_what_is_missing_is_named(self):
         self.wrong(CANNOT, "/nonexistent", "segment", conf="/nonexistent")
         shutil.rmtree(self.dir / "data")
-        self.wrong(CANNOT, "data_dir .*/data does not exist; make it", "segment")
+        self.wrong(CANNOT, r"rekindle\.conf:2: data_dir: .*/data: No such file or directory; make it", "segment")
         (self.dir / "keys").unlink()
         self.wrong(CANNOT, "rekindle key new", "segment")
 
@@ -430,10 +430,10 @@ class Conf(Case):
     def test_check_looks_for_the_data(self):
         shutil.rmtree(self.dir / "data")
         (self.dir / "keys").write_text("identity 12\n")
-        p = self.wrong(CANNOT, "data_dir .*/data does not exist; make it", "conf", "--check")
+        p = self.wrong(CANNOT, r"rekindle\.conf:2: data_dir: .*/data: No such file or directory; make it", "conf", "--check")
         self.assertRegex(p.stderr.decode(), "keys:1: ")
         (self.dir / "data").write_text("")
-        self.wrong(CANNOT, "data: not a directory", "conf", "--check")
+        self.wrong(CANNOT, r"rekindle\.conf:2: data_dir: .*/data: not a directory", "conf", "--check")
 
     @needs_root
     def test_check_reads_as_the_daemons_do(self):
@@ -453,7 +453,7 @@ class Conf(Case):
         self.write_conf()
         os.chmod(self.conf, 0o644)
         os.chmod(self.dir / "data", 0o500)
-        self.wrong(CANNOT, r"data_dir .*/data: Permission denied", "conf", "--check")
+        self.wrong(CANNOT, r"rekindle\.conf:2: data_dir: .*/data: Permission denied", "conf", "--check")
         os.chmod(self.dir / "data", 0o700)
         os.chmod(self.dir, 0o700)
         self.wrong(CANNOT, r"Permission denied", "conf", "--check")

@@ -899,7 +899,7 @@ class Life(Case):
 
 	def test_it_does_not_start_half(self):
 		self.rig.milter.kill()
-		for changes, say in (({"privacy_profile": None}, "privacy_profile"), ({"data_dir": "/nonexistent/x"}, "/nonexistent/x"),
+		for changes, say in (({"privacy_profile": None}, "privacy_profile"), ({"data_dir": "/nonexistent/x"}, "rekindle.conf:1: data_dir: /nonexistent/x: No such file or directory; make it"),
 				({"max_message": "lots"}, "max_message"),
 				({"milter_socket": "unix:/nonexistent/m.sock"}, "rekindle.conf:5: milter_socket: cannot listen on unix:/nonexistent/m.sock: "
 					"No such file or directory: there is no directory /nonexistent; make it"),
