@@ -323,14 +323,18 @@ read_length(struct http_request *r, struct seen *seen, struct span value)
 	return true;
 }
 
-/* Several fields are one list (RFC 9112 section 6.1), in which chunked comes last, and once. */
+/*
+ * Several fields are one list (RFC 9112 section 6.1), in which chunked comes
+ * last, and once.  An empty one would add nothing to it; but some look at the
+ * first field alone, or at the last.
+ */
 static bool
 read_encoding(struct seen *seen, struct span value)
 {
 	struct span word;
 
 	seen->encoding = true;
-	if (span_ends(value, SPAN(",")))
+	if (value.n == 0 || span_ends(value, SPAN(",")))
 		return false;
 	while (span_split(&value, ',', &word)) {
 		if (seen->chunked)

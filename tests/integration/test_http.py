@@ -264,6 +264,8 @@ class Book(Rows):
 			("chunked before a semicolon", te(b"chunked;"), 400),
 			("a folded coding", te(b"\r\n chunked"), 400),
 			("an empty coding", te(b""), 400),
+			("an empty coding in front", te(b"", b"chunked"), 400),
+			("an empty coding behind", te(b"chunked", b""), 400),
 			("chunked with a bare CR behind", te(b"chunked\rX: y"), 400),
 			("chunks of HTTP/1.0", b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
 			# chunks

@@ -129,6 +129,8 @@ static const struct row rows[] = {
 	{ "chunked in two lines", "POST /u HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", 0, 400, 0, NULL, false, 0 },
 	{ "chunked and an empty coding", "POST /u HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked,\r\n\r\n", 0, 400, 0, NULL, false, 0 },
 	{ "no coding", "POST /u HTTP/1.1\r\nHost: t\r\nTransfer-Encoding:\r\n\r\n", 0, 400, 0, NULL, false, 0 },
+	{ "no coding, and chunked", "POST /u HTTP/1.1\r\nHost: t\r\nTransfer-Encoding:\r\nTransfer-Encoding: chunked\r\n\r\n", 0, 400, 0, NULL, false, 0 },
+	{ "chunked, and no coding", "POST /u HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: \r\n\r\n", 0, 400, 0, NULL, false, 0 },
 	{ "a space before the colon of the coding", "POST /u HTTP/1.1\r\nHost: t\r\nTransfer-Encoding : chunked\r\n\r\n", 0, 400, 0, NULL, false, 0 },
 	{ "a vertical tab before chunked", "POST /u HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: \vchunked\r\n\r\n", 0, 400, 0, NULL, false, 0 },
 	{ "a GET in chunks", GET11 "Transfer-Encoding: chunked\r\n\r\n", 0, 400, 0, NULL, false, 0 },
