@@ -21,6 +21,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "common/addr.h"
@@ -36,6 +37,7 @@
 #define BACKLOG 512
 #define ACCEPT_TURN 64               /* connections taken before others get a turn */
 #define ACCEPT_PAUSE_MS 1000         /* without descriptors */
+#define MAIL_DESCRIPTORS 256         /* left for mail and files; or a quarter, where there are few */
 #define TURN_MAX 8                   /* clients whose answers wait for each other: while they read the next ones are looked up */
 #define INPUT_MAX (2 * ANSWER_REQUEST_MAX)
 #define OUTPUT_MAX (32 * 1024)       /* no more is answered before the client has taken it */
@@ -519,19 +521,35 @@ make_room(struct ask *a, int error)
 	return false;
 }
 
+/* Mail comes first: libmilter closes nothing to make room, and a message that waits for a descriptor waits for ask_idle. */
+static unsigned
+clients_max(const struct ask *a)
+{
+	unsigned most = a->setup->conf->ask_connections;
+	struct rlimit limit;
+	rlim_t mail;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return most;
+	mail = limit.rlim_cur / 4 < MAIL_DESCRIPTORS ? limit.rlim_cur / 4 : MAIL_DESCRIPTORS;
+	return most < limit.rlim_cur - mail ? most : (unsigned)(limit.rlim_cur - mail);
+}
+
 static bool
 accept_one(struct inlet *in)
 {
 	struct ask *a = in->ask;
+	size_t most;
 	int fd = accept4(in->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 	if (fd == -1 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM))
 		return make_room(a, errno);
 	if (fd == -1)
 		return errno != EAGAIN; /* else that one connection is broken already */
-	if (a->nclients >= a->setup->conf->ask_connections)
+	most = clients_max(a);
+	if (a->nclients >= most)
 		end_turn(a);
-	while (a->nclients >= a->setup->conf->ask_connections)
+	while (a->first != NULL && a->nclients >= most)
 		client_close(a->first);
 	client_new(a, fd);
 	return true;

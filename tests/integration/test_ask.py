@@ -14,6 +14,7 @@ import stat
 
 import rig
 import newsletter  # rig knows where it is
+from milterclient import Milter
 
 SENDER = "news@letters.example"
 
@@ -510,6 +511,22 @@ def test_without_descriptors_the_idle_ones_go():
 		assert talk(clients[-1], good) == netstring("OK reengage:")
 		assert hung_up(clients[0])
 		r.milter.wait_log("cannot take connections for lookups: Too many open files")
+
+
+def test_idle_lookups_leave_room_for_mail():
+	"""libmilter closes nothing, and would wait for a descriptor until one of them is idle for too long."""
+	r = shared()
+	good = netstring("news ida@example.com")
+	with open("/proc/%d/limits" % r.milter.pid) as f:
+		was = re.search(r"Max open files +(\d+)", f.read())[1]
+	with contextlib.ExitStack() as all:
+		all.callback(descriptors, r, was)
+		descriptors(r, 300)
+		clients = [all.enter_context(dial(r)) for _ in range(300)]
+		assert talk(clients[-1], good) == netstring("OK reengage:")
+		for _ in range(8):
+			all.enter_context(Milter("unix:" + r.milter_socket, 10)).negotiate()
+		assert talk(clients[-1], good) == netstring("OK reengage:")
 
 
 def test_fifty_thousand_lookups_on_eight_connections():
