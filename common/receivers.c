@@ -325,12 +325,15 @@ receiver_limit_parse(struct span s, struct span *name, struct receiver_limit *li
 	return true;
 }
 
-bool
+enum receivers_set
 receivers_set_limit(struct receivers *r, struct span name, const struct receiver_limit *limit)
 {
 	struct group *g = group_named(r, name);
 
-	if (g != NULL)
-		g->limit = *limit;
-	return g != NULL;
+	if (g == NULL)
+		return RECEIVERS_NO_GROUP;
+	if (g->limit.count != 0)
+		return RECEIVERS_TWICE;
+	g->limit = *limit;
+	return RECEIVERS_SET;
 }

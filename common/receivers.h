@@ -49,8 +49,9 @@ struct receiver_limit {
 };
 /* "google 5000/1h".  False with why, which says what would be right. */
 bool receiver_limit_parse(struct span, struct span *name, struct receiver_limit *, struct buf *why);
-/* False: there is no such group. */
-bool receivers_set_limit(struct receivers *, struct span name, const struct receiver_limit *);
+/* A group has one limit, or none: a second one is refused, because only one of them would hold. */
+enum receivers_set { RECEIVERS_SET, RECEIVERS_NO_GROUP, RECEIVERS_TWICE };
+enum receivers_set receivers_set_limit(struct receivers *, struct span name, const struct receiver_limit *);
 /* False: none. */
 bool receivers_limit(const struct receivers *, uint32_t id, struct receiver_limit *);
 

@@ -155,7 +155,7 @@ load_robots(struct robots *r, const struct conf *c, struct buf *why)
 	return load_list(r, c, "networks_file", c->networks_file, robots_read_networks, robots_own_networks, why) && good;
 }
 
-/* What it limits has to be there. */
+/* What it limits has to be there, and only once. */
 static bool
 set_limits(struct receivers *r, const struct conf *c, struct buf *why)
 {
@@ -165,14 +165,18 @@ set_limits(struct receivers *r, const struct conf *c, struct buf *why)
 		struct receiver_limit limit;
 		struct span name;
 		struct buf fault = BUF(512);
+		enum receivers_set set = RECEIVERS_SET;
 
-		if (receiver_limit_parse(span_of(c->receiver_limit.item[i]), &name, &limit, &fault) &&
-		    !receivers_set_limit(r, name, &limit)) {
+		if (receiver_limit_parse(span_of(c->receiver_limit.item[i]), &name, &limit, &fault))
+			set = receivers_set_limit(r, name, &limit);
+		if (set != RECEIVERS_SET)
 			conf_blame_item(c, "receiver_limit", &c->receiver_limit, i, why);
+		if (set == RECEIVERS_NO_GROUP)
 			buf_addf(why, "there is no group `%.*s' in %s; see receivers_file in rekindle.conf(5)\n", SPAN_ARG(name),
 			    c->receivers_file[0] != '\0' ? c->receivers_file : "the list that was built in");
-			good = false;
-		}
+		else if (set == RECEIVERS_TWICE)
+			buf_addf(why, "two limits for `%.*s', of which only one could hold\n", SPAN_ARG(name));
+		good = good && set == RECEIVERS_SET;
 		buf_free(&fault);
 	}
 	return good;

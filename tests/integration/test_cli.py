@@ -351,6 +351,8 @@ class Manners(Case):
         self.write_conf(general="receiver_limit = google 5/1h, gogle 5/1h\n")
         line = 1 + self.conf.read_text().splitlines().index("receiver_limit = google 5/1h, gogle 5/1h")
         self.wrong(CANNOT, rf"rekindle\.conf:{line}: receiver_limit: there is no group `gogle'", "conf", "--check")
+        self.write_conf(general="receiver_limit = google 5/1m, GOOGLE 50/1h\n")
+        self.wrong(CANNOT, rf"rekindle\.conf:{line}: receiver_limit: two limits for `GOOGLE', of which only one could hold", "conf", "--check")
         self.write_conf(general="pages_language = fr\n")
         self.wrong(CANNOT, r"rekindle\.conf:6: pages_language: there is no fr\.html among the built-in pages; there are en, de, mk, zh", "conf", "--check")
 

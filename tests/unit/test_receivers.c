@@ -184,8 +184,9 @@ how_much_may_go_there(void **state)
 	buf_clear(&why);
 	assert_true(receivers_read(r, SPAN("a: x.org\nb: y.org\n"), "f", &why));
 	receivers_seal(r, &keys);
-	assert_false(receivers_set_limit(r, SPAN("c"), &limit));
-	assert_true(receivers_set_limit(r, SPAN("B"), &limit));
+	assert_int_equal(receivers_set_limit(r, SPAN("c"), &limit), RECEIVERS_NO_GROUP);
+	assert_int_equal(receivers_set_limit(r, SPAN("B"), &limit), RECEIVERS_SET);
+	assert_int_equal(receivers_set_limit(r, SPAN("b"), &(struct receiver_limit){ 9, 120 }), RECEIVERS_TWICE);
 	assert_false(receivers_limit(r, receivers_of(r, SPAN("x.org")), &got));
 	assert_false(receivers_limit(r, 0, &got));
 	assert_true(receivers_limit(r, receivers_of(r, SPAN("y.org")), &got));
