@@ -623,9 +623,13 @@ inlets_close(struct ask *a)
 	for (size_t i = 0; i < a->ninlets; i++) {
 		struct inlet *in = &a->inlet[i];
 
-		close(in->fd);
+		/*
+		 * When we may: if it stays, the next one sees that it is stale.  Before
+		 * nobody listens there: from then on the name may be the next one's.
+		 */
 		if (in->path != NULL)
-			unlink(in->path); /* when we may: if it stays, the next one sees that it is stale */
+			unlink(in->path);
+		close(in->fd);
 		free(in->path);
 	}
 	a->ninlets = 0;

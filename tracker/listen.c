@@ -243,10 +243,14 @@ give_away(const char *path, const char *data_dir)
 static void
 close_listener(struct listener *l, bool keep_path)
 {
+	/*
+	 * When we may: if it stays, the next one sees that it is stale.  Before
+	 * nobody listens there: from then on the name may be the next one's.
+	 */
+	if (l->path != NULL && !keep_path)
+		unlink(l->path);
 	for (size_t i = 0; i < l->n; i++)
 		close(l->fd[i]);
-	if (l->path != NULL && !keep_path)
-		unlink(l->path); /* when we may: if it stays, the next one sees that it is stale */
 	free(l->path);
 	*l = (struct listener){ 0 };
 }

@@ -23,6 +23,7 @@ Needs root (Postfix does) and Python's standard library only.
 
 import atexit
 import base64
+import contextlib
 import email
 import email.policy
 import html
@@ -85,6 +86,49 @@ def free_port():
 				return port
 			except OSError:
 				continue
+
+
+def traced(pid):
+	"""All threads of it."""
+	def one(task):
+		try:
+			with open("/proc/%d/task/%s/status" % (pid, task)) as f:
+				return "TracerPid:\t0\n" not in f.read()
+		except OSError:
+			return True  # it has ended
+	return all(map(one, os.listdir("/proc/%d/task" % pid)))
+
+
+def refusal_at_end(process, path, wake=None):
+	"""
+	Tells a daemon to end, with strace holding up whatever removes a file:
+	what a client hears from then on at its socket in the file system, first.
+	None, and nothing is told, where strace is not there or may not.  wake: a
+	socket at which libmilter is called, or it takes five seconds to notice.
+	"""
+	def call(where):
+		with socket.socket(socket.AF_UNIX) as s:
+			s.connect(where)
+
+	if shutil.which("strace") is None:
+		return None
+	with subprocess.Popen(["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=/^unlink", "-e", "inject=/^unlink:delay_enter=200000",
+			"-p", str(process.pid)]) as tracer:
+		wait_until(lambda: tracer.poll() is not None or traced(process.pid), what="strace")
+		if tracer.poll() is not None:
+			return None
+		process.send_signal(signal.SIGTERM)
+		while True:
+			if wake is not None:
+				with contextlib.suppress(OSError):
+					call(wake)
+			try:
+				call(path)
+			except BlockingIOError:
+				pass
+			except OSError as refused:
+				process.wait(60)
+				return refused
 
 
 def links(page):

@@ -15,6 +15,7 @@ import stat
 import rig
 import newsletter  # rig knows where it is
 from milterclient import Milter
+from test_tracker import SANITIZED
 
 SENDER = "news@letters.example"
 
@@ -591,6 +592,18 @@ def test_zy_nobody_takes_its_place():
 	assert os.path.exists(r.ask_path)
 	r.start_milter()
 	assert socketmap(r, "news", "ida@example.com") == "OK reengage:"
+
+
+def test_zy_the_name_goes_before_the_socket():
+	"""A file where nobody listens is free for the next milter, whose socket must not be removed then."""
+	r = shared()
+	refused = None if SANITIZED else rig.refusal_at_end(r.milter.process, r.ask_path, wake=r.milter_socket)
+	if refused is None:
+		print("skipped: strace cannot be used", flush=True)
+		return
+	assert isinstance(refused, FileNotFoundError), refused
+	r.milter.stop()
+	r.start_milter()
 
 
 def test_zz_all_of_it_ends_in_good_order():

@@ -17,8 +17,9 @@ import sys
 import threading
 import unittest
 
+import rig
 from test_tls import TlsCase, TlsClient, client_context
-from test_tracker import BUILD, GIF, Case, Client, request
+from test_tracker import BUILD, GIF, SANITIZED, Case, Client, request
 
 TRACKER = os.path.join(BUILD, "rekindle-tracker")
 SIGN = b"\r\n\r\n\0\r\nQUIT\n"
@@ -268,6 +269,14 @@ class UnixSocket(ProxyCase):
 				self.assertEqual(self.open_by(c, v2_of("192.0.2.7")), "192.0.2.0/24")
 		self.stop()
 		self.assertFalse(os.path.exists(self.file))
+		self.start()
+
+	def test_the_name_goes_before_the_socket(self):
+		"""A file where nobody listens is free for the next tracker, whose socket must not be removed then."""
+		refused = None if SANITIZED else rig.refusal_at_end(self.process, self.file)
+		if refused is None:
+			self.skipTest("strace cannot be used")
+		self.assertIsInstance(refused, FileNotFoundError)
 		self.start()
 
 	def test_what_a_killed_one_left_is_no_obstacle(self):
