@@ -925,9 +925,9 @@ find_start(struct batch *b, const struct fold_row *row, uint64_t folded, size_t 
 	return STORE_OK;
 }
 
-/* One transaction: the next max touches of a row; *n says how many there were, also when it fails. */
+/* One transaction: the next max touches of a row; *n says how many there were, also when it fails; *last, whether the row ends there. */
 static enum store_result
-fold_part(struct store *s, const struct fold_row *row, size_t max, size_t *n)
+fold_part(struct store *s, const struct fold_row *row, size_t max, size_t *n, bool *last)
 {
 	struct batch b = { .result = STORE_OK };
 	size_t start = 0, end = 0;
@@ -950,11 +950,11 @@ fold_part(struct store *s, const struct fold_row *row, size_t max, size_t *n)
 	if (b.result == STORE_OK)
 		add_people(&b);
 	add_counts(&b);
+	*last = end == row->n;
 	if (b.result == STORE_OK)
-		failed(&b, fold_put_sweep(b.txn, end == row->n ? NULL :
-		    &(struct sweep){ row->upto, row->place[end].key, row->place[end].value }));
+		failed(&b, fold_put_sweep(b.txn, *last ? NULL : &(struct sweep){ row->upto, row->place[end].key, row->place[end].value }));
 	if (b.result == STORE_OK)
-		b.result = fold_commit(b.txn, end == row->n ? row->upto : folded);
+		b.result = fold_commit(b.txn, *last ? row->upto : folded);
 	else
 		fold_abort(b.txn);
 	batch_free(&b);
@@ -967,6 +967,7 @@ fold_sweep(struct store *s, struct fold_row *row, size_t length, size_t max, siz
 {
 	enum store_result r;
 	size_t tried = max;
+	bool last = false;
 
 	*n = 0;
 	if (row->upto == 0 && (r = begin_row(s, row, length)) != STORE_OK) {
@@ -974,12 +975,12 @@ fold_sweep(struct store *s, struct fold_row *row, size_t length, size_t max, siz
 		return r;
 	}
 	/* There is a limit of pages in one transaction, too: before the file is called full, try with less. */
-	while ((r = fold_part(s, row, tried, n)) == STORE_FULL && *n > BATCH_LESS)
+	while ((r = fold_part(s, row, tried, n, &last)) == STORE_FULL && *n > BATCH_LESS)
 		tried = *n / 4;
 	if (r != STORE_OK)
 		*n = 0;
 	/* What there is no room for is tried again each second, and two million touches are not read anew for that. */
-	if (r == STORE_MOVED || (r == STORE_OK && store_folded(s) >= row->upto))
+	if (r == STORE_MOVED || (r == STORE_OK && last))
 		fold_row_free(row);
 	return r;
 }
