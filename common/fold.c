@@ -907,20 +907,18 @@ take_touches(struct store *s, struct batch *b, const struct fold_row *row, size_
 	free(some);
 }
 
-/* Where the row stands, now that nobody else can move it; first: nobody began.  STORE_MOVED: it is another one. */
+/* Where the row stands, now that nobody else can move it; all is 0 when nobody began.  STORE_MOVED: it is another one. */
 static enum store_result
-find_start(struct batch *b, const struct fold_row *row, uint64_t folded, size_t *start, bool *first)
+find_start(struct batch *b, const struct fold_row *row, uint64_t folded, struct sweep *sweep, size_t *start)
 {
 	struct fold_place from;
-	struct sweep sweep;
-	enum store_result r = fold_get_sweep(b->txn, &sweep);
+	enum store_result r = fold_get_sweep(b->txn, sweep);
 
 	if (r > STORE_NONE)
 		return r;
-	from = (struct fold_place){ sweep.who, sweep.seq };
-	if (folded != row->folded || (r == STORE_OK && sweep.upto != row->upto) || by_place(&from, &row->from) < 0)
+	from = (struct fold_place){ sweep->who, sweep->seq };
+	if (folded != row->folded || (r == STORE_OK && sweep->upto != row->upto) || by_place(&from, &row->from) < 0)
 		return STORE_MOVED;
-	*first = r == STORE_NONE;
 	*start = find_place(row, &from);
 	return STORE_OK;
 }
@@ -931,18 +929,19 @@ fold_part(struct store *s, const struct fold_row *row, size_t max, size_t *n, bo
 {
 	struct batch b = { .result = STORE_OK };
 	size_t start = 0, end = 0;
-	bool first = false;
+	struct sweep sweep = { 0 };
 	uint64_t folded;
+	bool first;
 
 	if ((b.txn = fold_begin(s, &folded)) == NULL)
 		return STORE_ERROR;
-	if (!failed(&b, find_start(&b, row, folded, &start, &first))) {
+	if (!failed(&b, find_start(&b, row, folded, &sweep, &start))) {
 		end = row->n - start < max ? row->n : start + max;
 		take_touches(s, &b, row, start, end - start);
 		failed(&b, get_rules(b.txn, &b.rules));
 	}
 	/* An empty state is a new one or a lost one: then what stayed comes back first. */
-	first = first && folded == 0;
+	first = sweep.upto == 0 && folded == 0;
 	if (first && b.result == STORE_OK)
 		failed(&b, store_each_kept(s, add_kept, &b));
 	if (first && b.result == STORE_OK)
@@ -952,7 +951,8 @@ fold_part(struct store *s, const struct fold_row *row, size_t max, size_t *n, bo
 	add_counts(&b);
 	*last = end == row->n;
 	if (b.result == STORE_OK)
-		failed(&b, fold_put_sweep(b.txn, *last ? NULL : &(struct sweep){ row->upto, row->place[end].key, row->place[end].value }));
+		failed(&b, fold_put_sweep(b.txn, *last ? NULL :
+		    &(struct sweep){ row->upto, row->place[end].key, row->place[end].value, sweep.done + end - start }));
 	if (b.result == STORE_OK)
 		b.result = fold_commit(b.txn, *last ? row->upto : folded);
 	else

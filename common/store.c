@@ -173,12 +173,16 @@ store_watch(struct store *s)
 {
 	struct store_health h = { 0 };
 	int64_t now = clock_ms();
+	uint64_t last, folded;
+	struct sweep sweep;
 	struct statvfs fs;
 
 	env_watch(&s->facts, &h.facts, now);
 	env_watch(&s->state, &h.state, now);
-	h.last = store_last(s);
-	h.folded = store_folded(s);
+	last = store_last(s);
+	store_sweep(s, &folded, &sweep);
+	folded += sweep.done;
+	h.lag = last > folded ? last - folded : 0;
 	store_each_brake(s, count_brake, &h.brakes);
 	if (statvfs(s->dir, &fs) == 0) {
 		uint64_t size = (uint64_t)fs.f_blocks * fs.f_frsize;

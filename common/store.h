@@ -236,10 +236,10 @@ uint64_t store_folded(struct store *); /* all up to this sequence number are sum
 /*
  * Of the touches behind that one, up to upto, those are summed up as well that
  * come before (who, seq), in the order of the first eight bytes of who, then
- * of numbers.  STORE_NONE: none are, and all is 0.
+ * of numbers; so many were `done'.  STORE_NONE: none are, and all is 0.
  */
 struct sweep {
-	uint64_t upto, who, seq;
+	uint64_t upto, who, seq, done;
 };
 enum store_result store_sweep(struct store *, uint64_t *folded, struct sweep *); /* both of one moment */
 
@@ -400,7 +400,7 @@ struct store_health {
 	uint64_t disk_free;         /* bytes */
 	bool disk_low;
 	uint64_t brakes;            /* that are on */
-	uint64_t last, folded;      /* touches: last one given out, last one summed up */
+	uint64_t lag;               /* touches that are not summed up yet */
 	int64_t seen_ms;            /* ms since then, which grow when the disk hangs */
 };
 #define STORE_READER_LONG_MS 10000 /* ours take milliseconds */

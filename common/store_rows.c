@@ -2,12 +2,14 @@
 #include "common/store_rows.h"
 
 #include <assert.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "common/codec.h"
 
-static_assert(CAMPAIGN_BYTES % 8 == 0 && LINK_BYTES == 32 && VOLUME_BYTES % 8 == 0, "only 64-bit counters");
+static_assert(CAMPAIGN_BYTES % 8 == 0 && LINK_BYTES == 32 && VOLUME_BYTES % 8 == 0 && SWEEP_BYTES == sizeof(struct sweep),
+    "only 64-bit counters");
 
 /* ---- facts ---- */
 
@@ -285,21 +287,15 @@ row_take_who(void *arg, struct span v)
 	return true;
 }
 
+/* At first it did not say how many were done. */
 bool
 row_take_sweep(void *arg, struct span v)
 {
-	const unsigned char *in = (const unsigned char *)v.p;
-
-	if (v.n != SWEEP_BYTES)
-		return false;
-	*(struct sweep *)arg = (struct sweep){ get_u64(in), get_u64(in + 8), get_u64(in + 16) };
-	return true;
+	return v.n >= offsetof(struct sweep, done) && unpack_counters(arg, SWEEP_BYTES, v);
 }
 
 void
 row_put_sweep(unsigned char bytes[SWEEP_BYTES], const struct sweep *sweep)
 {
-	put_u64(bytes, sweep->upto);
-	put_u64(bytes + 8, sweep->who);
-	put_u64(bytes + 16, sweep->seq);
+	row_pack_counters(bytes, sweep, SWEEP_BYTES);
 }

@@ -94,7 +94,7 @@ const char *row_mark_name(char name[MARK_NAME], uint64_t journal);
 #define SUBSCRIPTION_KEY 24 /* who, stream */
 #define TRAIL_KEY 28        /* who, campaign, and only of campaign 0 the day */
 #define VOLUME_KEY 13       /* hour, kind, id */
-#define SWEEP_BYTES 24
+#define SWEEP_BYTES 32
 
 void row_subscription_key(unsigned char key[SUBSCRIPTION_KEY], const struct who *, uint64_t stream);
 size_t row_trail_key(unsigned char key[TRAIL_KEY], const struct who *, uint64_t campaign, uint32_t day);

@@ -108,7 +108,7 @@ add_store(const struct server *s, struct buf *out)
 	    w.journal.waiting);
 	add_metric(out, "rekindle_journal_size_bytes", "gauge", "Room in the journal; 0 when there is none.", w.journal.size);
 	add_metric(out, "rekindle_writer_failing", "gauge", "1 when facts did not take the last batch.", w.failing);
-	add_metric(out, "rekindle_fold_lag", "gauge", "Touches not yet summed up.", h.last > h.folded ? h.last - h.folded : 0);
+	add_metric(out, "rekindle_fold_lag", "gauge", "Touches not yet summed up.", h.lag);
 	add_metric(out, "rekindle_store_seen_seconds", "gauge", "Since the store was last looked at; grows when the disk hangs.",
 	    h.seen_ms > 0 ? (uint64_t)h.seen_ms / 1000 : 0);
 	add_metric(out, "rekindle_brakes_on", "gauge", "Brakes that are on; `rekindle brakes' has their names.", h.brakes);

@@ -315,6 +315,7 @@ static void
 sum_up_some(struct store *s, struct fold_row *row, size_t length, size_t max, size_t *sum)
 {
 	struct campaign c, all = { 0 };
+	struct store_health h;
 	enum store_result r;
 	size_t n;
 
@@ -329,6 +330,9 @@ sum_up_some(struct store *s, struct fold_row *row, size_t length, size_t max, si
 			all.sent += c.sent + c.skipped + c.delivered + c.bounced + c.complained + c.clicks_all;
 	assert_int_equal(all.sent, *sum);
 	assert_true(store_folded(s) <= *sum);
+	store_watch(s);
+	store_health(s, &h);
+	assert_int_equal(h.lag, store_last(s) - *sum);
 }
 
 static void
