@@ -1732,13 +1732,34 @@ yield_disk(bool yield)
 	(void)syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_PRIO_VALUE(class, 0));
 }
 
+/*
+ * A long row is read and sorted by one of the daemons; the others look again
+ * in a second, and go on with it when that one ends.
+ */
+static void
+sum_up(struct fold *f, struct fold_row *row)
+{
+	enum store_result r;
+	size_t n;
+
+	if (!store_take_turn(f->store, TURN_FOLD)) {
+		fold_row_free(row);
+		return;
+	}
+	do {
+		r = fold_sweep(f->store, row, SWEEP, BATCH, &n);
+		look_after(f);
+	} while ((r == STORE_OK || r == STORE_MOVED) && !is_stopping(f));
+	/* While there is no room for it the row is kept, so that nobody, we or others, reads it again each second. */
+	if (r != STORE_FULL)
+		store_end_turn(f->store, TURN_FOLD);
+}
+
 static void *
 run(void *arg)
 {
 	struct fold *f = arg;
 	struct fold_row row = { 0 };
-	enum store_result r;
-	size_t n;
 
 	yield_processor();
 	do {
@@ -1746,10 +1767,8 @@ run(void *arg)
 		adopt(f);
 		while (fold_rejudge(f->store, REJUDGE_BATCH) == STORE_OK && !is_stopping(f))
 			look_after(f);
-		do {
-			r = fold_sweep(f->store, &row, SWEEP, BATCH, &n);
-			look_after(f);
-		} while ((r == STORE_OK || r == STORE_MOVED) && !is_stopping(f));
+		sum_up(f, &row);
+		look_after(f);
 		believe(f);
 		age(f);
 		yield_disk(false);

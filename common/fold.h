@@ -86,7 +86,8 @@ int64_t fold_believe(int64_t believed, int64_t clock, int64_t elapsed);
 
 /*
  * A thread of low priority that every second folds, tidies and looks after
- * the store; keep_facts in milliseconds.  It adopts the rules, and when the
+ * the store; of several processes' threads one folds at a time.  keep_facts in
+ * milliseconds.  It adopts the rules, and when the
  * disk refuses it tries again each second: fold_start makes one attempt
  * before it returns, fold_want, for other rules, from any thread, none.
  */

@@ -45,6 +45,16 @@ void store_close(struct store *);
 const char *store_lock_dir(const struct store *);
 
 /*
+ * What one process at a time is enough for.  True: it is ours until it is
+ * given back, or the process ends, however it ends.  Nothing is waited for,
+ * and in one process all have the same.  Where there can be no lock everybody
+ * may.
+ */
+enum turn { TURN_FOLD, TURN_MAIL_LOG };
+bool store_take_turn(struct store *, enum turn);
+void store_end_turn(struct store *, enum turn);
+
+/*
  * A process started by root must not leave files that the daemons cannot
  * open: when root, take the identity of the directory's owner.  Call before
  * store_open and before any thread.  False with why.

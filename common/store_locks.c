@@ -158,6 +158,27 @@ locks_guard(struct store *s, struct buf *why)
 	return false;
 }
 
+/* A byte of store.lock for each, locked by our description of it: it ends with that, and not when another one is closed. */
+static bool
+lock_turn(struct store *s, enum turn turn, short type)
+{
+	struct flock lock = { .l_type = type, .l_whence = SEEK_SET, .l_start = turn, .l_len = 1 };
+
+	return s->guard < 0 || fcntl(s->guard, F_OFD_SETLK, &lock) == 0 || (errno != EAGAIN && errno != EACCES);
+}
+
+bool
+store_take_turn(struct store *s, enum turn turn)
+{
+	return lock_turn(s, turn, F_WRLCK);
+}
+
+void
+store_end_turn(struct store *s, enum turn turn)
+{
+	lock_turn(s, turn, F_UNLCK);
+}
+
 /* Others may hold locks in a file that was removed since; a new one of that name would keep nobody out. */
 bool
 locks_same(struct env *e)

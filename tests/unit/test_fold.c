@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -954,6 +955,50 @@ the_thread_folds_by_itself(void **state)
 		usleep(10000);
 	assert_int_equal(store_folded(s), 1);
 	fold_stop(f);
+	store_close(s);
+	temp_remove(dir);
+}
+
+/* Who is killed while it is its turn gives it to the next one. */
+static void
+one_process_at_a_time_folds(void **state)
+{
+	struct touch t = hit(TOUCH_CLICK, 1, 1, ROBOT_HUMAN, T0);
+	char *dir = temp_make(), byte;
+	int fd[2], status;
+	struct store *s;
+	struct fold *f;
+	int64_t clock;
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fd), 0);
+	if ((pid = fork()) == 0) {
+		close(fd[0]);
+		s = open_store(dir);
+		if (store_take_turn(s, TURN_FOLD) && write(fd[1], "x", 1) == 1)
+			(void)!read(fd[1], &byte, 1); /* until the end, of the test at the latest */
+		_exit(1);
+	}
+	close(fd[1]);
+	assert_int_equal(read(fd[0], &byte, 1), 1);
+	s = open_store(dir);
+	assert_false(store_take_turn(s, TURN_FOLD));
+	assert_true(store_take_turn(s, TURN_MAIL_LOG));
+	append(s, &t, 1);
+	f = fold_start(s, 90 * DAY_MS, &RULES_DEFAULT);
+	for (int i = 0; i < 3000 && !store_clock(s, &clock); i++) /* which is written after it folded, if it did */
+		usleep(1000);
+	assert_int_equal(store_folded(s), 0);
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status));
+	fold_want(f, &RULES_DEFAULT); /* at once */
+	for (int i = 0; i < 10000 && store_folded(s) == 0; i++)
+		usleep(1000);
+	assert_int_equal(store_folded(s), 1);
+	fold_stop(f);
+	close(fd[0]);
 	store_close(s);
 	temp_remove(dir);
 }
@@ -1917,6 +1962,7 @@ main(void)
 		cmocka_unit_test(several_folders_count_each_touch_once),
 		cmocka_unit_test(killed_in_the_middle_again_and_again),
 		cmocka_unit_test(the_thread_folds_by_itself),
+		cmocka_unit_test(one_process_at_a_time_folds),
 		cmocka_unit_test(a_clock_that_jumps_ahead_is_believed_slowly),
 		cmocka_unit_test(nothing_is_pruned_at_once_after_a_year),
 	};
