@@ -1444,16 +1444,17 @@ static void
 remember(const char *id, const struct mail *m, enum action whole, int64_t now)
 {
 	struct queued about = { .campaign = m->campaign_id, .stream = m->stream_id, .when = (uint32_t)(now / 1000) };
+	struct queue *queue = filter->queue;
 	struct who *who;
 	size_t n = 0;
 
-	if (filter->queue == NULL || !has_queue_id(id))
+	if (queue == NULL || !has_queue_id(id))
 		return;
 	who = xcalloc(m->nrecipients + 1, sizeof *who);
 	for (size_t i = 0; i < m->nrecipients; i++)
 		if (!deleted(&m->recipient[i], whole))
 			who[n++] = m->recipient[i].who;
-	queue_add(filter->queue, span_of(id), &about, who, n);
+	queue_add(queue, span_of(id), &about, who, n);
 	free(who);
 }
 

@@ -14,7 +14,7 @@ struct filter {
 	struct setup_slot *slot;
 	struct store *store;
 	struct writer *writer;
-	struct queue *queue; /* NULL: nobody reads the mail log */
+	struct queue *_Atomic queue; /* NULL: this process does not read the mail log, or not yet */
 	struct recents *recents;
 	struct brakes *brakes;
 	struct throttle *throttle;

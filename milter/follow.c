@@ -40,6 +40,7 @@ struct follow {
 	struct buf why;          /* it cannot start */
 
 	/* Of the thread. */
+	struct queue *queue;
 	struct setup *setup;
 	struct record *record;
 	struct source {
@@ -201,7 +202,7 @@ is_ours(struct follow *f, const struct maillog *m, struct who *who, struct queue
 		*who = (struct who){ { 0 } };
 		if (addresses[i].n == 0 || !addr_who(&f->setup->keys, addresses[i], who))
 			continue;
-		answer = queue_find(f->o.queue, m->id, who, about);
+		answer = queue_find(f->queue, m->id, who, about);
 		if (answer == QUEUE_RECIPIENT || (answer == QUEUE_ANYBODY && is_known(f, who)))
 			return true;
 	}
@@ -215,18 +216,18 @@ deferred(struct follow *f, const struct maillog *m, const struct who *who)
 	enum bounce bounce = bounce_judge(m->status, m->text, code);
 
 	atomic_fetch_add(&count.deferred, 1);
-	queue_defer(f->o.queue, m->id, who, bounce == BOUNCE_POLICY ? BOUNCE_POLICY : BOUNCE_SOFT);
+	queue_defer(f->queue, m->id, who, bounce == BOUNCE_POLICY ? BOUNCE_POLICY : BOUNCE_SOFT);
 }
 
 static void
 expire(struct follow *f, const struct maillog *m, int64_t when)
 {
 	struct waiting waiting[QUEUE_WHO_MAX];
-	size_t n = queue_waiting(f->o.queue, m->id, waiting);
+	size_t n = queue_waiting(f->queue, m->id, waiting);
 
 	for (size_t i = 0; i < n; i++)
 		soft_bounced(f, waiting[i].bounce, &waiting[i].who, &waiting[i].about, when);
-	queue_remove(f->o.queue, m->id);
+	queue_remove(f->queue, m->id);
 }
 
 static void
@@ -261,10 +262,10 @@ take(struct follow *f, const struct maillog *m, int64_t now)
 	atomic_fetch_add(&count.lines, 1);
 	switch (m->kind) {
 	case MAILLOG_REMOVED:
-		queue_remove(f->o.queue, m->id);
+		queue_remove(f->queue, m->id);
 		return;
 	case MAILLOG_PASSED_ON:
-		queue_follow(f->o.queue, m->id, m->next);
+		queue_follow(f->queue, m->id, m->next);
 		return;
 	case MAILLOG_EXPIRED:
 		expire(f, m, when);
@@ -282,7 +283,7 @@ take(struct follow *f, const struct maillog *m, int64_t now)
 		add_touch(f, TOUCH_DELIVERED, is_gateway(m->host) ? DELIVERED_GATEWAY : 0, &who, &about, when);
 	}
 	if (ours && m->kind != MAILLOG_DEFERRED)
-		queue_done(f->o.queue, m->id, &who);
+		queue_done(f->queue, m->id, &who);
 }
 
 /* False: the end came while the store took nothing; what was read will be read again. */
@@ -297,7 +298,7 @@ write_touches(struct follow *f)
 		log_rated(&rate, "mail_log: touches cannot be recorded; the log waits");
 		if (stopping(f)) {
 			/* Whoever reads it again has to find these messages. */
-			queue_leave(f->o.queue);
+			queue_leave(f->queue);
 			return false;
 		}
 		pause_for(f, RETRY_MS);
@@ -671,20 +672,55 @@ open_log(struct follow *f)
 		log_info("mail_log: following %s", f->o.log);
 }
 
+/* False: another process follows, or why says what is wrong. */
+static bool
+begin(struct follow *f)
+{
+	if (!store_take_turn(f->o.store, TURN_MAIL_LOG))
+		return false;
+	open_log(f);
+	if (f->why.n > 0) {
+		store_end_turn(f->o.store, TURN_MAIL_LOG);
+		return false;
+	}
+	/* What the one before us left. */
+	f->queue = queue_open(f->o.dir, clock_read(CLOCK_REALTIME));
+	atomic_store(f->o.queue, f->queue);
+	return true;
+}
+
+/* False: it is time to end, or there is nothing to follow. */
+static bool
+wait_for_turn(struct follow *f)
+{
+	bool ours = false;
+
+	log_warn("mail_log: another rekindle-milter of %s follows its log; this one does not, until that one has ended", f->o.dir);
+	while (f->why.n == 0 && !ours && !stopping(f)) {
+		pause_for(f, RETRY_MS);
+		ours = begin(f);
+	}
+	if (f->why.n > 0)
+		log_warn("mail_log = %s: %s; it is not followed", f->o.log, buf_cstr(&f->why));
+	return ours;
+}
+
 static void *
 run(void *arg)
 {
 	struct follow *f = arg;
+	bool ours = begin(f), wrong = f->why.n > 0;
 
-	open_log(f);
 	pthread_mutex_lock(&f->lock);
 	f->started = true;
 	pthread_cond_broadcast(&f->wake);
 	pthread_mutex_unlock(&f->lock);
-	while (f->why.n == 0 && !stopping(f)) {
+	if (!ours && !wrong)
+		ours = wait_for_turn(f);
+	while (ours && !stopping(f)) {
 		bool more = f->journald != NULL ? step_journal(f) : step(f);
 
-		queue_save(f->o.queue, clock_read(CLOCK_REALTIME));
+		queue_save(f->queue, clock_read(CLOCK_REALTIME));
 		if (more)
 			continue;
 		if (f->journald != NULL)

@@ -20,6 +20,10 @@
  * are not.  At the very first start the log is read from its end, and from there on after a
  * restart, also when nothing was in it yet.
  *
+ * Of several processes that share data_dir one follows, and fills the queue:
+ * the others warn that they do not, and one of them begins, where that one
+ * was, when it has ended.
+ *
  * Rotation by renaming is followed, also one that happens while nobody reads,
  * as long as the old file is beside the new one and not compressed; and
  * rotation by copying and truncating.
@@ -32,7 +36,7 @@ struct follow_options {
 	struct setup_slot *slot;
 	struct store *store;
 	struct writer *writer;
-	struct queue *queue;
+	struct queue *_Atomic *queue; /* opened once this process follows; the caller closes it, after the end */
 };
 
 /* No journal to be read, or no thread: fatal. */

@@ -43,7 +43,7 @@ struct reloader {
 	const struct setup *started; /* to the end */
 };
 
-static bool follows; /* a log is read */
+static bool follows; /* there is a mail_log */
 
 static void
 log_stats(const char *when, const struct filter *f, const struct ask *ask)
@@ -393,8 +393,6 @@ main(int argc, char **argv)
 	filter.store = open_store(setup->conf);
 	proc_settle();
 	filter.writer = writer_start(filter.store, store_lock_dir(filter.store), setup->conf->data_dir, setup->conf->journal_size);
-	if (setup->conf->mail_log[0] != '\0')
-		filter.queue = queue_open(setup->conf->data_dir, clock_read(CLOCK_REALTIME));
 	filter.recents = recents_new(RECENT_MAX);
 	fold = fold_start(filter.store, setup->conf->keep_facts, &setup->conf->rules);
 	remember(filter.store, filter.writer);
@@ -405,10 +403,10 @@ main(int argc, char **argv)
 	reloader = (struct reloader){ .slot = filter.slot, .file = file, .store = filter.store, .fold = fold, .ask = ask, .filter = &filter,
 		.started = setup_get(filter.slot) };
 	ask_start(ask, filter.slot, filter.store);
-	follows = filter.queue != NULL;
+	follows = setup->conf->mail_log[0] != '\0';
 	if (follows)
 		follow = follow_start(&(struct follow_options){ .log = setup->conf->mail_log, .dir = setup->conf->data_dir,
-			.slot = filter.slot, .store = filter.store, .writer = filter.writer, .queue = filter.queue });
+			.slot = filter.slot, .store = filter.store, .writer = filter.writer, .queue = &filter.queue });
 	start_reloader(&reloader);
 	proc_notify("READY=1");
 

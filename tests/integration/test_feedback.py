@@ -328,6 +328,52 @@ def test_whose_it_is():
 		log.stop()
 
 
+def test_two_milters():
+	"""Of two on one data_dir one follows, so that nothing counts twice; when it is killed the other one goes on where it was."""
+	with rig.Rig(streams=STREAMS, milter="inet") as r:
+		log = Log(r)
+		open(log.path, "w").close()
+		r.write_conf(mail_log=log.path)
+		log.start()
+		second = rig.Daemon(r, "rekindle-milter")
+		second.log_file = os.path.join(r.dir, "log", "second.log")
+		open(second.log_file, "w").close()
+		r.daemons["second"] = second
+		conf = os.path.join(r.dir, "second.conf")
+		with open(r.conf_file) as f, open(conf, "w") as out:
+			out.write(re.sub(r"(?m)^milter_socket = .*", "milter_socket = inet:127.0.0.1:%d" % rig.free_port(), f.read()))
+		second.spawn(("-c", conf))
+		second.wait_log("mail_log: another rekindle-milter of .* follows its log; this one does not")
+
+		# Of mail that neither knows, too.
+		log.send("a", "b")
+		assert r.cli("import", input=json.dumps({"type": "joined", "address": "known@example.com", "stream": "weekly"})).code == 0
+		log.ids["known"] = "3A4B5C6D7E8"
+		log.write(log.line("known", "bounced (user unknown)", "5.1.1") + log.line("a"))
+		said = [("bounced", "known", None, None), ("delivered", "a", "spring", None)]
+		wait_for(r, said)
+
+		def saved():
+			with open(os.path.join(r.data_dir, "queue-ids"), "rb") as ids, open(os.path.join(r.data_dir, "mail-log.place")) as place:
+				return log.ids["b"].encode() in ids.read() and place.read().split()[3] == str(os.path.getsize(log.path))
+		rig.wait_until(saved, what="queue id and place on disk")
+		r.milter.kill()
+		log.write(log.line("b") + log.line("known", "bounced (user unknown)", "5.1.1"))
+		second.wait_log("mail_log: following")
+		said += [("delivered", "b", "spring", None), ("bounced", "known", None, None)]
+		wait_for(r, said)
+
+		# And the other way round.
+		r.start_milter()
+		r.milter.wait_log("mail_log: another")
+		second.kill()
+		r.milter.wait_log("mail_log: following")
+		log.send("c")
+		log.write(log.line("c"))
+		wait_for(r, said + [("delivered", "c", "spring", None)])
+		log.stop()
+
+
 class Journal:
 	"""A journal in a directory of its own, written by systemd's own program."""
 
