@@ -158,7 +158,7 @@ take(struct cli *c, struct span mail, struct span to)
 	bool ok = true;
 
 	report_init(&r);
-	report_read(&r, c->setup->sealer, mail, to);
+	report_read(&r, &c->setup->keys, c->setup->sealer, mail, to);
 	if (r.kind != REPORT_NOTHING) {
 		ok = c->store != NULL || cli_store(c);
 		if (ok && !find_who(c, &r, &who)) {

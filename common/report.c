@@ -1,5 +1,6 @@
 #include "common/report.h"
 
+#include "common/addr.h"
 #include "common/codec.h"
 #include "common/text.h"
 
@@ -75,10 +76,7 @@ struct reading {
 	unsigned parts, tokens;
 	bool feedback, delivery;    /* what kind of report it is */
 	bool complaint;             /* and what that says */
-	bool failed;
-	enum bounce bounce;
-	char status[BOUNCE_CODE_MAX];
-	struct buf address;
+	struct buf groups;          /* the same of delivery: text, until it is known whose message it was */
 	struct claim claim;         /* the best one so far: one with a who */
 	struct buf text, own;       /* its text; of a candidate */
 };
@@ -165,37 +163,79 @@ read_feedback(struct reading *x, struct span body)
 		x->complaint = true;
 }
 
-/* Groups of fields with blank lines between them: one about the message, then one for each recipient. */
 static void
 read_delivery(struct reading *x, struct span body)
 {
 	x->delivery = true;
-	while (body.n > 0) {
-		struct span name, value, action = { 0 }, status = { 0 }, diagnostic = { 0 }, to = { 0 };
-		char code[BOUNCE_CODE_MAX];
-		enum bounce bounce;
+	buf_add(&x->groups, body);
+	buf_adds(&x->groups, "\n\n");
+}
 
-		while (next_field(&body, &name, &value)) {
+/* What a report says of one recipient. */
+struct outcome {
+	struct span address; /* Original-Recipient, or else Final-Recipient; may be empty */
+	bool owners;         /* either is the owner's */
+	bool failed;
+	enum bounce bounce;
+	char status[BOUNCE_CODE_MAX];
+};
+
+/* Groups of fields with blank lines between them: one about the message, without an action, then one for each recipient. */
+static bool
+next_outcome(struct span *groups, const struct keys *keys, const struct who *owner, struct outcome *o)
+{
+	while (groups->n > 0) {
+		struct span name, value, action = { 0 }, status = { 0 }, diagnostic = { 0 };
+
+		*o = (struct outcome){ 0 };
+		while (next_field(groups, &name, &value)) {
+			bool original = span_ieq(name, SPAN("Original-Recipient"));
+			struct who who;
+
 			if (span_ieq(name, SPAN("Action")))
 				action = value;
 			else if (span_ieq(name, SPAN("Status")))
 				status = value;
 			else if (span_ieq(name, SPAN("Diagnostic-Code")))
 				diagnostic = value;
-			else if (span_ieq(name, SPAN("Original-Recipient")) || (span_ieq(name, SPAN("Final-Recipient")) && to.n == 0))
-				to = address_in(value);
+			else if (original || span_ieq(name, SPAN("Final-Recipient"))) {
+				value = address_in(value);
+				if (original || o->address.n == 0)
+					o->address = value;
+				o->owners |= !who_is_nobody(owner) && addr_who(keys, value, &who) && who_eq(&who, owner);
+			}
 		}
-		if (!span_ieq(action, SPAN("failed")))
+		if (action.n == 0)
 			continue;
-		bounce = bounce_judge(status, diagnostic, code);
-		if (!x->failed || bounce > x->bounce) {
-			x->failed = true;
-			x->bounce = bounce;
-			memcpy(x->status, code, sizeof code);
-			buf_clear(&x->address);
-			buf_add(&x->address, to);
-		}
+		if ((o->failed = span_ieq(action, SPAN("failed"))))
+			o->bounce = bounce_judge(status, diagnostic, o->status);
+		return true;
 	}
+	return false;
+}
+
+/* To the recipient: a full mailbox again and again stops mail for a while, a policy never. */
+static int
+harm(const struct outcome *o)
+{
+	static const int of[] = { [BOUNCE_POLICY] = 1, [BOUNCE_SOFT] = 2, [BOUNCE_HARD] = 3 };
+
+	return o->failed ? of[o->bounce] : 0;
+}
+
+/* The one that counts (report.h).  Its address points into groups. */
+static struct outcome
+judge(struct span groups, const struct keys *keys, const struct who *owner)
+{
+	struct outcome best = { 0 }, o;
+
+	for (bool first = true; next_outcome(&groups, keys, owner, &o); first = false) {
+		int more = harm(&o) - harm(&best);
+
+		if (first || (o.owners != best.owners ? o.owners : who_is_nobody(owner) ? more > 0 : more < 0))
+			best = o;
+	}
+	return best;
 }
 
 /* ---- MIME, as much of it as reports have ---- */
@@ -391,12 +431,12 @@ report_free(struct report *r)
 }
 
 static void
-conclude(struct report *r, const struct reading *x)
+conclude(struct report *r, const struct reading *x, const struct outcome *o)
 {
 	const char *missing = "the message that it is about bears no token of ours";
 	bool named = !who_is_nobody(&x->claim.who);
 
-	if (x->delivery && !x->failed)
+	if (x->delivery && !o->failed)
 		r->why = "delayed or delivered, but not failed";
 	else if (x->delivery && x->claim.kind == 0)
 		r->why = missing;
@@ -417,11 +457,12 @@ conclude(struct report *r, const struct reading *x)
 }
 
 void
-report_read(struct report *r, const struct sealer *sealer, struct span mail, struct span to)
+report_read(struct report *r, const struct keys *keys, const struct sealer *sealer, struct span mail, struct span to)
 {
 	struct reading x = { .sealer = sealer };
+	struct outcome o;
 
-	buf_init(&x.address, 1024);
+	buf_init(&x.groups, 2 * REPORT_MAIL_MAX);
 	buf_init(&x.text, TOKEN_DESTINATION_MAX);
 	buf_init(&x.own, TOKEN_DESTINATION_MAX);
 	if (span_starts(mail, SPAN("From ")))
@@ -436,17 +477,18 @@ report_read(struct report *r, const struct sealer *sealer, struct span mail, str
 	}
 	r->kind = REPORT_NOTHING;
 	r->why = NULL;
-	conclude(r, &x);
+	o = judge(buf_span(&x.groups), keys, &x.claim.who);
+	conclude(r, &x, &o);
 	buf_clear(&r->text);
 	buf_clear(&r->own);
 	buf_add(&r->text, buf_span(&x.text));
-	buf_add(&r->own, buf_span(&x.address));
+	buf_add(&r->own, o.address);
 	r->claim = x.claim;
 	r->claim.text = buf_span(&r->text);
 	r->address = buf_span(&r->own);
-	r->bounce = x.bounce;
-	memcpy(r->status, x.status, sizeof r->status);
-	buf_free(&x.address);
+	r->bounce = o.bounce;
+	memcpy(r->status, o.status, sizeof r->status);
+	buf_free(&x.groups);
 	buf_free(&x.text);
 	buf_free(&x.own);
 }

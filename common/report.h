@@ -23,14 +23,21 @@ enum report_kind {
  * subject or address of an unsubscribe, the ones in the header of the message
  * that a report encloses.  `claim` is that token's; who is nobody when only
  * the mark of a message was found (TOKEN_MARK), and then a bounce has the
- * address that it names.  All spans point into text.
+ * address that it names.
+ *
+ * A bounce may speak of several recipients: aliases and lists that the
+ * message went on to.  What it says of the token's owner counts, found by
+ * Original-Recipient or Final-Recipient; where it names the owner nowhere,
+ * since addresses were rewritten or taken out, or more than once, the least
+ * harmful of what it may have said: nobody is stopped for what befell somebody
+ * else.  Without an owner it is the worst, of the address that goes with it.
  */
 struct report {
 	enum report_kind kind;
 	const char *why;     /* of REPORT_NOTHING, a fixed string */
 	struct claim claim;
-	struct span address; /* of a bounce: Original-Recipient or Final-Recipient; may be empty */
-	enum bounce bounce;  /* of a bounce; when it names several recipients, the worst */
+	struct span address; /* of a bounce: Original-Recipient or Final-Recipient; may be empty; points into own */
+	enum bounce bounce;  /* of a bounce */
 	char status[BOUNCE_CODE_MAX]; /* of that one: "5.1.1"; may be empty */
 	struct buf text, own;
 };
@@ -43,6 +50,6 @@ void report_free(struct report *);
  * mailbox in front.  `to` are addresses or address extensions that it was
  * sent to, as far as the MTA tells, one in a line.
  */
-void report_read(struct report *, const struct sealer *, struct span mail, struct span to);
+void report_read(struct report *, const struct keys *, const struct sealer *, struct span mail, struct span to);
 
 #endif

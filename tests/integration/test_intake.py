@@ -48,6 +48,9 @@ WANT = {
 	"dsn-qq-mailbox-not-found.eml": ("bounced", "bounced"),
 	"dsn-icloud-over-quota.eml": ("soft-bounced", "ok"),
 	"dsn-redacted.eml": ("bounced", "bounced"),
+	"dsn-several-recipients.eml": ("soft-bounced", "ok"),
+	"dsn-several-rewritten.eml": ("soft-bounced", "ok"),
+	"dsn-several-by-original.eml": ("bounced", "bounced"),
 	"arf-yahoo.eml": ("complained", "complained"),
 	"arf-outlook-jmrp.eml": ("complained", "complained"),
 	"arf-comcast-redacted.eml": ("complained", "complained"),
@@ -62,6 +65,8 @@ SOFT = {
 	"dsn-gmail-blocked.eml": "policy",
 	"dsn-yahoo-deferred.eml": "policy",
 	"dsn-icloud-over-quota.eml": "soft",
+	"dsn-several-recipients.eml": "soft",
+	"dsn-several-rewritten.eml": "soft",
 }
 
 

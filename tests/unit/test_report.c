@@ -1,4 +1,5 @@
 #include "common/report.h"
+#include "common/addr.h"
 #include "common/codec.h"
 #include "tests/unit/unit.h"
 
@@ -6,7 +7,8 @@
 #define NOT_FAILED "delayed or delivered, but not failed"
 #define NO_TOKEN "no report, and no token in its subject or address: nobody is unsubscribed"
 
-static const struct who ann = { { 'a', 'n', 'n' } };
+static const struct keys keys = { .identity = { 7 }, .token = { { .id = 'A', .bytes = { 9 } } }, .n = 1 };
+static struct who ann; /* ann@example.com */
 
 /*
  * In the texts @u, @f and @m are tokens of Ann's message, @n the unsubscribe
@@ -77,6 +79,28 @@ static const struct {
 	{ "full", DSN("Action: failed\nStatus: 5.2.2\n", "CFBL-Feedback-ID: @f\n"), "", REPORT_BOUNCE, true, NULL, "soft 5.2.2", "" },
 	{ "the worst of several", DSN("Action: failed\nStatus: 5.2.2\nFinal-Recipient: rfc822; carl@example.com\n\n" FAILED "\n"
 		"Action: failed\nStatus: 5.7.1\n", "X-Rekindle-Id: @m\n"), "", REPORT_BOUNCE, false, NULL, "5.1.1", "Bob@Example.com" },
+#define OF(address, status) "Final-Recipient: rfc822;" address "\nAction: failed\nStatus: " status "\n\n"
+	{ "whose token it is, and not the worst of several", DSN(FAILED "\n" OF("ann@example.com", "5.2.2"), "CFBL-Feedback-ID: @f\n"), "",
+	    REPORT_BOUNCE, true, NULL, "soft 5.2.2", "ann@example.com" },
+	{ "nor the least harmful", DSN(OF("carl@example.com", "5.2.2") OF("Ann@EXAMPLE.com", "5.1.1") OF("dora@example.com", "5.7.1"),
+		"CFBL-Feedback-ID: @f\n"), "", REPORT_BOUNCE, true, NULL, "5.1.1", "Ann@EXAMPLE.com" },
+	{ "by the original recipient", DSN(OF("carl@example.com", "5.2.2") "Original-Recipient: rfc822;ann@example.com\n" FAILED,
+		"CFBL-Feedback-ID: @f\n"), "", REPORT_BOUNCE, true, NULL, "5.1.1", "ann@example.com" },
+	{ "by the final one beside another original", DSN(OF("carl@example.com", "5.2.2") "Original-Recipient: rfc822;list@example.com\n"
+		OF("ann@example.com", "5.1.1"), "CFBL-Feedback-ID: @f\n"), "", REPORT_BOUNCE, true, NULL, "5.1.1", "list@example.com" },
+	{ "what got there is no bounce", DSN(FAILED "\nFinal-Recipient: rfc822;ann@example.com\nAction: relayed\nStatus: 2.0.0\n",
+		"CFBL-Feedback-ID: @f\n"), "", REPORT_NOTHING, true, NOT_FAILED, "", "" },
+	{ "two places where one recipient's mail goes: one is full", DSN("Original-Recipient: rfc822;ann@example.com\n" FAILED
+		"\nOriginal-Recipient: rfc822;ann@example.com\n" OF("carl@example.com", "5.2.2"), "CFBL-Feedback-ID: @f\n"), "", REPORT_BOUNCE,
+	    true, NULL, "soft 5.2.2", "ann@example.com" },
+	{ "none of several by name: the least harmful", DSN(OF("carl@example.com", "5.2.2") FAILED "\n" OF("redacted", "5.7.1")
+		OF("dora@example.com", "5.2.2"), "CFBL-Feedback-ID: @f\n"), "", REPORT_BOUNCE, true, NULL, "policy 5.7.1", "redacted" },
+	{ "none of several by name, and one got it", DSN(FAILED "\nAction: delivered\nStatus: 2.0.0\n", "CFBL-Feedback-ID: @f\n"), "",
+	    REPORT_NOTHING, true, NOT_FAILED, "", "" },
+	{ "none of several by name, and all are gone", DSN(FAILED "\n" OF("carl@example.com", "5.1.1"), "CFBL-Feedback-ID: @f\n"), "",
+	    REPORT_BOUNCE, true, NULL, "5.1.1", "Bob@Example.com" },
+	{ "a group without an action is nobody's", DSN("Final-Recipient: rfc822;ann@example.com\n\n" FAILED, "CFBL-Feedback-ID: @f\n"), "",
+	    REPORT_BOUNCE, true, NULL, "5.1.1", "Bob@Example.com" },
 	{ "words that are folded", DSN("Action: failed\nStatus: 5.0.0\nDiagnostic-Code: smtp; 554 delivery error: dd This user\n"
 		"    doesn't have a yahoo.com account\n", "CFBL-Feedback-ID: @f\n"), "", REPORT_BOUNCE, true, NULL, "5.0.0", "" },
 	{ "not even a status", DSN("Action: failed\n", "CFBL-Feedback-ID: @f\n"), "", REPORT_BOUNCE, true, NULL, "soft ", "" },
@@ -135,19 +159,19 @@ fill(struct buf *out, const struct sealer *s, const char *text)
 static void
 test_reports(void **state)
 {
-	struct keys keys = { .identity = { 7 }, .token = { { .id = 'A', .bytes = { 9 } } }, .n = 1 };
 	struct sealer *s = sealer_new(&keys);
 	struct buf mail = BUF(1 << 20), to = BUF(4096);
 	struct report r;
 
 	(void)state;
+	assert_true(addr_who(&keys, SPAN("ann@example.com"), &ann));
 	report_init(&r);
 	for (size_t i = 0; i < COUNT(rows); i++) {
 		buf_clear(&mail);
 		buf_clear(&to);
 		fill(&mail, s, rows[i].mail);
 		fill(&to, s, rows[i].to);
-		report_read(&r, s, buf_span(&mail), buf_span(&to));
+		report_read(&r, &keys, s, buf_span(&mail), buf_span(&to));
 		if (r.kind != rows[i].kind || (r.why == NULL) != (rows[i].why == NULL) || (r.why != NULL && strcmp(r.why, rows[i].why) != 0))
 			fail_msg("%s: kind %d, %s", rows[i].what, r.kind, r.why ? r.why : "-");
 		assert_row(rows[i].what, !who_is_nobody(&r.claim.who) == rows[i].named);
@@ -173,7 +197,6 @@ test_reports(void **state)
 static void
 test_limits(void **state)
 {
-	struct keys keys = { .identity = { 7 }, .token = { { .id = 'A', .bytes = { 9 } } }, .n = 1 };
 	struct sealer *s = sealer_new(&keys);
 	struct buf mail = BUF(4 << 20);
 	struct report r;
@@ -185,7 +208,7 @@ test_limits(void **state)
 		for (int i = 0; i < depth; i++)
 			buf_addf(&mail, "Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n", i, i);
 		buf_adds(&mail, "Content-Type: message/feedback-report\n\nFeedback-Type: abuse\n");
-		report_read(&r, s, buf_span(&mail), SPAN(""));
+		report_read(&r, &keys, s, buf_span(&mail), SPAN(""));
 		assert_int_equal(strcmp(r.why, "the message that it is about bears no token of ours") == 0, depth == REPORT_DEPTH_MAX);
 	}
 	for (int parts = REPORT_PARTS_MAX - 1; parts <= REPORT_PARTS_MAX; parts++) {
@@ -194,7 +217,7 @@ test_limits(void **state)
 		for (int i = 1; i < parts; i++)
 			buf_adds(&mail, "--b\n\nx\n");
 		buf_adds(&mail, "--b\nContent-Type: message/feedback-report\n\nFeedback-Type: abuse\n--b--\n");
-		report_read(&r, s, buf_span(&mail), SPAN(""));
+		report_read(&r, &keys, s, buf_span(&mail), SPAN(""));
 		assert_int_equal(strcmp(r.why, "the message that it is about bears no token of ours") == 0, parts == REPORT_PARTS_MAX - 1);
 	}
 	for (int tokens = REPORT_TOKENS_MAX - 1; tokens <= REPORT_TOKENS_MAX; tokens++) {
@@ -205,7 +228,7 @@ test_limits(void **state)
 		buf_adds(&mail, " ");
 		add_token(&mail, s, TOKEN_LEAVE);
 		buf_adds(&mail, "\n\n");
-		report_read(&r, s, buf_span(&mail), SPAN(""));
+		report_read(&r, &keys, s, buf_span(&mail), SPAN(""));
 		assert_int_equal(r.kind == REPORT_LEAVE, tokens == REPORT_TOKENS_MAX - 1);
 	}
 	report_free(&r);
