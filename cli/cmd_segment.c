@@ -32,15 +32,15 @@ count_person(void *arg, const struct who *who, const struct profile *p)
 	struct sizes *s = arg;
 	const struct policy *policy = &s->c->setup->conf->stream[0].policy;
 	struct finding f = { .class = engage_class(p, policy, s->c->now) };
-	struct overlays o = engage_overlays(p, policy, f.class, s->c->now);
 	enum cause status = status_of(p, NULL, &f, s->c->now);
 
+	engage_overlays(&f, p, policy, s->c->now);
 	s->people++;
 	s->class[f.class]++;
 	s->status[status]++;
-	s->loyal += o.loyal;
-	s->at_risk += o.at_risk;
-	s->opaque += o.opaque;
+	s->loyal += f.loyal;
+	s->at_risk += f.at_risk;
+	s->opaque += f.opaque;
 	if (status == CAUSE_NONE && f.class == ENGAGE_INACTIVE) {
 		f = engage_find(p, policy, s->c->now);
 		s->series[series_find(p, who, policy, &f, s->c->now).status]++;

@@ -396,16 +396,14 @@ reason_of(const struct profile *p, const struct policy *policy, const struct sig
  * No day is engaged after that of the last engagement, so who is loyal now was
  * so then.
  */
-static inline struct overlays
-overlays_of(const struct profile *p, const struct signs *s, enum engage class, int64_t now)
+static inline void
+find_overlays(struct finding *f, const struct profile *p, const struct signs *s, int64_t now)
 {
-	struct overlays o = { .opaque = is_opaque(p) };
-
+	f->opaque = is_opaque(p);
 	if ((p->click_days.bits[0] | p->click_days.bits[1]) == 0 || !is_loyal(p, s->click, (uint32_t)(s->engaged / DAY)))
-		return o;
-	o.loyal = s->engaged >= now || is_loyal(p, s->click, (uint32_t)(now / DAY));
-	o.at_risk = class == ENGAGE_SEMI || class == ENGAGE_INACTIVE;
-	return o;
+		return;
+	f->loyal = s->engaged >= now || is_loyal(p, s->click, (uint32_t)(now / DAY));
+	f->at_risk = f->class == ENGAGE_SEMI || f->class == ENGAGE_INACTIVE;
 }
 
 enum engage
@@ -417,13 +415,13 @@ engage_class(const struct profile *p, const struct policy *policy, int64_t now_m
 	return class_of(p, policy, &s, now);
 }
 
-struct overlays
-engage_overlays(const struct profile *p, const struct policy *policy, enum engage class, int64_t now_ms)
+void
+engage_overlays(struct finding *f, const struct profile *p, const struct policy *policy, int64_t now_ms)
 {
 	int64_t now = seconds_of(now_ms);
 	struct signs s = signs_of(p, policy->settle, now);
 
-	return overlays_of(p, &s, class, now);
+	find_overlays(f, p, &s, now);
 }
 
 struct finding
@@ -438,14 +436,10 @@ engage_find(const struct profile *p, const struct policy *policy, int64_t now_ms
 	struct signs s = signs_of(p, policy->settle, now);
 
 	unsigned sends = count_sends(p, s.silent_since, &f.silent_sends);
-	struct overlays o;
 
 	f.class = class_of(p, policy, &s, now);
 	f.reason = reason_of(p, policy, &s, f.class, sends, f.silent_sends, now);
-	o = overlays_of(p, &s, f.class, now);
-	f.opaque = o.opaque;
-	f.loyal = o.loyal;
-	f.at_risk = o.at_risk;
+	find_overlays(&f, p, &s, now);
 	f.unsettled = s.settled != p->last_click;
 	f.clicked = s.click != 0 && (s.click >= p->last_open ||
 		(f.reason == REASON_RECENT && !within(s.opened, policy->engaged_days, now)) ||

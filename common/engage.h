@@ -93,17 +93,13 @@ struct policy {
 enum preset { PRESET_DAILY, PRESET_WEEKLY, PRESET_MONTHLY, PRESET_QUARTERLY };
 struct policy policy_preset(enum preset);
 
-/* Worth knowing besides the class. */
-struct overlays {
-	bool loyal;   /* 3 engaged days in 90, one with a click */
-	bool at_risk; /* was loyal when last engaged, now semi-engaged or inactive */
-	bool opaque;  /* the last opens are all privacy opens: judged by clicks, windows doubled */
-};
-
 struct finding {
 	enum engage class;
 	enum reason reason;
-	bool loyal, at_risk, opaque; /* as in struct overlays */
+	/* Overlays: worth knowing besides the class. */
+	bool loyal;   /* 3 engaged days in 90, one with a click */
+	bool at_risk; /* was loyal when last engaged, now semi-engaged or inactive */
+	bool opaque;  /* the last opens are all privacy opens: judged by clicks, windows doubled */
 	bool clicked; /* what last_engaged was: a click; else an open */
 	bool unsettled; /* there is a click that is too young to count */
 	uint32_t last_engaged;  /* seconds, 0 never; midnight when only the day is kept */
@@ -119,8 +115,8 @@ struct finding {
 struct finding engage_find(const struct profile *p, const struct policy *, int64_t now);
 /* The class alone, of somebody who is known: reads little of the record, for who counts all of them. */
 enum engage engage_class(const struct profile *p, const struct policy *, int64_t now);
-/* Of the same class; besides them. */
-struct overlays engage_overlays(const struct profile *p, const struct policy *, enum engage class, int64_t now);
+/* The overlays of a finding that has its class and nothing else. */
+void engage_overlays(struct finding *, const struct profile *p, const struct policy *, int64_t now);
 /* Ranks only: a day with a click 5, with only an open 1, half-life 30 days, times 100. */
 unsigned engage_score(const struct profile *p, const struct policy *, int64_t now);
 

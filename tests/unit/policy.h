@@ -317,9 +317,10 @@ static inline bool
 life_counts(const struct profile *p, const struct policy *policy, int64_t ms)
 {
 	struct finding f = engage_find(p, policy, ms);
-	struct overlays o = engage_overlays(p, policy, engage_class(p, policy, ms), ms);
+	struct finding g = { .class = engage_class(p, policy, ms) };
 
-	return engage_class(p, policy, ms) == f.class && o.loyal == f.loyal && o.at_risk == f.at_risk && o.opaque == f.opaque;
+	engage_overlays(&g, p, policy, ms);
+	return g.class == f.class && g.loyal == f.loyal && g.at_risk == f.at_risk && g.opaque == f.opaque;
 }
 
 /* Later on, just when a class may end, and before and after that; some moments of each life. */
