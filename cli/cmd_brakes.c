@@ -36,15 +36,15 @@ is_on(struct cli *c, enum brake kind, uint64_t id, struct brake_row *row)
 enum brake
 brakes_of(struct cli *c, uint64_t id, int64_t *since)
 {
-	static const enum brake kinds[] = { BRAKE_HAND, BRAKE_COMPLAINTS, BRAKE_BOUNCES, BRAKE_SHARE };
 	struct brake_row row;
+	enum brake stop;
 
-	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-		if (is_on(c, kinds[i], id, &row)) {
-			*since = row.since;
-			return kinds[i];
-		}
-	return store_stopped(c->store, id, since) == STORE_OK ? BRAKE_HAND : BRAKE_NONE;
+	if (store_stops(c->store, id, &stop, since) == STORE_OK)
+		return stop;
+	if (!is_on(c, BRAKE_SHARE, id, &row))
+		return BRAKE_NONE;
+	*since = row.since;
+	return BRAKE_SHARE;
 }
 
 enum brake

@@ -12,7 +12,6 @@
 #include "cli/cli.h"
 #include "cli/print.h"
 #include "common/addr.h"
-#include "common/brake.h"
 #include "common/clock.h"
 #include "common/mem.h"
 #include "common/text.h"
@@ -236,25 +235,6 @@ is_final(enum cause c)
 	return c == CAUSE_COMPLAINED || c == CAUSE_BOUNCED || c == CAUSE_UNSUBSCRIBED || c == CAUSE_HELD;
 }
 
-/* As in the milter: is the campaign stopped?  False: the store cannot be read. */
-static bool
-look_at_brakes(struct store *s, uint64_t campaign, bool *stopped)
-{
-	static const enum brake stops[] = { BRAKE_HAND, BRAKE_COMPLAINTS, BRAKE_BOUNCES };
-	enum store_result r = STORE_NONE;
-	struct brake_row row;
-	int64_t when;
-
-	*stopped = false;
-	for (size_t i = 0; i < sizeof stops / sizeof *stops && r <= STORE_NONE && !*stopped; i++) {
-		r = store_get_brake(s, (uint8_t)stops[i], campaign, &row);
-		*stopped = r == STORE_OK && row.lifted == 0;
-	}
-	if (r <= STORE_NONE && !*stopped)
-		*stopped = (r = store_stopped(s, campaign, &when)) == STORE_OK;
-	return r <= STORE_NONE;
-}
-
 /* Did a run before this one release it, without writing down what became of it? */
 static bool
 is_leaving(const struct hold *h)
@@ -270,18 +250,20 @@ judge(struct release *x, struct hold *h, int64_t now)
 	const struct stream *stream = stream_of(c, h->touch.stream);
 	struct profile p;
 	struct subscription s;
-	bool known = false, subscribed = false, stopped;
+	bool known = false, subscribed = false;
 	struct buf why = BUF(1024);
 	struct question q;
+	enum brake stop;
+	int64_t since;
 
 	if (!who_is_nobody(&h->touch.who) &&
 	    store_person(c->store, &h->touch.who, h->touch.stream, &p, &known, &s, &subscribed) > STORE_NONE)
 		return false;
-	if (!look_at_brakes(c->store, h->touch.campaign, &stopped))
+	if (store_stops(c->store, h->touch.campaign, &stop, &since) > STORE_NONE)
 		return false;
 	q = (struct question){
 		.conf = c->setup->conf,
-		.imposed = stopped ? CAUSE_BRAKED : CAUSE_NONE,
+		.imposed = stop != BRAKE_NONE ? CAUSE_BRAKED : CAUSE_NONE,
 		.stream = stream,
 		.stream_id = h->touch.stream,
 		.who = &h->touch.who,

@@ -129,6 +129,12 @@ enum store_result store_lift_brake(struct store *, uint8_t kind, uint64_t id, in
 enum store_result store_end_brake(struct store *, uint8_t kind, uint64_t id);
 /* row->by is empty.  STORE_NONE: neither on nor lifted. */
 enum store_result store_get_brake(struct store *, uint8_t kind, uint64_t id, struct brake_row *row);
+/*
+ * What stops a campaign's mail, and since when (ms): a brake that does, or
+ * BRAKE_HAND where its links warn, which are for nobody to click on.
+ * STORE_NONE: nothing, and *which is BRAKE_NONE.
+ */
+enum store_result store_stops(struct store *, uint64_t campaign, enum brake *which, int64_t *since);
 typedef bool store_brake_fn(void *arg, const struct brake_row *);
 enum store_result store_each_brake(struct store *, store_brake_fn *, void *arg);
 

@@ -713,3 +713,27 @@ store_get_brake(struct store *s, uint8_t kind, uint64_t id, struct brake_row *ro
 	row_brake_key(key, kind, id);
 	return env_lookup(&s->facts, s->brakes, key, sizeof key, take_brake, row);
 }
+
+enum store_result
+store_stops(struct store *s, uint64_t campaign, enum brake *which, int64_t *since)
+{
+	enum store_result r = STORE_NONE;
+	struct brake_row row;
+
+	*which = BRAKE_NONE;
+	*since = 0;
+	for (enum brake b = BRAKE_NONE; b < BRAKES; b++) {
+		if (!brake_stops(b))
+			continue;
+		if ((r = store_get_brake(s, (uint8_t)b, campaign, &row)) > STORE_NONE)
+			return r;
+		if (r == STORE_OK && row.lifted == 0) {
+			*which = b;
+			*since = row.since;
+			return STORE_OK;
+		}
+	}
+	if ((r = store_stopped(s, campaign, since)) == STORE_OK)
+		*which = BRAKE_HAND;
+	return r;
+}

@@ -81,17 +81,13 @@ read_counts(struct store *s, struct entry *e, int64_t now)
 static void
 read_rows(struct store *s, struct entry *e)
 {
-	static const enum brake stops[] = { BRAKE_HAND, BRAKE_COMPLAINTS, BRAKE_BOUNCES };
 	struct brake_row row;
-	int64_t when;
+	enum brake stop;
+	int64_t since;
 
-	e->stop = BRAKE_NONE;
-	for (size_t i = 0; i < sizeof stops / sizeof *stops && !e->of_stream && e->stop == BRAKE_NONE; i++)
-		if (store_get_brake(s, stops[i], e->id, &row) == STORE_OK && row.lifted == 0)
-			e->stop = stops[i];
-	/* Links that warn are for nobody to click on. */
-	if (!e->of_stream && e->stop == BRAKE_NONE && store_stopped(s, e->id, &when) == STORE_OK)
-		e->stop = BRAKE_HAND;
+	/* What cannot be read now has lifted nothing. */
+	if (!e->of_stream && store_stops(s, e->id, &stop, &since) <= STORE_NONE)
+		e->stop = stop;
 	e->known_share = store_get_brake(s, BRAKE_SHARE, e->id, &row) == STORE_OK;
 	e->share_lifted = e->known_share && row.lifted != 0;
 	if (e->known_share && !e->share_lifted)

@@ -93,6 +93,11 @@ class Brakes(Base):
 		self.assertIsNotNone(c["since"])
 		shown = self.rig.cli("campaign", "show", "spring", "--stream", "share", "--json").json
 		self.assertEqual((10, 5, 5), (shown["stopped_by_class"], shown["spared"], shown["sent"]))
+		# What stops it comes before what lets it pass.
+		self.assertEqual(0, self.rig.cli("campaign", "stop", "spring", "--stream", "share").code)
+		c = self.campaign("share")
+		self.assertEqual(("hand", True), (c["brake"], c["stopped"]))
+		self.assertEqual(0, self.rig.cli("campaign", "start", "spring", "--stream", "share").code)
 		# Others begin anew.
 		self.refused(who[0], "share", "summer")
 		# And who knows better says so: then they are stopped again.

@@ -1681,6 +1681,49 @@ a_campaign_can_be_stopped_when_the_store_is_full(void **state)
 	temp_remove(dir);
 }
 
+static void
+what_stops_a_campaign(void **state)
+{
+	static const struct {
+		const char *says;
+		enum brake put, lifted; /* BRAKE_NONE: nothing */
+		bool links;
+		enum brake want;
+		int64_t since;
+	} rows[] = {
+		{ "nothing", BRAKE_NONE, BRAKE_NONE, false, BRAKE_NONE, 0 },
+		{ "a person", BRAKE_HAND, BRAKE_NONE, false, BRAKE_HAND, 5 },
+		{ "its complaints", BRAKE_COMPLAINTS, BRAKE_NONE, false, BRAKE_COMPLAINTS, 5 },
+		{ "its bounces", BRAKE_BOUNCES, BRAKE_NONE, false, BRAKE_BOUNCES, 5 },
+		{ "no brake that was lifted", BRAKE_BOUNCES, BRAKE_BOUNCES, false, BRAKE_NONE, 0 },
+		{ "no brake that lets mail pass", BRAKE_SHARE, BRAKE_NONE, false, BRAKE_NONE, 0 },
+		{ "links that warn", BRAKE_NONE, BRAKE_NONE, true, BRAKE_HAND, 9 },
+		{ "links that warn, whatever passes", BRAKE_SHARE, BRAKE_NONE, true, BRAKE_HAND, 9 },
+		{ "and whatever was lifted", BRAKE_HAND, BRAKE_HAND, true, BRAKE_HAND, 9 },
+		{ "a brake before links that warn", BRAKE_COMPLAINTS, BRAKE_NONE, true, BRAKE_COMPLAINTS, 5 },
+	};
+	char *dir = temp_make();
+	struct store *s = open_store(dir, 0);
+	enum brake which;
+	int64_t since;
+
+	(void)state;
+	for (uint64_t i = 0; i < COUNT(rows); i++) {
+		const struct brake_row row = { .kind = (uint8_t)rows[i].put, .id = i, .since = 5 };
+
+		if (rows[i].put != BRAKE_NONE)
+			assert_int_equal(store_brake(s, &row, false), STORE_OK);
+		if (rows[i].lifted != BRAKE_NONE)
+			assert_int_equal(store_lift_brake(s, (uint8_t)rows[i].lifted, i, 7, SPAN("me")), STORE_OK);
+		if (rows[i].links)
+			assert_int_equal(store_stop_campaign(s, i, 9), STORE_OK);
+		assert_row(rows[i].says, store_stops(s, i, &which, &since) == (rows[i].want == BRAKE_NONE ? STORE_NONE : STORE_OK));
+		assert_row(rows[i].says, which == rows[i].want && since == rows[i].since);
+	}
+	store_close(s);
+	temp_remove(dir);
+}
+
 /* ---- what lies in the hold queue ---- */
 
 static bool
@@ -1786,6 +1829,7 @@ main(int argc, char **argv)
 		cmocka_unit_test(touches_come_back_in_order),
 		cmocka_unit_test(a_stopped_campaign_is_stopped_for_everybody),
 		cmocka_unit_test(a_campaign_can_be_stopped_when_the_store_is_full),
+		cmocka_unit_test(what_stops_a_campaign),
 		cmocka_unit_test(names_are_kept_as_first_seen),
 		cmocka_unit_test(a_full_file_refuses_and_keeps_what_it_has),
 		cmocka_unit_test(a_walk_sees_everybody_once_across_its_renewals),
