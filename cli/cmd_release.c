@@ -2,10 +2,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,20 +22,19 @@
 
 /*
  * Only root may touch Postfix's queue, and the store is open to nobody but
- * its owner.  So a helper stays root, and does nothing but run postsuper and
- * postqueue for the queue ids that it is sent.
+ * its owner.  So a helper stays root, and does nothing but run programs of
+ * Postfix's for the queue ids that it is sent.
  */
 struct helper {
 	int fd;
 	pid_t pid;
 };
 
-/* GONE: it is not in the hold queue any more.  UNKNOWN: nobody said whether it was released. */
-enum outcome { RELEASED, GONE, FAILED, UNKNOWN };
+enum errand { ERRAND_RELEASE = 'r', ERRAND_LOOK = 'l' }; /* the first byte of a request; the queue id follows */
 
 struct reply {
-	enum outcome outcome;
-	char text[400]; /* FAILED, UNKNOWN: what Postfix says */
+	int status;     /* how the program ended; -1: not by itself */
+	char text[400]; /* ERRAND_LOOK: the first line that it said */
 };
 
 #define OUTPUT_MAX 65536
@@ -54,76 +57,124 @@ is_queue_id(struct span id)
 
 /* ---- the helper's side ---- */
 
-/* Runs a program of Postfix's; its output is appended to out.  Its exit status, or -1. */
+/* Runs a program of Postfix's, whose output goes to a file; its exit status, or -1. */
 static int
-run(const char *const *argv, struct buf *out)
+run(const char *const *argv, int output)
 {
-	int pipes[2], null, status;
-	char piece[4096];
-	ssize_t n;
+	int null, status;
 	pid_t pid;
 
-	if (pipe2(pipes, O_CLOEXEC) != 0 || (pid = fork()) < 0) {
-		buf_addf(out, "%s: %s", argv[0], strerror(errno));
+	if ((pid = fork()) < 0)
 		return -1;
-	}
 	if (pid == 0) {
 		if ((null = open("/dev/null", O_RDONLY)) >= 0)
 			dup2(null, STDIN_FILENO);
-		dup2(pipes[1], STDOUT_FILENO);
-		dup2(pipes[1], STDERR_FILENO);
+		dup2(output, STDOUT_FILENO);
+		dup2(output, STDERR_FILENO);
 		execvp(argv[0], (char *const *)(uintptr_t)argv);
 		dprintf(STDERR_FILENO, "%s: %s\n", argv[0], strerror(errno));
 		_exit(127);
 	}
-	close(pipes[1]);
-	while ((n = read(pipes[0], piece, sizeof piece)) > 0 || (n < 0 && errno == EINTR))
-		if (n > 0)
-			buf_add(out, span_make(piece, (size_t)n));
-	close(pipes[0]);
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)
 			return -1;
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
+/* Reads what is in a file, OUTPUT_MAX bytes at most. */
+static bool
+read_all(int fd, struct buf *out)
+{
+	char piece[4096];
+	ssize_t n;
+
+	while ((n = pread(fd, piece, sizeof piece, (off_t)out->n)) > 0 && out->n < OUTPUT_MAX)
+		buf_add(out, span_make(piece, (size_t)n));
+	return n >= 0;
+}
+
+static struct span
+first_line(struct span said)
+{
+	struct span line;
+
+	said = span_trim(said);
+	span_split(&said, '\n', &line);
+	return line;
+}
+
 static void
-release_one(const char *directory, const char *id, struct reply *r)
+release_one(const char *directory, const char *id, int step, struct reply *r)
 {
 	const char *const first[] = { "postsuper", "-H", id, NULL }, *const first_of[] = { "postsuper", "-c", directory, "-H", id, NULL };
 	const char *const then[] = { "postqueue", "-i", id, NULL }, *const then_of[] = { "postqueue", "-c", directory, "-i", id, NULL };
-	struct buf out = BUF(OUTPUT_MAX);
-	struct span said, line;
-	int status = run(directory != NULL ? first_of : first, &out);
+	int null;
 
-	r->outcome = status < 0 ? UNKNOWN : FAILED;
-	if (status == 0)
-		r->outcome = strstr(buf_cstr(&out), "Released from hold: 1 ") != NULL ? RELEASED : GONE;
-	said = span_trim(buf_span(&out));
-	span_split(&said, '\n', &line);
-	snprintf(r->text, sizeof r->text, "%.*s", SPAN_ARG(line));
-	buf_clear(&out);
+	r->status = run(directory != NULL ? first_of : first, step);
 	/* Postfix would come to it by itself, some minutes later. */
-	if (r->outcome == RELEASED)
-		(void)run(directory != NULL ? then_of : then, &out);
+	if (r->status == 0 && (null = open("/dev/null", O_WRONLY | O_CLOEXEC)) >= 0) {
+		(void)run(directory != NULL ? then_of : then, null);
+		close(null);
+	}
+}
+
+static void
+look_for(const char *directory, const char *id, struct reply *r)
+{
+	const char *const argv[] = { "postcat", "-e", "-q", id, NULL };
+	const char *const argv_of[] = { "postcat", "-c", directory, "-e", "-q", id, NULL };
+	struct buf out = BUF(OUTPUT_MAX + 4096);
+	int fd;
+
+	if ((fd = memfd_create("postcat", MFD_CLOEXEC)) < 0)
+		return;
+	r->status = run(directory != NULL ? argv_of : argv, fd);
+	(void)read_all(fd, &out);
+	close(fd);
+	snprintf(r->text, sizeof r->text, "%.*s", SPAN_ARG(span_cut(first_line(buf_span(&out)), 0, sizeof r->text - 1)));
 	buf_free(&out);
+}
+
+/* The one that postsuper writes to comes before any request. */
+static int
+receive_file(int from)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control;
+	char byte;
+	struct iovec iov = { &byte, 1 };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control };
+	struct cmsghdr *c;
+	int fd = -1;
+
+	if (recvmsg(from, &m, MSG_CMSG_CLOEXEC) == 1 && (c = CMSG_FIRSTHDR(&m)) != NULL && c->cmsg_type == SCM_RIGHTS &&
+	    c->cmsg_len == CMSG_LEN(sizeof fd))
+		memcpy(&fd, CMSG_DATA(c), sizeof fd);
+	return fd;
 }
 
 static void
 serve(int fd, const char *directory)
 {
-	char id[HOLD_ID_MAX + 1];
-	struct reply r = { .outcome = FAILED };
+	int step = receive_file(fd);
+	char ask[1 + HOLD_ID_MAX + 1];
 	ssize_t n;
 
 	/* That of a cron job has no sbin. */
 	setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin", 1);
-	while ((n = recv(fd, id, sizeof id - 1, 0)) > 0) {
-		id[n] = '\0';
+	while (step >= 0 && (n = recv(fd, ask, sizeof ask - 1, 0)) > 0) {
+		struct reply r = { .status = -1 };
+
+		ask[n] = '\0';
 		/* Whoever owns the store may have become somebody else's. */
-		if (!is_queue_id(span_of(id)))
+		if (!is_queue_id(span_of(ask + 1)))
 			break;
-		release_one(directory, id, &r);
+		if (ask[0] == ERRAND_RELEASE)
+			release_one(directory, ask + 1, step, &r);
+		else
+			look_for(directory, ask + 1, &r);
 		if (send(fd, &r, sizeof r, MSG_NOSIGNAL) != (ssize_t)sizeof r)
 			break;
 	}
@@ -160,16 +211,37 @@ helper_stop(struct helper *h)
 		;
 }
 
+/* A helper that does not get it says so with the first request. */
 static void
-helper_ask(struct helper *h, const char *id, struct reply *r)
+helper_give(struct helper *h, int file)
 {
-	static const struct reply gone = { .outcome = UNKNOWN, .text = "the helper is gone; whether it was released the next run will see" };
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof file)];
+	} control = { 0 };
+	struct iovec iov = { (char[]){ 0 }, 1 };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control };
+	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
 
-	*r = gone;
-	if (send(h->fd, id, strlen(id), MSG_NOSIGNAL) == (ssize_t)strlen(id) &&
-	    recv(h->fd, r, sizeof *r, 0) != (ssize_t)sizeof *r)
-		*r = gone;
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof file);
+	memcpy(CMSG_DATA(c), &file, sizeof file);
+	(void)sendmsg(h->fd, &m, MSG_NOSIGNAL);
+}
+
+/* False: the helper is gone. */
+static bool
+helper_ask(struct helper *h, enum errand errand, const char *id, struct reply *r)
+{
+	char ask[1 + HOLD_ID_MAX + 1];
+	int n = snprintf(ask, sizeof ask, "%c%s", errand, id);
+
+	*r = (struct reply){ .status = -1 };
+	if (send(h->fd, ask, (size_t)n, MSG_NOSIGNAL) != n || recv(h->fd, r, sizeof *r, 0) != (ssize_t)sizeof *r)
+		return false;
 	r->text[sizeof r->text - 1] = '\0';
+	return true;
 }
 
 /* ---- what lies there ---- */
@@ -178,7 +250,7 @@ struct hold {
 	char *id;
 	struct touch touch;
 	struct verdict verdict; /* as of now */
-	bool goes;
+	bool goes, done;
 	char *why;              /* it does not go */
 };
 
@@ -186,6 +258,8 @@ struct release {
 	struct cli *c;
 	bool dry, all;
 	struct helper helper;
+	int step;
+	struct buf last; /* what the file of steps said when we began */
 	struct hold *hold;
 	size_t n, cap;
 	struct emit e;
@@ -206,7 +280,7 @@ take_hold(void *arg, struct span id, const struct touch *t)
 {
 	struct release *x = arg;
 
-	if (!is_queue_id(id) || !is_wanted(x, id))
+	if (!is_queue_id(id))
 		return true;
 	if (x->n == x->cap) {
 		x->cap = x->cap ? 2 * x->cap : 64;
@@ -233,13 +307,6 @@ static bool
 is_final(enum cause c)
 {
 	return c == CAUSE_COMPLAINED || c == CAUSE_BOUNCED || c == CAUSE_UNSUBSCRIBED || c == CAUSE_HELD;
-}
-
-/* Did a run before this one release it, without writing down what became of it? */
-static bool
-is_leaving(const struct hold *h)
-{
-	return h->touch.flags & TOUCH_LEAVING;
 }
 
 /* False: the store cannot be read. */
@@ -272,12 +339,7 @@ judge(struct release *x, struct hold *h, int64_t now)
 		.now = now,
 	};
 	h->verdict = verdict_find(&q);
-	/*
-	 * What was released by a run that did not come to its end is on its way, and has to be counted.  Of a campaign
-	 * that was stopped meanwhile it waits for that to end: it may lie there still, and to ask would release it.
-	 */
-	h->goes = h->verdict.action == ACTION_SEND || h->verdict.action == ACTION_ROUTE ||
-	    ((x->all || (is_leaving(h) && h->verdict.cause != CAUSE_BRAKED)) && !is_final(h->verdict.cause));
+	h->goes = h->verdict.action == ACTION_SEND || h->verdict.action == ACTION_ROUTE || (x->all && !is_final(h->verdict.cause));
 	free(h->why);
 	h->why = NULL;
 	if (!h->goes) {
@@ -341,20 +403,29 @@ tell(struct release *x, const struct hold *h, const char *what, const char *why)
 	buf_free(&stream);
 }
 
-/* What became of one message, hold[0..n): true when the store could be written. */
+static void
+tell_all(struct release *x, const struct hold *h, size_t n, const char *what)
+{
+	for (size_t i = 0; i < n; i++)
+		tell(x, &h[i], what, h[i].goes ? NULL : h[i].why);
+}
+
+/* It is not on hold any more: sent, or gone.  False: that could not be written down, told why. */
 static bool
-note(struct release *x, const struct hold *h, size_t n, bool sent, int64_t now)
+finish(struct release *x, const struct hold *h, size_t n, bool sent, int64_t now)
 {
 	struct record *r = xcalloc(n, sizeof *r);
 	enum store_result result;
 
+	*(sent ? &x->released : &x->gone) += 1;
+	tell_all(x, h, n, sent ? "released" : "gone");
 	for (size_t i = 0; i < n; i++)
 		r[i] = sent_record(x, &h[i], now);
 	result = store_unhold(x->c->store, span_of(h->id), r, sent ? n : 0);
 	free(r);
 	if (result > STORE_NONE) {
 		cli_error("%s: cannot write to the store in %s%s", h->id, x->c->setup->conf->data_dir,
-		    sent ? "; the message goes out, and no cap will count it" : "");
+		    sent ? "; the message goes out, and the next run will count it" : "");
 		return false;
 	}
 	/* The next one may be for the same recipient. */
@@ -363,14 +434,199 @@ note(struct release *x, const struct hold *h, size_t n, bool sent, int64_t now)
 	return true;
 }
 
-/* Before it happens: who is killed then must not leave a message that nobody counts. */
+/* ---- one step ---- */
+
+/*
+ * A file in data_dir says which message is being released, and behind that
+ * what postsuper says of it, in its own hand.  Whoever of us is killed, the
+ * next run reads there what became of the message: only what is released has
+ * been sent.  It is locked as long as one of us lives, postsuper included, so
+ * that nobody reads it too early.
+ */
+#define STEP_FILE "release"
+
 static bool
-announce(struct release *x, const struct hold *h, bool leaving)
+cannot_step(const struct release *x)
 {
-	if (is_leaving(h) || store_leaving(x->c->store, span_of(h->id), leaving) <= STORE_NONE)
-		return true;
-	cli_error("%s: cannot write to the store in %s", h->id, x->c->setup->conf->data_dir);
+	cli_error("%s/" STEP_FILE ": %s", x->c->setup->conf->data_dir, strerror(errno));
 	return false;
+}
+
+static bool
+step_open(struct release *x)
+{
+	struct buf path = BUF(PATH_MAX + sizeof "/" STEP_FILE);
+	bool good;
+
+	buf_addf(&path, "%s/" STEP_FILE, x->c->setup->conf->data_dir);
+	good = (x->step = open(buf_cstr(&path), O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0640)) >= 0;
+	buf_free(&path);
+	while (good && flock(x->step, LOCK_EX) != 0)
+		good = errno == EINTR;
+	if (!good || !read_all(x->step, &x->last))
+		return cannot_step(x);
+	helper_give(&x->helper, x->step);
+	return true;
+}
+
+/* Queue ids come again; the time tells two messages apart. */
+static void
+step_name(const struct hold *h, struct buf *out)
+{
+	buf_addf(out, "%s %" PRId64 "\n", h->id, h->touch.when);
+}
+
+static bool
+step_begin(const struct release *x, const struct hold *h)
+{
+	struct buf name = BUF(HOLD_ID_MAX + 32);
+	bool good;
+
+	step_name(h, &name);
+	good = ftruncate(x->step, 0) == 0 && write(x->step, name.p, name.n) == (ssize_t)name.n && fdatasync(x->step) == 0;
+	buf_free(&name);
+	return good || cannot_step(x);
+}
+
+/* Did the run before this one come no further than this message? */
+static bool
+is_last_step(const struct release *x, const struct hold *h)
+{
+	struct buf name = BUF(HOLD_ID_MAX + 32);
+	bool yes;
+
+	step_name(h, &name);
+	yes = span_starts(buf_span(&x->last), buf_span(&name));
+	buf_free(&name);
+	return yes;
+}
+
+static bool
+says_released(struct span said, const char *id)
+{
+	struct buf words = BUF(HOLD_ID_MAX + 32);
+	bool yes;
+
+	buf_addf(&words, "%s: released from hold\n", id);
+	yes = span_search(said, buf_span(&words)) < said.n;
+	buf_free(&words);
+	return yes;
+}
+
+/* ELSEWHERE: in the queue, and on its way.  UNKNOWN: told why. */
+enum where { ON_HOLD, ELSEWHERE, NOWHERE, UNKNOWN };
+
+static enum where
+look(struct release *x, const struct hold *h)
+{
+	struct reply r;
+
+	if (!helper_ask(&x->helper, ERRAND_LOOK, h->id, &r))
+		snprintf(r.text, sizeof r.text, "the helper is gone");
+	if (r.status == 0)
+		return strstr(r.text, " hold/") != NULL ? ON_HOLD : ELSEWHERE;
+	if (r.status > 0 && strstr(r.text, "open queue file") != NULL)
+		return NOWHERE;
+	cli_error("%s: %s", h->id, r.text);
+	return UNKNOWN;
+}
+
+/* Takes one message, hold[0..n), out of the hold queue.  False: cannot go on, told why. */
+static bool
+let_go(struct release *x, const struct hold *h, size_t n, int64_t now)
+{
+	struct buf said = BUF(OUTPUT_MAX + 4096);
+	struct reply r;
+	bool alive, good = true;
+
+	if (!step_begin(x, h))
+		return false;
+	alive = helper_ask(&x->helper, ERRAND_RELEASE, h->id, &r);
+	if (!read_all(x->step, &said)) {
+		good = cannot_step(x);
+	} else if (says_released(buf_span(&said), h->id)) {
+		good = finish(x, h, n, true, now);
+	} else if (r.status == 0) {
+		good = finish(x, h, n, false, now);
+	} else if (r.status > 0) {
+		struct span line = first_line(span_from(buf_span(&said), span_find(buf_span(&said), '\n')));
+
+		x->failed++;
+		cli_error("%s: %.*s", h->id, SPAN_ARG(line));
+	} else {
+		cli_error("%s: %s is gone; whether it was released the next run will see", h->id, alive ? "postsuper" : "the helper");
+		good = false;
+	}
+	buf_free(&said);
+	return good;
+}
+
+/* Messages that lie side by side are one message for several recipients. */
+static size_t
+recipients_of(const struct release *x, size_t i)
+{
+	size_t n = 1;
+
+	while (i + n < x->n && strcmp(x->hold[i].id, x->hold[i + n].id) == 0)
+		n++;
+	return n;
+}
+
+static bool
+judge_all(struct release *x, struct hold *h, size_t n, int64_t now, bool *goes)
+{
+	*goes = true;
+	for (size_t i = 0; i < n; i++) {
+		if (!judge(x, &h[i], now)) {
+			cli_error("cannot read the store in %s", x->c->setup->conf->data_dir);
+			return false;
+		}
+		*goes = *goes && h[i].goes;
+	}
+	return true;
+}
+
+/*
+ * What became of the message that the run before this one came to last, where
+ * that did not write it down: whatever is said of its recipients by now, what
+ * was released was sent, and when the file says so.
+ */
+static bool
+settle(struct release *x)
+{
+	size_t i = 0, n;
+	enum where where;
+	struct stat st;
+	int64_t then;
+	bool goes;
+
+	while (i < x->n && !is_last_step(x, &x->hold[i]))
+		i += recipients_of(x, i);
+	if (i == x->n)
+		return true;
+	n = recipients_of(x, i);
+	where = says_released(buf_span(&x->last), x->hold[i].id) ? ELSEWHERE : look(x, &x->hold[i]);
+	if (where == ON_HOLD || where == UNKNOWN)
+		return where == ON_HOLD;
+	if (fstat(x->step, &st) != 0)
+		return cannot_step(x);
+	then = (int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000;
+	if (!judge_all(x, &x->hold[i], n, then, &goes))
+		return false;
+	for (size_t k = i; k < i + n; k++)
+		x->hold[k].goes = x->hold[k].done = true;
+	return finish(x, &x->hold[i], n, where == ELSEWHERE, then);
+}
+
+/* Will it never go, and has somebody removed it, as we say that he should? */
+static bool
+was_removed(struct release *x, const struct hold *h, size_t n)
+{
+	bool never = false;
+
+	for (size_t i = 0; i < n; i++)
+		never = never || (!h[i].goes && is_final(h[i].verdict.cause));
+	return never && !x->dry && look(x, h) == NOWHERE;
 }
 
 /* One message, hold[0..n), which goes when it may go to all of its recipients.  False: cannot go on, told why. */
@@ -378,44 +634,22 @@ static bool
 release(struct release *x, struct hold *h, size_t n)
 {
 	int64_t now = clock_read(CLOCK_REALTIME);
-	struct reply reply = { .outcome = RELEASED };
-	bool goes = true;
+	bool goes;
 
-	for (size_t i = 0; i < n; i++) {
-		if (!judge(x, &h[i], now)) {
-			cli_error("cannot read the store in %s", x->c->setup->conf->data_dir);
-			return false;
-		}
-		goes = goes && h[i].goes;
-	}
+	if (!judge_all(x, h, n, now, &goes))
+		return false;
+	if (!goes && was_removed(x, h, n))
+		return finish(x, h, n, false, now);
 	if (!goes) {
 		x->held++;
-		for (size_t i = 0; i < n; i++)
-			tell(x, &h[i], "held", h[i].why);
+		tell_all(x, h, n, "held");
 		return true;
 	}
-	if (!x->dry && !announce(x, h, true))
-		return false;
 	if (!x->dry)
-		helper_ask(&x->helper, h->id, &reply);
-	if (reply.outcome == GONE && is_leaving(h))
-		reply.outcome = RELEASED;
-	switch (reply.outcome) {
-	case RELEASED:
-		x->released++;
-		for (size_t i = 0; i < n; i++)
-			tell(x, &h[i], x->dry ? "due" : "released", NULL);
-		return x->dry || note(x, h, n, true, now);
-	case GONE:
-		x->gone++;
-		for (size_t i = 0; i < n; i++)
-			tell(x, &h[i], "gone", NULL);
-		return note(x, h, n, false, now);
-	default:
-		x->failed++;
-		cli_error("%s: %s", h->id, reply.text);
-		return reply.outcome == UNKNOWN || announce(x, h, false);
-	}
+		return let_go(x, h, n, now);
+	x->released++;
+	tell_all(x, h, n, "due");
+	return true;
 }
 
 static bool
@@ -424,9 +658,8 @@ release_all(struct release *x)
 	size_t n;
 
 	for (size_t i = 0; i < x->n; i += n) {
-		for (n = 1; i + n < x->n && strcmp(x->hold[i].id, x->hold[i + n].id) == 0; n++)
-			;
-		if (!release(x, &x->hold[i], n))
+		n = recipients_of(x, i);
+		if (!x->hold[i].done && is_wanted(x, span_of(x->hold[i].id)) && !release(x, &x->hold[i], n))
 			return false;
 	}
 	return true;
@@ -460,7 +693,7 @@ work(struct release *x)
 {
 	bool ok;
 
-	if (!cli_store(x->c))
+	if (!cli_store(x->c) || (!x->dry && !step_open(x)))
 		return EXIT_CANNOT;
 	if (store_each_hold(x->c->store, take_hold, x) > STORE_NONE) {
 		cli_error("cannot read the store in %s", x->c->setup->conf->data_dir);
@@ -469,7 +702,7 @@ work(struct release *x)
 	tell_unknown(x);
 	if (x->c->json)
 		emit_open(&x->e, NULL, '[');
-	ok = release_all(x);
+	ok = (x->dry || settle(x)) && release_all(x);
 	if (x->c->json) {
 		emit_close(&x->e, ']');
 		emit_end(&x->e);
@@ -483,7 +716,7 @@ work(struct release *x)
 int
 cmd_release(struct cli *c)
 {
-	struct release x = { .c = c };
+	struct release x = { .c = c, .step = -1, .last = BUF(OUTPUT_MAX + 4096) };
 	const char *directory = NULL;
 	const struct cli_option options[] = {
 		{ "dry-run", .flag = &x.dry }, { "all", .flag = &x.all }, { "config-directory", .text = &directory }
@@ -506,6 +739,9 @@ cmd_release(struct cli *c)
 		return EXIT_CANNOT;
 	status = work(&x);
 	helper_stop(&x.helper);
+	if (x.step >= 0)
+		close(x.step);
+	buf_free(&x.last);
 	for (size_t i = 0; i < x.n; i++) {
 		free(x.hold[i].id);
 		free(x.hold[i].why);

@@ -167,8 +167,6 @@ enum store_result store_source(struct store *, const struct touch *, struct buf 
 #define HOLD_ID_MAX 64
 typedef bool store_hold_fn(void *arg, struct span id, const struct touch *);
 enum store_result store_each_hold(struct store *, store_hold_fn *, void *arg);
-/* Writes down that a message is about to be released, or is not: TOUCH_LEAVING of its lines.  STORE_NONE: there are none. */
-enum store_result store_leaving(struct store *, struct span id, bool leaving);
 /*
  * The message is not on hold any more: takes its lines away, and appends what
  * became of it, in one transaction.  STORE_NONE: there are none, and nothing

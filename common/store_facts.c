@@ -260,57 +260,6 @@ take_holds(struct store *s, MDB_txn *txn, struct span id)
 	return some ? 0 : MDB_NOTFOUND;
 }
 
-/* As long as they were, so this needs room for copies of pages only, out of the reserve if need be. */
-static int
-mark_holds(struct store *s, MDB_txn *txn, struct span id, bool leaving)
-{
-	unsigned char key[HOLD_KEY_MAX], bytes[TOUCH_BYTES];
-	size_t n = row_hold_key(key, id);
-	MDB_val k = val(key, n), v;
-	MDB_cursor *cursor;
-	bool some = false;
-	struct touch t;
-	int rc;
-
-	if ((rc = mdb_cursor_open(txn, s->holds, &cursor)) != 0)
-		return rc;
-	for (rc = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE); rc == 0 && span_starts(val_span(k), span_make(key, n));
-	     rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) {
-		MDB_val marked = val(bytes, sizeof bytes);
-
-		some = true;
-		if (!touch_unpack(&t, val_span(v))) {
-			rc = MDB_CORRUPTED;
-			break;
-		}
-		t.flags = (uint8_t)(leaving ? t.flags | TOUCH_LEAVING : t.flags & ~TOUCH_LEAVING);
-		touch_pack(&t, bytes);
-		if ((rc = mdb_cursor_put(cursor, &k, &marked, MDB_CURRENT)) != 0)
-			break;
-	}
-	mdb_cursor_close(cursor);
-	if (rc != 0 && rc != MDB_NOTFOUND)
-		return rc;
-	return some ? 0 : MDB_NOTFOUND;
-}
-
-enum store_result
-store_leaving(struct store *s, struct span id, bool leaving)
-{
-	MDB_txn *txn;
-	int rc;
-
-	if (!row_hold_id_good(id))
-		return STORE_NONE;
-	if ((rc = env_begin(&s->facts, 0, &txn)) != 0)
-		return env_result(&s->facts, rc, "write");
-	if ((rc = mark_holds(s, txn, id, leaving)) == 0)
-		rc = env_commit(&s->facts, txn);
-	else
-		env_end(&s->facts, txn);
-	return env_result(&s->facts, rc, "write");
-}
-
 /* Into the reserve, if need be: the message is on its way already. */
 static int
 unhold(struct store *s, struct span id, const struct record *r, size_t n)

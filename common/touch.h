@@ -36,7 +36,6 @@ enum touch_kind {
 #define TOUCH_HOLDOUT 0x20     /* SENT: policy would have stopped it, but for the control group */
 #define TOUCH_SPARED 0x40      /* SENT: policy would have stopped it as inactive, but for a brake */
 #define TOUCH_ON_HOLD 0x08     /* SKIPPED: in Postfix's hold queue; record.source is its queue id */
-#define TOUCH_LEAVING 0x10     /* SKIPPED, among what is on hold alone: about to be released */
 
 enum bounce {
 	BOUNCE_SOFT,   /* for now: mailbox full, no answer, try later */

@@ -5,6 +5,7 @@ import contextlib
 import os
 import re
 import subprocess
+import time
 
 import rig
 from test_milter import mail
@@ -203,48 +204,117 @@ def test_where_postfix_does_not_answer_nothing_is_lost():
 	rig.wait_until(lambda: len(r.sink.of("eva@example.com")) == 2, 15, "the second one")
 
 
-def test_who_is_killed_leaves_nothing_uncounted():
-	"""Postfix has released it, and the command did not live to hear of that."""
+def kill_before_it_asks(r, *arguments):
+	killed = killed_at(r, "sendto", *arguments)
+	assert killed.returncode in (-9, 137) and not killed.stdout, killed
+
+
+def kill_before_it_hears(r, *arguments):
+	killed = killed_at(r, "recvfrom", *arguments)
+	assert killed.returncode in (-9, 137) and not killed.stdout, killed
+
+
+def test_killed_before_it_asks_and_still_there():
+	"""What was not released waits as before: for its time, and for its campaign."""
 	r = shared()
 	who = "fay@example.com"
 	queue_id = hold(r, who, "slow")
-	killed = killed_at(r, "recvfrom", "--all", queue_id)
-	assert killed.returncode in (-9, 137) and not killed.stdout, killed
-	rig.wait_until(lambda: queue_id not in on_hold(r), 15, "the helper")
-	assert len(touches(r, who, "sent")) == 1
-	# In the meantime it would not go any more: but it did.
-	told = release(r)
-	assert re.search("released +" + queue_id, told.out), told
-	assert len(touches(r, who, "sent")) == 2
-	assert queue_id not in release(r).out
-	rig.wait_until(lambda: len(r.sink.of(who)) == 2, 15, "the second one")
-
-
-def test_a_helper_that_is_killed_leaves_nothing_uncounted():
-	"""Postfix has released it, and the helper did not live to say so."""
-	r = shared()
-	who = "gil@example.com"
-	queue_id = hold(r, who, "slow")
-	killed = killed_at(r, "wait4", "--all", queue_id, helper=True)
-	assert b"the helper is gone" in killed.stderr, killed
-	rig.wait_until(lambda: queue_id not in on_hold(r), 15, "postsuper")
-	assert len(touches(r, who, "sent")) == 1
-	told = release(r)
-	assert re.search("released +" + queue_id, told.out), told
+	kill_before_it_asks(r, "--all", queue_id)
+	told = release(r, queue_id)
+	assert told.code == 1 and re.match("held +" + queue_id, told.out) and queue_id in on_hold(r), told
+	told = release(r, "--all", queue_id)
+	assert told.code == 0 and re.match("released +" + queue_id, told.out), told
 	assert len(touches(r, who, "sent")) == 2
 
-
-def test_a_campaign_that_is_stopped_after_a_kill_stays():
-	"""Marked as on its way, and not gone: nobody releases it while its campaign is stopped."""
-	r = shared()
 	queue_id = hold(r, "hal@example.com")
 	with nothing_capped(r):
-		killed = killed_at(r, "sendto", queue_id)  # before it asks
-		assert killed.returncode in (-9, 137), killed
+		kill_before_it_asks(r, queue_id)
 		brake(r, "stop")
 		assert "held" in release(r, queue_id).out and queue_id in on_hold(r)
 		brake(r, "release")
 		assert release(r, queue_id).code == 0
+
+
+def test_killed_before_it_asks_and_removed_by_hand():
+	r = shared()
+	who = "ida@example.com"
+	queue_id = hold(r, who, "slow")
+	kill_before_it_asks(r, "--all", queue_id)
+	r.postfix.command("postsuper", "-d", queue_id)
+	told = release(r, "--all")
+	assert told.code == 1 and re.match("gone +" + queue_id, told.out), told
+	assert len(touches(r, who, "sent")) == 1
+	assert queue_id not in release(r, "--all").out
+
+
+def test_released_and_killed_before_that_was_said():
+	"""postsuper itself was killed, or the machine: what is in the queue, and not on hold, is on its way."""
+	r = shared()
+	who = "jan@example.com"
+	queue_id = hold(r, who, "slow")
+	kill_before_it_asks(r, "--all", queue_id)
+	r.postfix.command("postsuper", "-H", queue_id)
+	assert queue_id in [m["queue_id"] for m in r.postfix.queue()]
+	told = release(r)
+	assert told.code == 0 and re.match("released +" + queue_id, told.out), told
+	assert len(touches(r, who, "sent")) == 2
+	assert queue_id not in release(r).out
+
+
+def test_killed_before_it_hears_and_nobody_may_write_to_them_now():
+	"""Released is sent, whatever comes after; and a run for another message sees to it first."""
+	r = shared()
+	who = "kim@example.com"
+	other = hold(r, "lea@example.com", "slow")
+	queue_id = hold(r, who, "slow")
+	kill_before_it_hears(r, "--all", queue_id)
+	rig.wait_until(lambda: len(r.sink.of(who)) == 2, 15, "the second one")
+	assert len(touches(r, who, "sent")) == 1
+	# It was sent when postsuper said so, not when that is found.
+	then = int(time.time()) - 3600
+	os.utime(os.path.join(r.data_dir, "release"), (then, then))
+	assert r.cli("suppress", "add", "--reason", "unsubscribed", who).code == 0
+	told = release(r, other, "--all")
+	assert [line.split()[:2] for line in told.out.splitlines()[:-1]] == [["released", queue_id], ["released", other]], told
+	sent = touches(r, who, "sent")
+	assert len(sent) == 2 and sent[1]["tracked"] and sent[1]["class"] == "new", sent
+	assert sent[1]["at"] == time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(then)), (sent, then)
+	assert release(r).out == "released 0, still held 0, gone 0\n"
+
+
+def test_the_next_run_waits_for_what_a_dead_one_began():
+	"""The helper is killed, and postsuper goes on: nobody looks at the message before it has ended."""
+	r = shared()
+	who = "gil@example.com"
+	queue_id = hold(r, who, "slow")
+	killed = killed_at(r, "wait4", "--all", queue_id, helper=True)
+	assert b"the helper is gone; whether it was released the next run will see" in killed.stderr and not killed.stdout, killed
+	told = release(r)
+	assert re.match("released +" + queue_id, told.out), told
+	assert len(touches(r, who, "sent")) == 2
+	assert queue_id not in release(r).out
+
+
+def test_killed_when_all_was_written():
+	r = shared()
+	who = "mia@example.com"
+	queue_id = hold(r, who, "slow")
+	killed = killed_at(r, "exit_group", "--all", queue_id)
+	assert killed.returncode in (-9, 137), killed
+	assert release(r).out == "released 0, still held 0, gone 0\n"
+	assert len(touches(r, who, "sent")) == 2
+	rig.wait_until(lambda: len(r.sink.of(who)) == 2, 15, "the second one")
+
+
+def test_what_never_goes_is_gone_when_it_was_removed():
+	r = shared()
+	who = "nik@example.com"
+	queue_id = hold(r, who, "slow")
+	assert r.cli("suppress", "add", "--reason", "unsubscribed", who).code == 0
+	assert re.match("held +" + queue_id, release(r).out)
+	r.postfix.command("postsuper", "-d", queue_id)
+	assert re.match("gone +" + queue_id, release(r).out)
+	assert release(r).out == "released 0, still held 0, gone 0\n"
 
 
 def test_zz_the_end():

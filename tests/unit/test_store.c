@@ -1732,7 +1732,7 @@ write_hold(void *arg, struct span id, const struct touch *t)
 	unsigned n;
 
 	memcpy(&n, t->who.b + 12, sizeof n);
-	buf_addf(arg, "%.*s:%u:%u%s ", SPAN_ARG(id), n, t->detail, t->flags & TOUCH_LEAVING ? ":leaving" : "");
+	buf_addf(arg, "%.*s:%u:%u ", SPAN_ARG(id), n, t->detail);
 	return true;
 }
 
@@ -1794,12 +1794,6 @@ what_is_held_is_listed_until_it_is_not(void **state)
 	holds(s, "none without a queue id that can be one", "4F2:3:7 4F2X:1:7 4F2X:2:5 ");
 	assert_int_equal(store_last(s), 7);
 
-	assert_int_equal(store_leaving(s, SPAN("4F"), true), STORE_NONE);
-	assert_int_equal(store_leaving(s, SPAN("4F2X"), true), STORE_OK);
-	assert_int_equal(store_leaving(s, SPAN("4F2X"), true), STORE_OK);
-	holds(s, "one that leaves is still there", "4F2:3:7 4F2X:1:7:leaving 4F2X:2:5:leaving ");
-	assert_int_equal(store_leaving(s, SPAN("4F2X"), false), STORE_OK);
-	holds(s, "and one that does not after all", "4F2:3:7 4F2X:1:7 4F2X:2:5 ");
 	assert_int_equal(store_unhold(s, SPAN("4F"), &sent, 1), STORE_NONE);
 	assert_int_equal(store_unhold(s, span_of(too_long), &sent, 1), STORE_NONE);
 	assert_int_equal(store_unhold(s, SPAN(""), &sent, 1), STORE_NONE);
