@@ -62,7 +62,7 @@ struct touch {
 	struct who who;
 	uint64_t campaign; /* campaign_id or 0 */
 	uint64_t stream;   /* stream_id or 0 */
-	uint32_t sent;     /* hits: when the message was tagged, seconds; 0 unknown.  HELD: until when, 0 for ever.  SENT: receiver group */
+	uint32_t sent;     /* hits: when the message was tagged, seconds; 0 unknown.  HELD: until when, 0 for ever.  SENT, SKIPPED on hold: receiver group */
 	uint8_t net[8];    /* mode full: net[0] = prefix length 24 or 48, then its bytes; else zero */
 };
 

@@ -875,6 +875,7 @@ record(const char *id, const struct mail *m, const struct plan *plan, enum actio
 		}
 		if (whole == ACTION_HOLD && !deleted(r, whole) && has_queue_id(id)) {
 			records[n].touch.flags |= TOUCH_ON_HOLD;
+			records[n].touch.sent = r->receiver;
 			records[n].source = span_of(id);
 		}
 		n++;

@@ -124,6 +124,13 @@ def test_a_second_run_finds_nothing():
 	assert (told.code, told.out) == (1, "released 0, still held 0, gone 0\n"), told
 
 
+def test_what_goes_counts_for_its_receiver():
+	r = shared()
+	hold(r, "oda@gmail.com")
+	assert release(r, "--all").code == 0
+	assert [g["sent_24h"] for g in r.cli("brakes", "--json").json["receivers"] if g["receiver"] == "google"] == [2]
+
+
 def test_of_two_for_one_recipient_one_goes():
 	r = shared()
 	who = "ben@example.com"
