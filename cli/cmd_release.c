@@ -19,6 +19,7 @@
 #include "common/clock.h"
 #include "common/mem.h"
 #include "common/text.h"
+#include "common/throttle.h"
 
 /*
  * Only root may touch Postfix's queue, and the store is open to nobody but
@@ -38,6 +39,7 @@ struct reply {
 };
 
 #define OUTPUT_MAX 65536
+#define SYNC_MS 1000 /* what others send meanwhile */
 
 /*
  * What a queue id of Postfix's may be: what else would stand there is nothing
@@ -250,6 +252,8 @@ struct hold {
 	char *id;
 	struct touch touch;
 	struct verdict verdict; /* as of now */
+	struct place place;     /* among those that may go out now */
+	uint32_t first;         /* seconds: of its campaign; 0 unknown */
 	bool goes, done;
 	char *why;              /* it does not go */
 };
@@ -260,6 +264,8 @@ struct release {
 	struct helper helper;
 	int step;
 	struct buf last; /* what the file of steps said when we began */
+	struct throttle *throttle; /* NULL: what is settled first has gone already */
+	int64_t synced;
 	struct hold *hold;
 	size_t n, cap;
 	struct emit e;
@@ -302,11 +308,41 @@ stream_of(const struct cli *c, uint64_t id)
 	return &conf->stream[0];
 }
 
+static bool
+goes_out(enum action a)
+{
+	return a == ACTION_SEND || a == ACTION_ROUTE;
+}
+
 /* What a person asked for, or what cannot arrive, is nobody's to overrule here. */
 static bool
 is_final(enum cause c)
 {
 	return c == CAUSE_COMPLAINED || c == CAUSE_BOUNCED || c == CAUSE_UNSUBSCRIBED || c == CAUSE_HELD;
+}
+
+/* As the milter does: asked last, of mail that would go.  With `anyway' it goes whether there is room or not, and counts. */
+static void
+throttle(struct release *x, struct hold *h, struct question *q, bool anyway)
+{
+	const struct throttle_question t = { .setup = x->c->setup, .stream = q->stream, .stream_id = q->stream_id,
+		.class = h->verdict.finding.class, .receiver = h->touch.sent, .first = h->first, .now = q->now };
+
+	if (x->throttle == NULL || who_is_nobody(q->who))
+		return;
+	if (h->verdict.cause == CAUSE_NONE && !throttle_ask(x->throttle, &t, &h->place, &q->imposed_until)) {
+		q->imposed = CAUSE_THROTTLED;
+		h->verdict = verdict_find(q);
+	}
+	if (anyway || goes_out(h->verdict.action))
+		throttle_take(x->throttle, &t, &h->place);
+}
+
+static void
+give_back(struct release *x, struct hold *h, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		throttle_undo(x->throttle, &h[i].place);
 }
 
 /* False: the store cannot be read. */
@@ -317,7 +353,8 @@ judge(struct release *x, struct hold *h, int64_t now)
 	const struct stream *stream = stream_of(c, h->touch.stream);
 	struct profile p;
 	struct subscription s;
-	bool known = false, subscribed = false;
+	struct campaign sums = { 0 };
+	bool known = false, subscribed = false, anyway;
 	struct buf why = BUF(1024);
 	struct question q;
 	enum brake stop;
@@ -326,7 +363,8 @@ judge(struct release *x, struct hold *h, int64_t now)
 	if (!who_is_nobody(&h->touch.who) &&
 	    store_person(c->store, &h->touch.who, h->touch.stream, &p, &known, &s, &subscribed) > STORE_NONE)
 		return false;
-	if (store_stops(c->store, h->touch.campaign, &stop, &since) > STORE_NONE)
+	if (store_stops(c->store, h->touch.campaign, &stop, &since) > STORE_NONE ||
+	    store_campaign(c->store, h->touch.campaign, &sums) > STORE_NONE)
 		return false;
 	q = (struct question){
 		.conf = c->setup->conf,
@@ -338,8 +376,11 @@ judge(struct release *x, struct hold *h, int64_t now)
 		.subscription = subscribed ? &s : NULL,
 		.now = now,
 	};
+	h->first = (uint32_t)sums.first;
 	h->verdict = verdict_find(&q);
-	h->goes = h->verdict.action == ACTION_SEND || h->verdict.action == ACTION_ROUTE || (x->all && !is_final(h->verdict.cause));
+	anyway = x->all && !is_final(h->verdict.cause);
+	throttle(x, h, &q, anyway);
+	h->goes = anyway || goes_out(h->verdict.action);
 	free(h->why);
 	h->why = NULL;
 	if (!h->goes) {
@@ -412,11 +453,13 @@ tell_all(struct release *x, const struct hold *h, size_t n, const char *what)
 
 /* It is not on hold any more: sent, or gone.  False: that could not be written down, told why. */
 static bool
-finish(struct release *x, const struct hold *h, size_t n, bool sent, int64_t now)
+finish(struct release *x, struct hold *h, size_t n, bool sent, int64_t now)
 {
 	struct record *r = xcalloc(n, sizeof *r);
 	enum store_result result;
 
+	if (!sent)
+		give_back(x, h, n);
 	*(sent ? &x->released : &x->gone) += 1;
 	tell_all(x, h, n, sent ? "released" : "gone");
 	for (size_t i = 0; i < n; i++)
@@ -533,7 +576,7 @@ look(struct release *x, const struct hold *h)
 
 /* Takes one message, hold[0..n), out of the hold queue.  False: cannot go on, told why. */
 static bool
-let_go(struct release *x, const struct hold *h, size_t n, int64_t now)
+let_go(struct release *x, struct hold *h, size_t n, int64_t now)
 {
 	struct buf said = BUF(OUTPUT_MAX + 4096);
 	struct reply r;
@@ -552,6 +595,7 @@ let_go(struct release *x, const struct hold *h, size_t n, int64_t now)
 		struct span line = first_line(span_from(buf_span(&said), span_find(buf_span(&said), '\n')));
 
 		x->failed++;
+		give_back(x, h, n);
 		cli_error("%s: %.*s", h->id, SPAN_ARG(line));
 	} else {
 		cli_error("%s: %s is gone; whether it was released the next run will see", h->id, alive ? "postsuper" : "the helper");
@@ -559,6 +603,16 @@ let_go(struct release *x, const struct hold *h, size_t n, int64_t now)
 	}
 	buf_free(&said);
 	return good;
+}
+
+/* Those that wait longest go first, and the recipients of a message stay together. */
+static int
+by_time(const void *a, const void *b)
+{
+	const struct hold *x = a, *y = b;
+	int rc = x->touch.when != y->touch.when ? (x->touch.when < y->touch.when ? -1 : 1) : strcmp(x->id, y->id);
+
+	return rc != 0 ? rc : memcmp(&x->touch.who, &y->touch.who, sizeof x->touch.who);
 }
 
 /* Messages that lie side by side are one message for several recipients. */
@@ -636,8 +690,14 @@ release(struct release *x, struct hold *h, size_t n)
 	int64_t now = clock_read(CLOCK_REALTIME);
 	bool goes;
 
+	if (now - x->synced >= SYNC_MS) {
+		throttle_sync(x->throttle, now);
+		x->synced = now;
+	}
 	if (!judge_all(x, h, n, now, &goes))
 		return false;
+	if (!goes)
+		give_back(x, h, n);
 	if (!goes && was_removed(x, h, n))
 		return finish(x, h, n, false, now);
 	if (!goes) {
@@ -657,6 +717,7 @@ release_all(struct release *x)
 {
 	size_t n;
 
+	x->throttle = throttle_new(x->c->store);
 	for (size_t i = 0; i < x->n; i += n) {
 		n = recipients_of(x, i);
 		if (!x->hold[i].done && is_wanted(x, span_of(x->hold[i].id)) && !release(x, &x->hold[i], n))
@@ -699,6 +760,8 @@ work(struct release *x)
 		cli_error("cannot read the store in %s", x->c->setup->conf->data_dir);
 		return EXIT_CANNOT;
 	}
+	if (x->n > 0)
+		qsort(x->hold, x->n, sizeof *x->hold, by_time);
 	tell_unknown(x);
 	if (x->c->json)
 		emit_open(&x->e, NULL, '[');

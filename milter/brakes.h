@@ -5,7 +5,7 @@
 #include "common/brake.h"
 #include "common/setup.h"
 #include "common/store.h"
-#include "milter/throttle.h"
+#include "common/throttle.h"
 
 /*
  * A thread looks at the store every second, puts brakes on and takes them

@@ -3,11 +3,11 @@
 #define REKINDLE_FILTER_H
 
 #include "common/setup.h"
+#include "common/throttle.h"
 #include "common/writer.h"
 #include "milter/queue.h"
 #include "milter/brakes.h"
 #include "milter/recent.h"
-#include "milter/throttle.h"
 
 /* What all sessions share.  libmilter's callbacks get no argument of ours, so there is one. */
 struct filter {

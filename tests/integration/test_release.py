@@ -2,6 +2,7 @@
 """test_release.py -- a real Postfix: over the cap, into the hold queue, and out of it when the time has come."""
 
 import contextlib
+import datetime
 import os
 import re
 import subprocess
@@ -11,6 +12,7 @@ import rig
 from test_milter import mail
 
 _rig = None
+TODAY = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d")
 
 
 def shared():
@@ -18,7 +20,8 @@ def shared():
 	global _rig
 	if _rig is None:
 		_rig = rig.Rig(settings={"enforce": "on", "log_level": "debug"},
-			policy={"cap_new": "1/16h", "on_capped": "hold"}, streams={"slow": {}}).__enter__()
+			policy={"cap_new": "1/16h", "on_capped": "hold"},
+			streams={"slow": {}, "warm": {"warmup_start": TODAY, "warmup": "1, 1", "on_throttled": "hold"}}).__enter__()
 		_rig.start_milter()
 		_rig.start_postfix()
 	return _rig
@@ -129,6 +132,41 @@ def test_what_goes_counts_for_its_receiver():
 	hold(r, "oda@gmail.com")
 	assert release(r, "--all").code == 0
 	assert [g["sent_24h"] for g in r.cli("brakes", "--json").json["receivers"] if g["receiver"] == "google"] == [2]
+
+
+def test_the_warm_up_holds_for_what_is_released():
+	"""The volume of the day is used up, oldest first, and the next run goes on from there."""
+	r = shared()
+	who = ["w%d@example.com" % i for i in range(5)]
+	held = []
+	for w in who:
+		before = set(on_hold(r))
+		assert r.send(raw("warm"), [w]).code == 250
+		if w != who[0]:
+			held += rig.wait_until(lambda: set(on_hold(r)) - before, 15, "one on hold")
+
+	def went(*arguments):
+		told = release(r, "--json", *arguments)
+		waits = [l for l in told.json if l["result"] == "held"]
+		assert all(l["cause"] == "throttled" and l["until"].endswith("T00:00:00Z") for l in waits), told
+		assert all(re.match("too much mail for now; try again from ", l["why"]) for l in waits), told
+		return [l["queue_id"] for l in told.json if l not in waits], [l["queue_id"] for l in waits]
+
+	rig.wait_until(lambda: len(touches(r, who[0], "sent")) == 1, 15, "the one that went at once")
+	assert went() == ([], held)
+	r.streams["warm"]["warmup"] = "3, 3"
+	r.write_conf()
+	assert went("--dry-run") == (held[:2], held[2:])
+	assert went() == (held[:2], held[2:])
+	assert went() == ([], held[2:])
+	# A person who knows better says so, and that counts as well.
+	assert went("--all", held[3]) == (held[3:], [])
+	r.streams["warm"]["warmup"] = "4, 4"
+	r.write_conf()
+	assert went() == ([], held[2:3])
+	r.streams["warm"]["warmup"] = "5, 5"
+	r.write_conf()
+	assert went() == (held[2:3], [])
 
 
 def test_of_two_for_one_recipient_one_goes():

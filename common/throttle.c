@@ -1,4 +1,4 @@
-#include "milter/throttle.h"
+#include "common/throttle.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
