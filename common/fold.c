@@ -923,6 +923,70 @@ find_start(struct batch *b, const struct fold_row *row, uint64_t folded, struct 
 	return STORE_OK;
 }
 
+/* ---- an erasure that state did not follow, because somebody died in it ---- */
+
+/* With the state's lock.  STORE_NONE: state has followed.  Until it has nothing is summed up that would be erased with the rest. */
+static enum store_result
+find_erasing(struct batch *b, struct store *s, uint64_t *number, struct who **who, size_t *n)
+{
+	enum store_result r = store_erasing(s, number, who, n);
+	uint64_t erased;
+
+	if (r == STORE_OK && !failed(b, fold_get_erased(b->txn, &erased)) && erased == *number)
+		r = STORE_NONE;
+	return r;
+}
+
+static void
+erase_people(struct batch *b, const struct who *who, size_t n)
+{
+	for (size_t i = 0; i < n && b->result == STORE_OK; i++)
+		failed(b, fold_erase_person(b->txn, &who[i]));
+}
+
+static enum store_result
+finish_erasing(struct store *s)
+{
+	struct batch b = { .result = STORE_OK };
+	uint64_t number, folded;
+	struct who *who = NULL;
+	enum store_result r;
+	size_t n;
+
+	if ((r = store_erasing(s, &number, NULL, &n)) != STORE_OK)
+		return r;
+	if ((b.txn = fold_begin(s, &folded)) == NULL)
+		return STORE_ERROR;
+	r = find_erasing(&b, s, &number, &who, &n);
+	failed(&b, r);
+	if (r == STORE_OK) {
+		erase_people(&b, who, n);
+		for (size_t i = 0; i < n && b.result == STORE_OK; i++)
+			failed(&b, store_each_kept_of(s, &who[i], add_kept, &b));
+		failed(&b, fold_put_erased(b.txn, number));
+	}
+	if (r == STORE_OK && b.result == STORE_OK)
+		b.result = fold_commit_rest(b.txn);
+	else
+		fold_abort(b.txn);
+	free(who);
+	batch_free(&b);
+	if (b.result == STORE_OK)
+		(void)store_erased(s, number); /* else the next one does */
+	return b.result;
+}
+
+/* With the state's lock: is there something to finish first? */
+static bool
+is_erasing(struct batch *b, struct store *s)
+{
+	uint64_t number;
+	size_t n;
+	enum store_result r = find_erasing(b, s, &number, NULL, &n);
+
+	return failed(b, r == STORE_OK ? STORE_MOVED : r);
+}
+
 /* One transaction: the next max touches of a row; *n says how many there were, also when it fails; *last, whether the row ends there. */
 static enum store_result
 fold_part(struct store *s, const struct fold_row *row, size_t max, size_t *n, bool *last)
@@ -935,7 +999,7 @@ fold_part(struct store *s, const struct fold_row *row, size_t max, size_t *n, bo
 
 	if ((b.txn = fold_begin(s, &folded)) == NULL)
 		return STORE_ERROR;
-	if (!failed(&b, find_start(&b, row, folded, &sweep, &start))) {
+	if (!is_erasing(&b, s) && !failed(&b, find_start(&b, row, folded, &sweep, &start))) {
 		end = row->n - start < max ? row->n : start + max;
 		take_touches(s, &b, row, start, end - start);
 		failed(&b, get_rules(b.txn, &b.rules));
@@ -970,6 +1034,8 @@ fold_sweep(struct store *s, struct fold_row *row, size_t length, size_t max, siz
 	bool last = false;
 
 	*n = 0;
+	if (row->upto == 0 && (r = finish_erasing(s)) > STORE_NONE)
+		return r;
 	if (row->upto == 0 && (r = begin_row(s, row, length)) != STORE_OK) {
 		fold_row_free(row);
 		return r;
@@ -1109,6 +1175,8 @@ fold_rejudge(struct store *s, size_t max)
 
 	if (!store_rejudging(s))
 		return STORE_NONE;
+	if ((r = finish_erasing(s)) > STORE_NONE)
+		return r;
 	/* A page is written anew for each person: what is nearly full has room for a few of them, and again for a few. */
 	while ((r = rejudge_people(s, max)) == STORE_FULL && max > 1)
 		max = (max + 3) / 4;
@@ -1461,14 +1529,13 @@ keep_of(struct batch *b, struct search *x, const struct who *who)
 static void
 erase_state(struct batch *b, const struct search *x)
 {
-	for (size_t i = 0; i < x->how->n && b->result == STORE_OK; i++)
-		failed(b, fold_erase_person(b->txn, &x->how->who[i]));
+	erase_people(b, x->how->who, x->how->n);
 	for (size_t i = 0; i < x->nkeep && b->result == STORE_OK; i++)
 		add_kept(b, &x->keep[i]);
 }
 
 static void
-erase_facts(struct batch *b, struct search *x)
+erase_facts(struct batch *b, struct search *x, uint64_t *number)
 {
 	uint64_t *seq = xcalloc(x->n + 1, sizeof *seq);
 	struct erasure e = { .who = x->how->who, .n = x->how->n, .seq = seq, .nseq = x->n, .upto = x->upto, .link = x->link,
@@ -1479,7 +1546,7 @@ erase_facts(struct batch *b, struct search *x)
 		seq[i] = x->touch[i].seq;
 	e.carried = carried;
 	if (b->result == STORE_OK)
-		failed(b, store_erase(x->store, &e));
+		failed(b, store_erase(x->store, &e, number));
 	free(carried);
 	free(seq);
 }
@@ -1490,7 +1557,7 @@ forget(struct search *x)
 {
 	struct batch b = { .result = STORE_OK };
 	enum store_result r;
-	uint64_t folded;
+	uint64_t folded, number = 0;
 
 	if ((b.txn = fold_begin(x->store, &folded)) == NULL)
 		return STORE_ERROR;
@@ -1501,6 +1568,7 @@ forget(struct search *x)
 	if ((r = look_again(x)) == STORE_OK && (r = search(x)) == STORE_OK && x->n > 0 && x->touch[x->n - 1].seq > folded)
 		r = STORE_MOVED;
 	failed(&b, r);
+	is_erasing(&b, x->store);
 	failed(&b, get_rules(b.txn, &b.rules));
 	for (size_t i = 0; i < x->how->n && !x->how->entirely && b.result == STORE_OK; i++)
 		keep_of(&b, x, &x->how->who[i]);
@@ -1509,14 +1577,18 @@ forget(struct search *x)
 		search_links(x);
 		erase_state(&b, x);
 	}
-	/* Facts first: what they do not have no state can bring back. */
+	/* Facts first: what they do not have no state can bring back, and whoever comes next finishes what is only begun. */
 	if (b.result == STORE_OK)
-		erase_facts(&b, x);
+		erase_facts(&b, x, &number);
+	if (b.result == STORE_OK)
+		failed(&b, fold_put_erased(b.txn, number));
 	if (b.result == STORE_OK)
 		b.result = fold_commit_rest(b.txn);
 	else
 		fold_abort(b.txn);
 	batch_free(&b);
+	if (b.result == STORE_OK)
+		(void)store_erased(x->store, number);
 	return b.result;
 }
 

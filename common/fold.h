@@ -61,8 +61,8 @@ enum store_result fold_age(struct store *, const struct tidy *how, struct who *f
  * which unsubscribe, complaint, bounce or hold still stands: so that no old
  * link brings them back, and no old list.
  *
- * Facts and state are two files: when the machine dies in between, nothing is
- * wrong, and doing it again does the rest.  after: touches up to there were
+ * Facts and state are two files: when somebody dies in between, whoever folds
+ * next does the rest, before anything else.  after: touches up to there were
  * searched before, 0 none; touches that come while this runs are not missed.
  */
 struct forgetting {

@@ -373,6 +373,10 @@ enum store_result store_carried(struct store *, struct carried *);
  * need be.  STORE_MOVED: there are touches later than upto, which may be
  * theirs; nothing was changed.  The caller holds a fold_txn, so that nobody
  * sums up or erases meanwhile.
+ *
+ * State is another file, and who takes people out of both may die in between.
+ * So facts keep whom this erasure was about, and its number, of which there is
+ * one at a time, until it is said that state has followed.
  */
 struct erasure {
 	const struct who *who;
@@ -391,7 +395,14 @@ struct erasure {
 	size_t nkeep;
 	struct span source;
 };
-enum store_result store_erase(struct store *, const struct erasure *);
+enum store_result store_erase(struct store *, const struct erasure *, uint64_t *number);
+/* The erasure that state may not have followed.  The caller frees who; NULL: not wanted.  STORE_NONE: there is none. */
+enum store_result store_erasing(struct store *, uint64_t *number, struct who **who, size_t *n);
+/* State has followed.  Also fine when another one has begun since. */
+enum store_result store_erased(struct store *, uint64_t number);
+/* The number of the last one that state has followed, written in the same transaction; 0 none. */
+enum store_result fold_get_erased(struct fold_txn *, uint64_t *number);
+enum store_result fold_put_erased(struct fold_txn *, uint64_t number);
 
 /* The time that tidying last believed in (fold.c), in ms; false when there is none or it cannot be read. */
 bool store_clock(struct store *, int64_t *ms);

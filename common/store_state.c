@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/codec.h"
 #include "common/mem.h"
 #include "common/store_env.h"
 #include "common/store_rows.h"
@@ -11,6 +12,7 @@
 #define SWEEP_META "sweep"
 #define RULES_META "rules"
 #define REJUDGED_META "rejudged"
+#define ERASED_META "erased"
 
 /* ---- reading ---- */
 
@@ -631,4 +633,28 @@ fold_put_rejudged(struct fold_txn *t, const struct who *from)
 	if (from != NULL)
 		return fold_put(t, t->store->state_meta, REJUDGED_META, sizeof REJUDGED_META - 1, from, sizeof *from);
 	return fold_delete(t, t->store->state_meta, REJUDGED_META, sizeof REJUDGED_META - 1);
+}
+
+static bool
+take_number(void *arg, struct span v)
+{
+	if (v.n != 8)
+		return false;
+	*(uint64_t *)arg = get_u64((const unsigned char *)v.p);
+	return true;
+}
+
+enum store_result
+fold_get_erased(struct fold_txn *t, uint64_t *number)
+{
+	return fold_get(t, t->store->state_meta, ERASED_META, sizeof ERASED_META - 1, take_number, number, sizeof *number);
+}
+
+enum store_result
+fold_put_erased(struct fold_txn *t, uint64_t number)
+{
+	unsigned char bytes[8];
+
+	put_u64(bytes, number);
+	return fold_put(t, t->store->state_meta, ERASED_META, sizeof ERASED_META - 1, bytes, sizeof bytes);
 }

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "common/codec.h"
+#include "common/mem.h"
 #include "common/store_env.h"
 #include "common/store_rows.h"
 
@@ -328,8 +329,85 @@ put_carried(struct store *s, MDB_txn *txn, const struct carried *c)
 	return mdb_put(txn, s->carried, &k, &v, 0);
 }
 
+#define ERASING_META "erasing" /* number, and whom it is about */
+
 static int
-erase(struct store *s, MDB_txn *txn, const struct erasure *e)
+put_erasing(struct store *s, MDB_txn *txn, const struct erasure *e, uint64_t number)
+{
+	size_t bytes = e->n * sizeof *e->who;
+	MDB_val k = val(ERASING_META, sizeof ERASING_META - 1), v = { 8 + bytes, NULL };
+	int rc;
+
+	if ((rc = mdb_put(txn, s->facts_meta, &k, &v, MDB_RESERVE)) != 0)
+		return rc;
+	put_u64(v.mv_data, number);
+	if (bytes > 0)
+		memcpy((unsigned char *)v.mv_data + 8, e->who, bytes);
+	return 0;
+}
+
+struct erasing {
+	uint64_t number;
+	struct who **who; /* NULL: not wanted */
+	size_t n;
+};
+
+static bool
+take_erasing(void *arg, struct span v)
+{
+	struct erasing *e = arg;
+
+	if (v.n < 8 || (v.n - 8) % sizeof **e->who != 0)
+		return false;
+	e->number = get_u64((const unsigned char *)v.p);
+	e->n = (v.n - 8) / sizeof **e->who;
+	if (e->who != NULL) {
+		*e->who = xcalloc(e->n + 1, sizeof **e->who);
+		memcpy(*e->who, v.p + 8, v.n - 8);
+	}
+	return true;
+}
+
+enum store_result
+store_erasing(struct store *s, uint64_t *number, struct who **who, size_t *n)
+{
+	struct erasing e = { .who = who };
+	enum store_result r = env_lookup(&s->facts, s->facts_meta, ERASING_META, sizeof ERASING_META - 1, take_erasing, &e);
+
+	*number = e.number;
+	*n = e.n;
+	return r;
+}
+
+static int
+end_erasing(struct store *s, MDB_txn *txn, uint64_t number)
+{
+	MDB_val k = val(ERASING_META, sizeof ERASING_META - 1);
+	struct erasing e = { 0 };
+	int rc = row_get(txn, s->facts_meta, k.mv_data, k.mv_size, take_erasing, &e);
+
+	if (rc != 0)
+		return rc;
+	return e.number == number ? mdb_del(txn, s->facts_meta, &k, NULL) : MDB_NOTFOUND;
+}
+
+enum store_result
+store_erased(struct store *s, uint64_t number)
+{
+	MDB_txn *txn;
+	int rc;
+
+	if ((rc = env_begin(&s->facts, 0, &txn)) != 0)
+		return env_result(&s->facts, rc, "write");
+	if ((rc = end_erasing(s, txn, number)) == 0)
+		rc = env_commit(&s->facts, txn);
+	else
+		env_end(&s->facts, txn);
+	return env_result(&s->facts, rc, "write");
+}
+
+static int
+erase(struct store *s, MDB_txn *txn, const struct erasure *e, uint64_t *number)
 {
 	uint64_t last;
 	int rc;
@@ -347,18 +425,19 @@ erase(struct store *s, MDB_txn *txn, const struct erasure *e)
 	for (size_t i = 0; i < e->nkeep && rc == 0; i++)
 		if ((rc = keep(s, txn, &e->keep[i])) == 0 && e->keep[i].kind == TOUCH_CONSENT)
 			rc = facts_put_history(s, txn, &e->keep[i], e->source);
-	return rc;
+	*number = mdb_txn_id(txn);
+	return rc == 0 ? put_erasing(s, txn, e, *number) : rc;
 }
 
 enum store_result
-store_erase(struct store *s, const struct erasure *e)
+store_erase(struct store *s, const struct erasure *e, uint64_t *number)
 {
 	MDB_txn *txn;
 	int rc;
 
 	if ((rc = env_begin(&s->facts, 0, &txn)) != 0)
 		return env_result(&s->facts, rc, "write");
-	if ((rc = erase(s, txn, e)) == 0)
+	if ((rc = erase(s, txn, e, number)) == 0)
 		rc = env_commit(&s->facts, txn);
 	else
 		env_end(&s->facts, txn);

@@ -4,6 +4,7 @@
 import json
 import os
 import re
+import subprocess
 
 import rig
 
@@ -373,6 +374,21 @@ def test_forgotten_and_campaigns_still_know():
 	told(r, "forget", "-", "--entirely", "--yes", input="fred@example.com\nhugo@example.com\n")
 	told(r, "export", "--person", "hugo@example.com", code=1)
 	flows(r, "hugo@example.com")
+
+
+def test_forgotten_by_one_who_is_killed_in_between():
+	"""Between its two files, and nobody runs it again: whoever sums up next does the rest."""
+	r = shared()
+	who = "jack@example.com"
+	told(r, "import", input=json.dumps({"type": "clicked", "address": who, "campaign": "old", "stream": "news",
+		"at": "2026-01-01T10:00:00Z", "link": 1, "verdict": "human", "mode": "identified"}) + "\n")
+	assert person(r, who)["profile"]["clicks"] == 1
+	killed = subprocess.run(["strace", "-qq", "-o", "/dev/null", "-P", os.path.join(r.data_dir, "state.mdb"),
+		"-e", "trace=pwrite64,pwritev", "-e", "inject=pwrite64,pwritev:signal=SIGKILL:when=1", r.program("rekindle"),
+		"-c", r.conf_file, "forget", who, "--yes", "--entirely"], capture_output=True, timeout=60, **r.identity())
+	assert killed.returncode in (-9, 137) and not killed.stdout, killed
+	# Facts have nothing more; by a profile he would be known all the same.
+	told(r, "export", "--person", who, code=1)
 
 
 def test_nothing_went_wrong():

@@ -123,6 +123,24 @@ __wrap_fold_commit(struct fold_txn *t, uint64_t folded)
 	return r;
 }
 
+/* The same of fold_commit_rest, for one who dies before or behind it. */
+static enum { LIVES, DIES_BEFORE, DIES_BEHIND } fate;
+enum store_result __real_fold_commit_rest(struct fold_txn *);
+enum store_result __wrap_fold_commit_rest(struct fold_txn *);
+
+enum store_result
+__wrap_fold_commit_rest(struct fold_txn *t)
+{
+	enum store_result r;
+
+	if (fate == DIES_BEFORE)
+		_exit(1);
+	r = __real_fold_commit_rest(t);
+	if (fate == DIES_BEHIND)
+		_exit(1);
+	return r;
+}
+
 /* ---- the whole state as one text, to compare ---- */
 
 struct dump {
@@ -1589,12 +1607,14 @@ forgotten_touches_leave_their_numbers(void **state)
 	char *dir = temp_make();
 	struct store *s = open_store(dir);
 	struct numbered left[2];
+	uint64_t number;
 	size_t n;
 
 	(void)state;
 	append(s, t, 2);
 	/* Who did not look at the last one erases nothing. */
-	assert_int_equal(store_erase(s, &(struct erasure){ .who = w, .n = 2, .seq = (uint64_t[]){ 1 }, .nseq = 1, .upto = 1 }), STORE_MOVED);
+	assert_int_equal(store_erase(s, &(struct erasure){ .who = w, .n = 2, .seq = (uint64_t[]){ 1 }, .nseq = 1, .upto = 1 }, &number),
+	    STORE_MOVED);
 	assert_int_equal(store_touches(s, 0, left, 2, &n), STORE_OK);
 	assert_int_equal(n, 2);
 	assert_int_equal(forget(s, w, 2, false), STORE_OK);
@@ -1732,6 +1752,69 @@ forgotten_by_two_at_once(void **state)
 	assert_int_equal(link.clicks_all, 2);
 	store_close(s);
 	temp_remove(dir);
+}
+
+/* Facts have forgotten, and whoever should have told the state so is dead: the next one does, before anything is summed up. */
+static void
+forgotten_by_one_who_dies(void **state)
+{
+	static const struct {
+		int fate;
+		bool entirely;
+	} rows[] = { { DIES_BEFORE, false }, { DIES_BEFORE, true }, { DIES_BEHIND, false }, { DIES_BEHIND, true } };
+	const struct touch t[] = { hit(TOUCH_CLICK, 1, 1, ROBOT_HUMAN, T0), hit(TOUCH_CLICK, 2, 1, ROBOT_HUMAN, T0),
+		{ .kind = TOUCH_COMPLAINED, .who = person(1), .when = T0 + 5000 } };
+	const struct touch later = { .kind = TOUCH_SENT, .mode = MODE_IDENTIFIED, .who = person(1), .stream = 3, .campaign = 6,
+		.when = T0 + 2000 * DAY_MS };
+	struct who w = person(1);
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		char *dir = temp_make();
+		struct store *s = open_store(dir);
+		struct buf text, anew;
+		struct profile p;
+		int status;
+		pid_t pid;
+
+		append(s, t, COUNT(t));
+		assert_int_equal(fold_all(s), STORE_OK);
+		store_close(s);
+		if ((pid = fork()) == 0) {
+			s = open_store(dir);
+			fate = rows[i].fate;
+			(void)forget(s, &w, 1, rows[i].entirely);
+			_exit(0);
+		}
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+
+		s = open_store(dir);
+		assert_int_equal(store_profile(s, &w, &p), rows[i].fate == DIES_BEFORE || !rows[i].entirely ? STORE_OK : STORE_NONE);
+		assert_int_equal(p.clicks, rows[i].fate == DIES_BEFORE);
+		/* What comes of them meanwhile is not forgotten with the rest. */
+		if (i % 2 == 0)
+			append(s, &later, 1);
+		assert_int_equal(fold_all(s), STORE_OK);
+		if (i % 2 == 0) {
+			assert_int_equal(store_profile(s, &w, &p), STORE_OK);
+			assert_int_equal(p.sends, 1);
+			assert_int_equal(p.clicks, 0);
+			assert_int_equal(p.complained, T0 / 1000 + 5);
+		} else {
+			assert_int_equal(store_profile(s, &w, &p), STORE_NONE);
+			assert_gone(s, &w, "", "");
+		}
+		/* The facts have nothing else. */
+		dump(s, &text);
+		s = rebuilt(s, dir);
+		dump(s, &anew);
+		assert_true(span_eq(buf_span(&text), buf_span(&anew)));
+		buf_free(&text);
+		buf_free(&anew);
+		store_close(s);
+		temp_remove(dir);
+	}
 }
 
 static void
@@ -1938,6 +2021,7 @@ main(void)
 		cmocka_unit_test(forgotten_touches_leave_their_numbers),
 		cmocka_unit_test(who_said_no_stays_stopped_when_forgotten),
 		cmocka_unit_test(whoever_clicks_meanwhile_is_forgotten_too),
+		cmocka_unit_test(forgotten_by_one_who_dies),
 		cmocka_unit_test(forgotten_by_two_at_once),
 		cmocka_unit_test(destinations_that_name_the_forgotten_go),
 		cmocka_unit_test(any_order_and_any_batches_give_the_same_bytes),
