@@ -38,9 +38,9 @@ read_mail(struct buf *mail)
 
 /*
  * Whom it is about.  A token that names the recipient proves it.  The mark of
- * a message alone proves only that somebody had one of ours in hand, so the
- * address of such a bounce must be one that we sent to, and no longer ago
- * than a bounce can take: else one mail of ours would do to stop anybody.
+ * a message for several proves only that somebody had one of ours in hand, so
+ * the address of such a bounce must be one that we sent to, and no longer ago
+ * than a bounce can take: else one such mail would do to stop anybody.
  */
 static bool
 find_who(struct cli *c, const struct report *r, struct who *who)

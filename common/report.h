@@ -22,8 +22,8 @@ enum report_kind {
  * Anybody can send us anything, so only a sealed token counts: the one in the
  * subject or address of an unsubscribe, the ones in the header of the message
  * that a report encloses.  `claim` is that token's; who is nobody when only
- * the mark of a message was found (TOKEN_MARK), and then a bounce has the
- * address that it names.
+ * the mark of a message for several was found (TOKEN_MARK), and then a bounce
+ * has the address that it names.
  *
  * A bounce may speak of several recipients: aliases and lists that the
  * message went on to.  What it says of the token's owner counts, found by

@@ -13,7 +13,7 @@ enum token_kind {
 	TOKEN_CLICK = 'c',
 	TOKEN_LEAVE = 'u', /* unsubscribe; always has a who */
 	TOKEN_PREFERENCES = 'p', /* keep me, less often, stop; always has a who */
-	TOKEN_MARK = 'm',  /* X-Rekindle-Id: this message is tagged already */
+	TOKEN_MARK = 'm',  /* X-Rekindle-Id: this message is tagged already; whose it is, unless it is for several */
 	TOKEN_FEEDBACK = 'f', /* CFBL-Feedback-ID: whose complaint it is */
 	TOKEN_SPLIT = 's', /* X-Rekindle-Split: this message goes on to be tagged; campaign is set, text names both */
 };

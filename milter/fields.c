@@ -305,7 +305,8 @@ fields_add(struct plan *p, const struct message *m, const struct tagging *t)
 bool
 fields_add_mark(struct plan *p, const struct tagging *t)
 {
-	struct claim claim = links_claim(t, TOKEN_MARK, MODE_ANONYMOUS);
+	/* A bounce that has nothing but the mark is about whom the mark names: else one mail of ours would do to stop anybody. */
+	struct claim claim = links_claim(t, TOKEN_MARK, links_mode(t, MODE_IDENTIFIED));
 	struct buf value = BUF(FIELD_MAX);
 	bool made;
 

@@ -75,13 +75,21 @@ def sent(r, *recipients):
 	assert r.cli("import", input="\n".join(lines)).code == 0
 
 
+def tag(r, *recipients):
+	to = [word for recipient in recipients for word in ("--to", recipient)]
+	done = r.cli("tag", "--from", "news@example.org", "--client", "127.0.0.1", *to, input=MESSAGE % recipients[0])
+	assert done.code == 0, done
+	return re.sub(r"\r?\n[ \t]+", " ", done.out)
+
+
+def mark(head):
+	return re.search(r"X-Rekindle-Id: ([\w-]+)", head)[1]
+
+
 def tokens(r, to):
 	"""What a message to this recipient bears: unsubscribe, feedback and mark."""
-	done = r.cli("tag", "--from", "news@example.org", "--to", to, "--client", "127.0.0.1", input=MESSAGE % to)
-	assert done.code == 0, done
-	head = re.sub(r"\r?\n[ \t]+", " ", done.out)
-	found = {"u": re.search(r"/u/([\w-]+)>", head)[1], "f": re.search(r"CFBL-Feedback-ID: ([\w-]+)", head)[1],
-		"m": re.search(r"X-Rekindle-Id: ([\w-]+)", head)[1]}
+	head = tag(r, to)
+	found = {"u": re.search(r"/u/([\w-]+)>", head)[1], "f": re.search(r"CFBL-Feedback-ID: ([\w-]+)", head)[1], "m": mark(head)}
 	found["b64"] = base64.b64encode(("unsubscribe " + found["u"]).encode()).decode()
 	found["f-qp"] = found["f"][:30] + "=\n" + found["f"][30:]
 	assert "mailto:unsubscribe@example.org?subject=unsubscribe%20" + found["u"] in head
@@ -129,8 +137,9 @@ def test_forged():
 	"""Without a token of ours nobody is stopped, whatever a report says."""
 	with rig.Rig(settings=SETTINGS, streams=STREAMS) as r:
 		r.make_keys()
-		sent(r, "ann@example.com", "bob@example.com")
-		mine, other = tokens(r, "ann@example.com"), tokens(r, "bob@example.com")
+		sent(r, "ann@example.com", "bob@example.com", "cy@example.com")
+		mine, other, third = (tokens(r, to) for to in ("ann@example.com", "bob@example.com", "cy@example.com"))
+		several = {"m": mark(tag(r, "ann@example.com", "bob@example.com"))}
 		wrong = {k: v[:-8] + v[:8] for k, v in mine.items()}
 		for name in [name for name, want in WANT.items() if want[0] != "nothing"]:
 			assert r.cli("intake", "--json", input=report(name, wrong, "ann@example.com")).json["did"] == "nothing", name
@@ -141,14 +150,18 @@ def test_forged():
 		told = r.cli("intake", "--json", input=report("dsn-postfix-unknown-user.eml", mine, "bob@example.com"))
 		assert told.json == {"did": "bounced", "bounce": "hard", "status": "5.1.1", "stream": "weekly"}, told
 		assert (status(r, "ann@example.com"), status(r, "bob@example.com")) == ("bounced", "ok")
-		# The mark alone does not tell who: only somebody whom we know is believed to have bounced.
-		told = r.cli("intake", "--json", input=report("dsn-generic-status.eml", other, "nobody@example.com"))
+		# And so it is when there is nothing but the mark: one message in hand stops nobody else.
+		told = r.cli("intake", "--json", input=report("dsn-generic-status.eml", third, "bob@example.com"))
+		assert told.json["did"] == "bounced", told
+		assert (status(r, "cy@example.com"), status(r, "bob@example.com")) == ("bounced", "ok")
+		# The mark of a message for several does not tell who: only somebody whom we know is believed to have bounced.
+		told = r.cli("intake", "--json", input=report("dsn-generic-status.eml", several, "nobody@example.com"))
 		assert told.json["did"] == "nothing" and told.code == 0, told
 		# Nor whom nothing was sent to in the last days, in which it could have bounced.
 		for name, days, did in ("old@example.com", 11, "nothing"), ("new@example.com", 9, "bounced"):
 			line = {"type": "sent", "address": name, "stream": "weekly", "campaign": "spring", "at": int(time.time()) - days * 86400}
 			assert r.cli("import", input=json.dumps(line)).code == 0
-			told = r.cli("intake", "--json", input=report("dsn-generic-status.eml", other, name))
+			told = r.cli("intake", "--json", input=report("dsn-generic-status.eml", several, name))
 			assert told.json["did"] == did and told.code == 0, (name, told)
 		# A large message is read to its end, and what comes first counts.
 		big = report("unsubscribe-plain.eml", other, "bob@example.com") + "x" * 76 + "\n" * 3000000

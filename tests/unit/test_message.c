@@ -435,7 +435,7 @@ describe_headers(const struct rig *r, const struct plan *p, struct buf *out)
 			assert_string_equal(v.p + 1 + n, ">");
 			buf_addf(out, "<[%.*s]>", SPAN_ARG(c.text));
 		} else if (token_open(r->sealer, TOKEN_MARK, v, &c, &text)) {
-			assert_true(who_is_nobody(&c.who) && c.when == 0);
+			assert_true(who_eq(&c.who, &r->tagging.who) && (c.when == 0) == who_is_nobody(&c.who));
 			buf_addf(out, "[%.*s]", SPAN_ARG(c.text));
 		} else {
 			buf_add(out, v);
