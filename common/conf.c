@@ -756,7 +756,7 @@ static const struct setting settings[] = {
 	{ "threads", IN(GENERAL), NUMBER, OF_CONF(threads), .value = "0", .max = 256,
 	    .help = "Threads of the tracker; 0 is one for each processor." },
 	{ "max_connections", IN(GENERAL), NUMBER, OF_CONF(max_connections), .value = "10000", RANGE(1, 1000000),
-	    .help = "HTTP connections at once; beyond that new ones wait." },
+	    .help = "HTTP connections at once; for another one, the one that is idle longest is closed." },
 	{ "max_message", IN(GENERAL), SIZE, OF_CONF(max_message), .value = "10M", RANGE(1024, 1024 * MEGABYTE),
 	    .help = "Larger messages are passed untouched." },
 	{ "keep_facts", IN(GENERAL), DURATION, OF_CONF(keep_facts), .value = "90d", RANGE(DAY_MS, 3650 * DAY_MS),

@@ -39,7 +39,7 @@ static const struct {
 } plain[] = {
 #define COUNTER(member, name, help) { offsetof(struct counters, member), "rekindle_" name "_total", help }
 	COUNTER(accepted, "connections_accepted", "Connections taken."),
-	COUNTER(turned_away, "connections_turned_away", "Connections refused because of max_connections."),
+	COUNTER(turned_away, "connections_turned_away", "Connections refused, or cut off before their request, because of max_connections."),
 	COUNTER(handshakes, "tls_handshakes", "TLS handshakes completed."),
 	COUNTER(handshakes_failed, "tls_handshakes_failed", "TLS handshakes that failed or took longer than request_within."),
 	COUNTER(requests, "requests", "Well-formed requests."),

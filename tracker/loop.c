@@ -177,24 +177,31 @@ server_leave(struct server *s)
 	atomic_fetch_sub_explicit(&s->connections, 1, memory_order_relaxed);
 }
 
-/* Who has not got as far as a handshake is as idle as one can be, but a good client is through with that in a moment. */
+static bool
+close_oldest(struct loop *l, enum state state)
+{
+	if (l->queue[state].first == NULL)
+		return false;
+	conn_close(l->queue[state].first);
+	return true;
+}
+
+/* Idle, or through with its last answer: nobody misses it. */
 static bool
 close_oldest_idle(struct loop *l)
 {
-	struct conn *c = l->queue[STATE_IDLE].first;
+	return close_oldest(l, STATE_IDLE) || close_oldest(l, STATE_LINGER);
+}
 
-	/* Or one that has had its last answer. */
-	if (c == NULL)
-		c = l->queue[STATE_LINGER].first;
-	if (c == NULL)
-		c = l->queue[STATE_SHAKING].first;
-	/* Nearly all requests come in one piece: a byte must not buy a place for longer than none. */
-	if (c == NULL)
-		c = l->queue[STATE_READING].first;
-	if (c == NULL)
-		return false;
-	conn_close(c);
-	return true;
+/*
+ * Who has not got as far as a handshake is as idle as one can be, but a good
+ * client is through with that in a moment.  And nearly all requests come in
+ * one piece: a byte must not buy a place for longer than none.
+ */
+static bool
+close_oldest_unheard(struct loop *l)
+{
+	return close_oldest(l, STATE_SHAKING) || close_oldest(l, STATE_READING);
 }
 
 static void
@@ -207,16 +214,22 @@ peer_of(struct peer *p, const struct sockaddr_storage *from)
 		ip_from_v4(p->b, &((const struct sockaddr_in *)from)->sin_addr);
 }
 
-/* Too many connections, and none of ours is idle. */
+/* Too many connections, and none of ours is idle: somebody goes without an answer. */
 static void
-turn_away(struct loop *l, int fd, enum listen_kind kind)
+tell_full(struct loop *l)
 {
 	static struct log_rate rate;
-	static const char answer[] = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 10\r\nContent-Length: 0\r\n"
-	    "Connection: close\r\n\r\n";
 
 	log_rated(&rate, "max_connections reached; clients are turned away");
 	count(&l->counters.turned_away);
+}
+
+static void
+turn_away(struct loop *l, int fd, enum listen_kind kind)
+{
+	static const char answer[] = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 10\r\nContent-Length: 0\r\n"
+	    "Connection: close\r\n\r\n";
+
 	if (kind != LISTEN_HTTPS) /* who could not read it before a handshake */
 		(void)!send(fd, answer, sizeof answer - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 	/* Closing over unread input would throw the answer away. */
@@ -256,7 +269,7 @@ make_room(struct loop *l, int error)
 	static struct log_rate rate;
 	struct timeval tv = { 0, ACCEPT_PAUSE_MS * 1000 };
 
-	if (close_oldest_idle(l))
+	if (close_oldest_idle(l) || close_oldest_unheard(l))
 		return true;
 	log_rated(&rate, "cannot take connections: %s", strerror(error));
 	inlets_watch(l, false);
@@ -292,11 +305,15 @@ accept_one(struct inlet *in)
 	unsigned max = in->kind == LISTEN_ADMIN ? UINT_MAX : l->setup->conf->max_connections;
 
 	/* More than one may have to go: the administrator counts, and max may be less than it was. */
-	while (!server_enter(l->server, max))
-		if (!close_oldest_idle(l)) {
+	while (!server_enter(l->server, max)) {
+		if (close_oldest_idle(l))
+			continue;
+		tell_full(l);
+		if (!close_oldest_unheard(l)) {
 			turn_away(l, fd, in->kind);
 			return true;
 		}
+	}
 	peer_of(&peer, &from);
 	conn_open(l, fd, &peer, in->kind);
 	return true;

@@ -519,6 +519,7 @@ class Limits(Case):
 				self.assertTrue(c.ended())
 			clients[5].send(request("/healthz"))
 			self.assertEqual(clients[5].answer().status, 200)
+			self.assertEqual(self.metric("rekindle_connections_turned_away_total"), 0)
 		finally:
 			for c in clients:
 				c.sock.close()
@@ -534,6 +535,9 @@ class Limits(Case):
 				c.send(request("/healthz"))
 				self.assertEqual(c.answer().status, 200)
 			self.assertTrue(clients[0].ended())
+			# Whoever is cut off may have been a reader: that is told.
+			self.assertGreater(self.metric("rekindle_connections_turned_away_total"), 0)
+			self.assertIn("max_connections reached; clients are turned away", self.log())
 		finally:
 			for c in clients:
 				c.sock.close()
