@@ -59,7 +59,7 @@ add_source(struct buf *out, const struct access *a)
 {
 	const struct touch *t = full_touch(a->hit);
 
-	if (a->hit->kind == HIT_PAGE && !a->hit->personal)
+	if (a->hit->kind == HIT_PAGE && a->hit->personal == 0)
 		add_peer(out, a->peer);
 	else if (t == NULL || (t->net[0] != 24 && t->net[0] != 48)) {
 		buf_addc(out, '-');
@@ -105,7 +105,7 @@ static void
 add_request(struct buf *out, const struct access *a)
 {
 	static const char *const methods[] = { [HTTP_GET] = "GET ", [HTTP_HEAD] = "HEAD ", [HTTP_POST] = "POST " };
-	static const char *const paths[HIT_KINDS] = { [HIT_OPEN] = "/o/-.gif", [HIT_CLICK] = "/c/-", [HIT_LEAVE] = "/u/-" };
+	static const char *const paths[HIT_KINDS] = { [HIT_OPEN] = "/o/-.gif", [HIT_CLICK] = "/c/-" };
 
 	if (!a->read) {
 		buf_addc(out, '-');
@@ -114,8 +114,8 @@ add_request(struct buf *out, const struct access *a)
 	buf_adds(out, a->method < sizeof methods / sizeof *methods && methods[a->method] != NULL ? methods[a->method] : "OTHER ");
 	if (a->hit->kind < HIT_KINDS && paths[a->hit->kind] != NULL)
 		buf_adds(out, paths[a->hit->kind]);
-	else if (a->hit->personal)
-		buf_adds(out, "/p/-");
+	else if (a->hit->personal != 0)
+		buf_addf(out, "/%c/-", a->hit->personal);
 	else
 		add_path(out, a->path);
 	buf_adds(out, a->http10 ? " HTTP/1.0" : " HTTP/1.1");

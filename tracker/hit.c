@@ -60,7 +60,8 @@ hit_plain(struct hit *h, unsigned status, struct span body)
 {
 	h->kind = HIT_PAGE;
 	h->verdict = ROBOT_NONE;
-	h->forged = h->personal = h->must_last = false;
+	h->forged = h->must_last = false;
+	h->personal = 0;
 	h->n = 0;
 	answer(h, status, status == 503 ? SPAN(TEXT_HEAD "Retry-After: 60\r\n") : SPAN(TEXT_HEAD), body);
 }
@@ -435,7 +436,8 @@ hit_take(struct hit *h, const struct setup *setup, struct store *store, const st
 
 	h->kind = HIT_PAGE;
 	h->verdict = ROBOT_NONE;
-	h->forged = h->personal = h->must_last = false;
+	h->forged = h->must_last = false;
+	h->personal = 0;
 	h->n = 0;
 	if (!allowed(h, r->method, post || span_eq(path, SPAN("*"))))
 		return;

@@ -26,7 +26,7 @@ struct hit {
 	enum robot verdict;    /* opens and clicks with a good token, else ROBOT_NONE */
 	enum evidence evidence;
 	bool forged;           /* a token that does not open: 404 */
-	bool personal;         /* a page, and we know for whom: the access log says nothing of who asks */
+	char personal;         /* the kind of token that a page was asked for with: the access log says nothing of who asks; 0: none */
 	bool must_last;        /* say 200 only when the records are durable, else hit_sorry */
 	struct span head;      /* prepared header lines */
 	struct span location;  /* of a redirect, safe for a header */

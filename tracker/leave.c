@@ -219,7 +219,7 @@ leave_take(struct hit *h, const struct scene *s, enum token_kind kind, struct sp
 		hit_forged(h);
 		return;
 	}
-	h->personal = true;
+	h->personal = (char)kind;
 	w.title = title_of(s, claim.text);
 	if (kind == TOKEN_LEAVE)
 		h->kind = HIT_LEAVE;

@@ -133,17 +133,22 @@ class AccessLog(test_tracker.Case):
 		self.assertEqual(got, [("-", "GET /o/-.gif HTTP/1.1", "200", "-"), ("-", "GET /c/- HTTP/1.1", "302", "-"),
 			("-", "GET /u/- HTTP/1.1", "200", "-"), ("127.0.0.0", "GET /c/* HTTP/1.1", "404", "firefox"),
 			("127.0.0.0", "GET /robots.txt HTTP/1.1", "200", "firefox"), ("127.0.0.0", "-", "400", "-")])
+		# What somebody chooses there does not change where that was.
+		self.get(leave, method="POST", body="", fields=test_tracker.Unsubscribe.FORM)
+		self.get(leave, method="POST", body="choice=keep", fields=test_tracker.Unsubscribe.FORM)
+		self.assertEqual([(line["request"], line["status"]) for line in self.lines(8)[6:]],
+			[("POST /u/- HTTP/1.1", "400"), ("POST /u/- HTTP/1.1", "200")])
 		# Who agreed to everything is seen as closely as the touch itself.
 		self.cli("consent", "grant", "ann@reader.example", "--source", "test", code=None)
 		self.get(link)
-		last = self.lines(7)[6]
+		last = self.lines(9)[8]
 		with open(self.file) as f:
 			text = f.read()
 		for secret in ("ann", "mail.example", "127.0.0.1", pixel[3:20], link[3:20], leave[3:20], "Gecko"):
 			self.assertNotIn(secret, text)
 		full = [t for t in self.touches("clicked") if t["mode"] == "full"]
 		self.assertEqual((last["peer"], last["agent"]), ("127.0.0.0", "firefox") if full else ("-", "-"))
-		self.assertEqual(self.metric("rekindle_access_log_lines_total"), 7)
+		self.assertEqual(self.metric("rekindle_access_log_lines_total"), 9)
 
 	def test_rotation(self):
 		self.get("/robots.txt")

@@ -20,54 +20,61 @@ lines(void **state)
 		const char *says;
 		enum hit_kind kind;
 		enum mode mode; /* of the touch; MODE_OFF: none is recorded */
+		char personal;
 		unsigned status;
 		struct access a;
 		const char *want;
 	} row[] = {
-		{ "a click in mode full", HIT_CLICK, MODE_FULL, 302, { .peer = &somebody, .read = true },
+		{ "a click in mode full", HIT_CLICK, MODE_FULL, 0, 302, { .peer = &somebody, .read = true },
 		    "192.0.2.0" AT "\"GET /c/- HTTP/1.1\" 302 0 \"-\" \"unknown\"\n" },
-		{ "a click in mode identified", HIT_CLICK, MODE_IDENTIFIED, 302, { .peer = &somebody, .read = true },
+		{ "a click in mode identified", HIT_CLICK, MODE_IDENTIFIED, 0, 302, { .peer = &somebody, .read = true },
 		    "-" AT "\"GET /c/- HTTP/1.1\" 302 0 \"-\" \"-\"\n" },
-		{ "an open of somebody who said no", HIT_OPEN, MODE_OFF, 200, { .peer = &somebody, .read = true, .http10 = true },
+		{ "an open of somebody who said no", HIT_OPEN, MODE_OFF, 0, 200, { .peer = &somebody, .read = true, .http10 = true },
 		    "-" AT "\"GET /o/-.gif HTTP/1.0\" 200 5 \"-\" \"-\"\n" },
-		{ "an anonymous open, by HEAD", HIT_OPEN, MODE_ANONYMOUS, 200,
+		{ "an anonymous open, by HEAD", HIT_OPEN, MODE_ANONYMOUS, 0, 200,
 		    { .peer = &somebody, .read = true, .method = HTTP_HEAD }, "-" AT "\"HEAD /o/-.gif HTTP/1.1\" 200 0 \"-\" \"-\"\n" },
-		{ "an unsubscribe", HIT_LEAVE, MODE_IDENTIFIED, 503, { .peer = &somebody, .read = true, .method = HTTP_POST },
+		{ "an unsubscribe", HIT_LEAVE, MODE_IDENTIFIED, 'u', 503, { .peer = &somebody, .read = true, .method = HTTP_POST },
 		    "-" AT "\"POST /u/- HTTP/1.1\" 503 5 \"-\" \"-\"\n" },
-		{ "a page", HIT_PAGE, MODE_OFF, 200, { .peer = &somebody6, .read = true, .path = SPAN("/robots.txt") },
+		{ "a page", HIT_PAGE, MODE_OFF, 0, 200, { .peer = &somebody6, .read = true, .path = SPAN("/robots.txt") },
 		    "2001:db8:7::" AT "\"GET /robots.txt HTTP/1.1\" 200 5 \"-\" \"unknown\"\n" },
-		{ "a page, over a unix socket", HIT_PAGE, MODE_OFF, 200, { .peer = &nobody, .read = true, .path = SPAN("/robots.txt") },
+		{ "a page, over a unix socket", HIT_PAGE, MODE_OFF, 0, 200, { .peer = &nobody, .read = true, .path = SPAN("/robots.txt") },
 		    "-" AT "\"GET /robots.txt HTTP/1.1\" 200 5 \"-\" \"unknown\"\n" },
-		{ "the top", HIT_PAGE, MODE_OFF, 200, { .peer = &somebody, .read = true, .path = SPAN("/") },
+		{ "the top", HIT_PAGE, MODE_OFF, 0, 200, { .peer = &somebody, .read = true, .path = SPAN("/") },
 		    "192.0.2.0" AT "\"GET / HTTP/1.1\" 200 5 \"-\" \"unknown\"\n" },
-		{ "a forged token", HIT_PAGE, MODE_OFF, 404, { .peer = &somebody, .read = true, .path = SPAN("/c/AbCdEf") },
+		{ "a forged token", HIT_PAGE, MODE_OFF, 0, 404, { .peer = &somebody, .read = true, .path = SPAN("/c/AbCdEf") },
 		    "192.0.2.0" AT "\"GET /c/* HTTP/1.1\" 404 5 \"-\" \"unknown\"\n" },
-		{ "a token at the top", HIT_PAGE, MODE_OFF, 404,
+		{ "a token at the top", HIT_PAGE, MODE_OFF, 0, 404,
 		    { .peer = &somebody, .read = true, .path = SPAN("/abcdefghijklmnopqrstuvwxy") },
 		    "192.0.2.0" AT "\"GET /* HTTP/1.1\" 404 5 \"-\" \"unknown\"\n" },
-		{ "as long as is shown", HIT_PAGE, MODE_OFF, 404,
+		{ "as long as is shown", HIT_PAGE, MODE_OFF, 0, 404,
 		    { .peer = &somebody, .read = true, .path = SPAN("/abcdefghijklmnopqrstuvwx") },
 		    "192.0.2.0" AT "\"GET /abcdefghijklmnopqrstuvwx HTTP/1.1\" 404 5 \"-\" \"unknown\"\n" },
-		{ "an address in a path", HIT_PAGE, MODE_OFF, 404, { .peer = &somebody, .read = true, .path = SPAN("/ann@example.org") },
+		{ "an address in a path", HIT_PAGE, MODE_OFF, 0, 404, { .peer = &somebody, .read = true, .path = SPAN("/ann@example.org") },
 		    "192.0.2.0" AT "\"GET /* HTTP/1.1\" 404 5 \"-\" \"unknown\"\n" },
-		{ "somebody who would write his own lines", HIT_PAGE, MODE_OFF, 404,
+		{ "somebody who would write his own lines", HIT_PAGE, MODE_OFF, 0, 404,
 		    { .peer = &somebody, .read = true, .path = SPAN("/a\" 200\n1.2.3.4") },
 		    "192.0.2.0" AT "\"GET /* HTTP/1.1\" 404 5 \"-\" \"unknown\"\n" },
-		{ "another method", HIT_PAGE, MODE_OFF, 405, { .peer = &somebody, .read = true, .method = HTTP_OTHER, .path = SPAN("/") },
+		{ "another method", HIT_PAGE, MODE_OFF, 0, 405, { .peer = &somebody, .read = true, .method = HTTP_OTHER, .path = SPAN("/") },
 		    "192.0.2.0" AT "\"OTHER / HTTP/1.1\" 405 5 \"-\" \"unknown\"\n" },
-		{ "a recipient's own page", HIT_PAGE, MODE_OFF, 200, { .peer = &somebody, .read = true, .path = SPAN("/p/AbCdEf") },
+		{ "a recipient's own page", HIT_PAGE, MODE_OFF, 'p', 200, { .peer = &somebody, .read = true, .path = SPAN("/p/AbCdEf") },
 		    "-" AT "\"GET /p/- HTTP/1.1\" 200 5 \"-\" \"-\"\n" },
-		{ "less often, answered after somebody else's page", HIT_PAGE, MODE_IDENTIFIED, 200,
+		{ "less often, answered after somebody else's page", HIT_PAGE, MODE_IDENTIFIED, 'p', 200,
 		    { .peer = &somebody, .read = true, .method = HTTP_POST, .path = SPAN("") },
 		    "-" AT "\"POST /p/- HTTP/1.1\" 200 5 \"-\" \"-\"\n" },
-		{ "no request at all", HIT_PAGE, MODE_OFF, 400, { .peer = &somebody, .method = (enum http_method)0xff },
+		{ "everything, on the page of preferences", HIT_LEAVE, MODE_IDENTIFIED, 'p', 200,
+		    { .peer = &somebody, .read = true, .method = HTTP_POST, .path = SPAN("/p/AbCdEf") },
+		    "-" AT "\"POST /p/- HTTP/1.1\" 200 5 \"-\" \"-\"\n" },
+		{ "taken back, at the page of an unsubscribe", HIT_PAGE, MODE_IDENTIFIED, 'u', 200,
+		    { .peer = &somebody, .read = true, .method = HTTP_POST, .path = SPAN("/u/AbCdEf") },
+		    "-" AT "\"POST /u/- HTTP/1.1\" 200 5 \"-\" \"-\"\n" },
+		{ "no request at all", HIT_PAGE, MODE_OFF, 0, 400, { .peer = &somebody, .method = (enum http_method)0xff },
 		    "192.0.2.0" AT "\"-\" 400 5 \"-\" \"-\"\n" },
 	};
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(row); i++) {
 		struct hit h = { .kind = row[i].kind, .status = row[i].status,
-			.personal = row[i].kind == HIT_PAGE && (row[i].mode != MODE_OFF || span_starts(row[i].a.path, SPAN("/p/"))),
+			.personal = row[i].personal,
 			.body = row[i].kind == HIT_CLICK ? SPAN("") : SPAN("bytes"), .n = row[i].mode != MODE_OFF };
 		struct buf out = BUF(ACCESSLOG_LINE_MAX);
 		struct access a = row[i].a;
