@@ -377,6 +377,28 @@ check_field_name(struct span *s, struct buf *why)
 	return true;
 }
 
+/* A header that is ours alone, since it is removed: what readers, filters and we ourselves go by is not to be had. */
+static bool
+check_control_name(struct span *s, struct buf *why)
+{
+	static const char *const names[] = { "Auto-Submitted", "Bcc", "Cc", "Date", "DKIM-Signature", "Feedback-ID", "From",
+		"In-Reply-To", "Message-ID", "MIME-Version", "Precedence", "Received", "References", "Reply-To", "Return-Path",
+		"Sender", "Subject", "To", "X-Rekindle-Id", "X-Rekindle-Route", "X-Rekindle-Split" };
+	static const char *const beginnings[] = { "ARC-", "CFBL-", "Content-", "List-", "Resent-" };
+	bool taken = false;
+
+	if (!check_field_name(s, why))
+		return false;
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		taken = taken || span_ieq(*s, span_of(names[i]));
+	for (size_t i = 0; i < sizeof beginnings / sizeof *beginnings; i++)
+		taken = taken || span_istarts(*s, span_of(beginnings[i]));
+	if (taken)
+		return WRONG(why, "`%.*s' would be removed from every message; name a header that nobody else needs, such as X-Campaign",
+		    SHOWN(*s));
+	return true;
+}
+
 static bool
 check_match_header(struct span *s, struct buf *why)
 {
@@ -734,16 +756,16 @@ static const struct setting settings[] = {
 	{ "split_back", IN(GENERAL), LIST, OF_CONF(split_back), .value = "",
 	    .help = "Listeners to which the split mail comes back; there it is tagged." },
 	{ "campaign_header", IN(GENERAL), TEXT, OF_CONF(campaign_header), .value = "X-Rekindle-Campaign",
-	    .check = check_field_name,
+	    .check = check_control_name,
 	    .help = "Header that names the campaign and selects the message; removed before delivery." },
 	{ "stream_header", IN(GENERAL), TEXT, OF_CONF(stream_header), .value = "X-Rekindle-Stream",
-	    .check = check_field_name,
+	    .check = check_control_name,
 	    .help = "Header that names the stream; removed before delivery." },
 	{ "consent_header", IN(GENERAL), TEXT, OF_CONF(consent_header), .value = "X-Rekindle-Consent",
-	    .check = check_field_name,
+	    .check = check_control_name,
 	    .help = "Header that lowers what may be kept of this message; removed before delivery." },
 	{ "track_header", IN(GENERAL), TEXT, OF_CONF(track_header), .value = "X-Rekindle-Track",
-	    .check = check_field_name,
+	    .check = check_control_name,
 	    .help = "Header that says what of this message is tracked: yes, no, opens or links; removed before delivery." },
 	{ "answer_within", IN(GENERAL), DURATION, OF_CONF(answer_within), .value = "250ms", .max = MINUTE_MS,
 	    .help = "How long a hit waits for the disk at most before it is answered." },
