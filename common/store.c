@@ -98,6 +98,7 @@ store_open(const struct store_options *o, struct buf *why)
 	pthread_mutex_init(&s->health_lock, NULL);
 	s->dir = xstrdup(o->dir);
 	s->create = o->create;
+	s->damaged = o->damaged;
 	s->guard = -1;
 	if (strlen(o->dir) >= PATH_MAX - 32)
 		store_fault(why, o->dir, "path is too long");

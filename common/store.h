@@ -23,11 +23,14 @@ struct store_options {
 	const char *lock_dir; /* for the locks, in memory; NULL, "", or one that we cannot use: beside the files */
 	uint64_t facts_size, state_size; /* 0: store's own default */
 	bool create;                     /* make missing files; a reader of nothing gets an error instead */
+	bool damaged;                    /* start with a file that is no database any more, too: without it */
 };
 
 /*
  * A daemon (create) also starts when the disk refuses, read-only or full or
  * failing: then every call fails until it works, which is tried every second.
+ * What is damaged stays as it is until the next start: who puts another file
+ * there has to have its numbers compared with the other one's.
  * Two processes that would not see each other's locks are refused.
  *
  * Opens both files, once per process and never before a fork (LMDB's locks

@@ -341,6 +341,12 @@ env_start(struct env *e, bool create, struct buf *why)
 		return store_fault(why, path, errno == ENOENT ? "no such file; has a daemon ever run with this data_dir?" : strerror(errno));
 	if ((rc = env_open(e)) == 0)
 		return env_prepare(e, create, why);
+	if (rc == MDB_INVALID && e->store->damaged) {
+		e->damaged = true;
+		log_error("store: %s: is damaged: %s; links work without it until it is mended and this program restarted",
+		    e->name, mdb_strerror(rc));
+		return true;
+	}
 	if (!create || !locks_may_pass(rc))
 		return store_fault(why, path, mdb_strerror(rc));
 	log_warn("store: %s: cannot be opened: %s; links work, nothing is recorded", e->name, mdb_strerror(rc));
@@ -360,6 +366,8 @@ env_revive(struct env *e)
 	MDB_txn *txn;
 	bool good;
 
+	if (e->damaged)
+		return false;
 	if (now < not_before || !atomic_compare_exchange_strong(&e->revive_ms, &not_before, now + REVIVE_MS))
 		return false;
 	if (!env_alone(e))

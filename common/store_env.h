@@ -41,6 +41,7 @@ struct env {
 	size_t meta;  /* offset of its meta table in struct store */
 	uint64_t limit;
 	pthread_rwlock_t lock;
+	bool damaged;              /* no database any more: nobody tries again before the next start */
 	_Atomic bool full;         /* the last write found no room: another process may have raised the limit */
 	_Atomic int64_t revive_ms; /* not before */
 	struct log_rate rate;
@@ -58,7 +59,7 @@ struct env {
 struct store {
 	struct env facts, state;
 	char *dir, *lock_dir; /* lock_dir NULL: locks are in dir */
-	bool create;
+	bool create, damaged; /* as in struct store_options */
 	int guard;            /* descriptor whose flock(2) says that we use dir */
 	char locks[64];       /* which lock file we came with (locks_identity), "" unknown */
 	struct alarm disk_low;

@@ -208,6 +208,8 @@ main(int argc, char **argv)
 	struct store_options options = {
 		.dir = first->conf->data_dir, .lock_dir = first->conf->lock_dir, .create = true,
 		.facts_size = first->conf->facts_size, .state_size = first->conf->state_size,
+		/* Links need no store.  But whom we would replace has the good one open. */
+		.damaged = conversation == -1,
 	};
 
 	if ((store = store_open(&options, &why)) == NULL)

@@ -11,6 +11,7 @@ import ctypes
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -368,6 +369,49 @@ class ReadOnly(Case):
 		self.assertEqual(len(self.touches("clicked")), 2)
 
 
+class Damaged(Case):
+	settings = {"lock_dir": "/nonexistent", "journal_size": "1M"}
+
+	def test_links_work_without_a_file_that_is_no_database(self):
+		urls = self.urls()
+		self.hits_are_answered(urls)
+		self.wait(lambda: self.metric("rekindle_fold_lag") == 0)
+		# Without the sums nobody knows who said no to being tracked; whoever says it now is heard.
+		for name, heard in ("facts.mdb", 503), ("state.mdb", 200):
+			with self.subTest(name):
+				clicks = len(self.touches("clicked"))
+				self.stop()
+				path = os.path.join(self.path("data"), name)
+				shutil.copy(path, path + ".good")
+				with open(path, "r+b") as f:
+					f.write(b"\xff" * 8192)
+				self.start()
+				self.hits_are_answered(urls)
+				self.assertEqual(self.leave(urls).status, heard)
+				page = self.page("/readyz")
+				self.assertEqual((page.status, b"%s cannot be opened\n" % name.encode() in page.body), (503, True), page.body)
+				self.assertIn("error: store: %s: is damaged: " % name, self.log())
+				# Nobody makes a new one behind our back: its numbers would be those of touches that were summed up.
+				os.remove(path)
+				self.hits_are_answered(urls)
+				self.assertEqual((self.page("/readyz").status, os.path.exists(path)), (503, False))
+				self.stop()
+				os.rename(path + ".good", path)
+				self.start()
+				self.wait(self.ready)
+				self.hits_are_answered(urls)
+				self.wait(lambda: len(self.touches("clicked")) == clicks + 1)
+		self.assertEqual(len(self.touches("left")), 1)
+		self.stop()
+		with open(os.path.join(self.path("data"), "facts.mdb"), "r+b") as f:
+			f.write(b"\xff" * 8192)
+		done = self.cli("why", "ann@reader.example", code=3)
+		self.assertIn("facts.mdb", done.stderr)
+		self.configure(milter_socket="inet:127.0.0.1:%d" % rig.free_port())
+		milter = subprocess.run([os.path.join(test_tracker.BUILD, "rekindle-milter"), "-c", self.path("conf")], capture_output=True, text=True)
+		self.assertEqual((milter.returncode, "facts.mdb" in milter.stderr), (1, True), milter)
+
+
 class Stalled(Case):
 	"""fsfreeze: every write waits, as on a disk or a path to it that hangs."""
 
@@ -616,5 +660,5 @@ def all_at_once(file, classes):
 
 if __name__ == "__main__":
 	if len(sys.argv) == 1:
-		all_at_once(__file__, [DiskFull, MapFull, ReadOnly, Stalled, Clock, Together, Readers])
+		all_at_once(__file__, [DiskFull, MapFull, ReadOnly, Damaged, Stalled, Clock, Together, Readers])
 	unittest.main()
