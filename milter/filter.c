@@ -30,12 +30,9 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/text.h"
-#include "common/verdict.h"
 #include "milter/fields.h"
-#include "milter/message.h"
-#include "milter/recent.h"
+#include "milter/mail.h"
 #include "milter/select.h"
-#include "milter/split.h"
 
 #define HEADER_BYTES_MAX (1024 * 1024) /* of all fields of one message; beyond it is not tagged */
 #define RECIPIENTS_MAX 50000           /* of one message; beyond it passes untouched */
@@ -48,52 +45,6 @@
 	(SMFIP_NOHELO | SMFIP_NOUNKNOWN | SMFIP_NODATA | SMFIP_HDR_LEADSPC | \
 	    SMFIP_NR_CONN | SMFIP_NR_MAIL | SMFIP_NR_HDR | SMFIP_NR_BODY)
 
-struct recipient {
-	char *address;       /* as the MTA spells it */
-	struct who who;      /* nobody: no address that can be known */
-	enum engage class;
-	enum cause cause;
-	enum action action;  /* what will be done */
-	enum action would;   /* what would have been: observing, or the MTA cannot do it */
-	enum mode opens, links;
-	bool holdout;        /* of the control group, and would have been stopped */
-	char *why;           /* one line, when there is a cause */
-	const char *route;   /* of the settings: by which transport; "" the usual one */
-	uint64_t reserved;   /* with recents, while it is not known whether the message goes out; 0: nothing */
-	struct place place;  /* among those that may go out now, while it is not known whether the message does */
-	uint32_t receiver;   /* group */
-	bool spared;         /* would have been stopped by class, but for a brake */
-	bool again;          /* the same person as recipient number `first`, further up */
-	size_t first;
-};
-
-struct field {
-	size_t name, nname, value, nvalue; /* in text */
-};
-
-struct mail {
-	struct setup *setup; /* one snapshot for the whole message */
-	char *login, *sender;
-	bool local;          /* from sendmail(1) or the like, not from smtpd */
-	enum pass pass;
-
-	struct recipient *recipient;
-	size_t nrecipients, recipients_cap;
-
-	struct buf text;     /* header fields */
-	struct field *field;
-	size_t nfields, fields_cap;
-	struct header *header; /* the same, as spans, from the end of the header on */
-	struct buf body;
-	const char *odd;     /* why it must pass untouched, or NULL */
-	bool tagged;         /* it came through here before */
-	const char *route;   /* of all who get it, or that it got; "" the usual one */
-
-	const struct stream *stream;
-	uint64_t stream_id, campaign_id;
-	struct buf campaign;
-};
-
 struct session {
 	unsigned long actions, steps; /* as agreed with the MTA */
 	char *client, *daemon;
@@ -105,7 +56,7 @@ struct session {
 static const struct filter *filter;
 
 static struct {
-	_Atomic uint64_t messages, tagged, untouched, stopped, would, oversize, unrecorded, failed;
+	_Atomic uint64_t messages, tagged, untouched, stopped, would, oversize, failed;
 } count;
 
 /* ---- the end: who still uses store and writer ---- */
@@ -156,7 +107,7 @@ filter_stats(struct filter_stats *s)
 		.stopped = count.stopped,
 		.would = count.would,
 		.oversize = count.oversize,
-		.unrecorded = count.unrecorded,
+		.unrecorded = record_failures(),
 		.failed = count.failed,
 	};
 }
@@ -185,18 +136,10 @@ symbol_or(SMFICTX *ctx, const char *name, const char *other)
 	return value != NULL && value[0] != '\0' ? value : other;
 }
 
-#define NO_QUEUE_ID "NOQUEUE"
-
 static const char *
 queue_id(SMFICTX *ctx)
 {
 	return symbol_or(ctx, "i", NO_QUEUE_ID);
-}
-
-static bool
-has_queue_id(const char *id)
-{
-	return strcmp(id, NO_QUEUE_ID) != 0;
 }
 
 /* "name=value" for a log line; a stranger's value cannot look like another pair. */
@@ -233,20 +176,10 @@ go_on(const struct session *s, unsigned long no_reply)
 
 /* ---- a session and its mail ---- */
 
-/* What is still reserved was not sent. */
 static void
-give_back(struct recipient *r)
+recipient_free(const struct mail *m, struct recipient *r)
 {
-	if (r->reserved != 0)
-		recent_drop(filter->recents, &r->who, r->reserved);
-	r->reserved = 0;
-	throttle_undo(filter->throttle, &r->place);
-}
-
-static void
-recipient_free(struct recipient *r)
-{
-	give_back(r);
+	judge_give_back(m, r);
 	free(r->address);
 	free(r->why);
 }
@@ -257,7 +190,7 @@ mail_free(struct mail *m)
 	if (m == NULL)
 		return;
 	for (size_t i = 0; i < m->nrecipients; i++)
-		recipient_free(&m->recipient[i]);
+		recipient_free(m, &m->recipient[i]);
 	free(m->recipient);
 	free(m->field);
 	free(m->header);
@@ -288,6 +221,7 @@ mail_new(struct session *s)
 {
 	struct mail *m = xcalloc(1, sizeof *m);
 
+	m->with = filter;
 	m->setup = setup_get(filter->slot);
 	buf_init(&m->text, 4 * HEADER_BYTES_MAX);
 	m->body = s->room;
@@ -413,295 +347,7 @@ on_mail(SMFICTX *ctx, char **argv)
 	return go_on(s, SMFIP_NR_MAIL);
 }
 
-/* ---- sends that the state does not have yet ---- */
-
-/* As its touch will say it. */
-static uint32_t
-touch_second(int64_t now)
-{
-	return touch_seconds(&(struct touch){ .when = now });
-}
-
-#define SETTLED_LATER 60 /* seconds: a touch may be written late, after its message went on */
-
-/* In order: what was put into the journal goes to the facts, and from there into the sums. */
-static struct {
-	pthread_mutex_t lock;
-	_Atomic uint32_t next; /* not before */
-	enum { ASK, MOVING, FOLDING } waits_for;
-	uint32_t asked;
-	uint64_t place, last;
-} settling = { .lock = PTHREAD_MUTEX_INITIALIZER };
-
-static uint32_t
-steady_seconds(void)
-{
-	return (uint32_t)(clock_ms() / 1000) + 1;
-}
-
-/* Once a second whoever comes along finds out whether the state has caught up with some moment. */
-static void
-settle_recents(uint32_t now)
-{
-	struct writer_stats w;
-
-	if (now < atomic_load_explicit(&settling.next, memory_order_relaxed) || pthread_mutex_trylock(&settling.lock) != 0)
-		return;
-	atomic_store_explicit(&settling.next, now + 1, memory_order_relaxed);
-	writer_stats(filter->writer, &w);
-	if (settling.waits_for == ASK) {
-		settling.asked = now;
-		settling.place = w.journal.put;
-		settling.waits_for = MOVING;
-	}
-	if (settling.waits_for == MOVING && w.journal.moved >= settling.place &&
-	    (settling.last = store_last(filter->store)) > 0)
-		settling.waits_for = FOLDING;
-	if (settling.waits_for == FOLDING && store_folded(filter->store) >= settling.last) {
-		recents_settled(filter->recents, settling.asked > SETTLED_LATER ? settling.asked - SETTLED_LATER : 0);
-		settling.waits_for = ASK;
-	}
-	pthread_mutex_unlock(&settling.lock);
-}
-
-static void
-reserve(struct recipient *r, const struct stream *stream, uint64_t stream_id, int64_t now)
-{
-	struct recent recent[RECENT_FOUND];
-	uint16_t tag = profile_tag(stream_id);
-
-	if (r->reserved != 0 || who_is_nobody(&r->who) || stream->transactional)
-		return;
-	recent_open(filter->recents, &r->who, tag, recent);
-	r->reserved = recent_reserve(filter->recents, &r->who, (struct recent){ touch_second(now), tag });
-	recent_close(filter->recents, &r->who);
-}
-
-/* Their touches are recorded. */
-static void
-keep_reserved(struct mail *m)
-{
-	uint32_t now = steady_seconds();
-
-	for (size_t i = 0; i < m->nrecipients; i++) {
-		struct recipient *r = &m->recipient[i];
-
-		if (r->reserved != 0)
-			recent_keep(filter->recents, &r->who, r->reserved, now);
-		r->reserved = 0;
-		if (r->action != ACTION_SEND)
-			throttle_undo(filter->throttle, &r->place);
-		r->place.taken = false;
-	}
-	settle_recents(now);
-}
-
-/* ---- deciding about a recipient ---- */
-
-static bool
-goes_out(enum action a)
-{
-	return a == ACTION_SEND || a == ACTION_ROUTE;
-}
-
-/* Is there room for one more now?  It is asked last, of those who would get the message. */
-static bool
-has_room(struct recipient *r, const struct mail *m, struct question *q, enum engage class, uint32_t first, bool taking)
-{
-	const struct throttle_question t = {
-		.setup = m->setup,
-		.stream = q->stream,
-		.stream_id = q->stream_id,
-		.class = class,
-		.receiver = r->receiver,
-		.first = first,
-		.now = q->now,
-		.look = !taking,
-	};
-
-	if (throttle_ask(filter->throttle, &t, &r->place, &q->imposed_until))
-		return true;
-	q->imposed = CAUSE_THROTTLED;
-	return false;
-}
-
-/* The verdict and, with taking set, the place under the caps are one step: two messages at once are two steps. */
-static struct verdict
-decide(struct recipient *r, const struct mail *m, struct question *q, bool taking)
-{
-	struct brakes_answer brakes;
-	struct recent recent[RECENT_FOUND];
-	uint16_t tag = profile_tag(q->stream_id);
-	struct verdict v;
-
-	if (who_is_nobody(q->who) || q->stream->transactional)
-		return verdict_find(q);
-	brakes_ask(filter->brakes, q->stream, q->stream_id, m->campaign_id, r->receiver, q->now, &brakes);
-	q->outage = brakes.spare;
-	if (brakes.stop != BRAKE_NONE)
-		q->imposed = CAUSE_BRAKED;
-	q->recent = recent;
-	q->nrecent = recent_open(filter->recents, q->who, tag, recent);
-	v = verdict_find(q);
-	if (v.cause == CAUSE_NONE && !has_room(r, m, q, v.finding.class, brakes.first, taking))
-		v = verdict_find(q);
-	if (taking && goes_out(v.action))
-		r->reserved = recent_reserve(filter->recents, q->who, (struct recent){ touch_second(q->now), tag });
-	recent_close(filter->recents, q->who);
-	q->recent = NULL;
-	q->nrecent = 0;
-	return v;
-}
-
-/* Such a cause comes of messages that were sent, and this very one may be among them. */
-static bool
-is_of_sends(enum cause c)
-{
-	return c == CAUSE_CAPPED || c == CAUSE_RESTING || c == CAUSE_NOT_DUE || c == CAUSE_SUNSET || c == CAUSE_THROTTLED ||
-	    c == CAUSE_BRAKED;
-}
-
-/* By which transport, when it goes out. */
-static const char *
-route_of(const struct stream *stream, const struct verdict *v)
-{
-	if (!stream->enforce || stream->transactional)
-		return "";
-	if (v->action == ACTION_ROUTE)
-		return stream->route_slow;
-	return stream->route[stream->series ? ENGAGE_INACTIVE : v->finding.class];
-}
-
-/*
- * Class, cause and modes of one recipient; with taking set, what is sent
- * counts from here on.  Whatever cannot be looked up, the answer is to send:
- * mail comes first.
- */
-static void
-judge(struct recipient *r, const struct mail *m, const struct stream *stream, uint64_t stream_id, int64_t now, bool taking)
-{
-	static struct log_rate rate;
-	const struct setup *setup = m->setup;
-	struct profile profile = { 0 };
-	struct subscription subscription = { 0 };
-	bool known = false, subscribed = false, unreadable = false;
-	struct question q;
-	struct verdict v;
-
-	if (!addr_who(&setup->keys, span_of(r->address), &r->who))
-		r->who = (struct who){ 0 };
-	else if (store_person(filter->store, &r->who, stream_id, &profile, &known, &subscription, &subscribed) != STORE_OK) {
-		log_rated(&rate, "recipients cannot be looked up; mail goes on, untracked");
-		known = subscribed = false;
-		unreadable = true;
-	}
-	q = (struct question){
-		.conf = setup->conf,
-		.stream = stream,
-		.stream_id = stream_id,
-		.who = &r->who,
-		.profile = known ? &profile : NULL,
-		.subscription = subscribed ? &subscription : NULL,
-		.now = now,
-	};
-	r->receiver = receivers_of(setup->receivers, span_of(r->address));
-	v = decide(r, m, &q, taking && !m->tagged);
-	if (m->tagged && is_of_sends(v.cause)) {
-		v.cause = CAUSE_NONE;
-		v.wanted = v.action = ACTION_SEND;
-	}
-
-	r->class = v.finding.class;
-	r->cause = v.cause;
-	r->would = v.wanted;
-	r->action = v.action;
-	r->holdout = v.holdout;
-	r->spared = v.spared && v.cause == CAUSE_NONE;
-	r->route = route_of(stream, &v);
-	r->opens = v.opens;
-	r->links = v.links;
-	if (unreadable) {
-		/* There may be a denial that we cannot read. */
-		r->opens = mode_min(r->opens, conf_mode(setup->conf, stream, AXIS_OPENS, CONSENT_DENIED));
-		r->links = mode_min(r->links, conf_mode(setup->conf, stream, AXIS_LINKS, CONSENT_DENIED));
-	}
-	if (r->would != ACTION_SEND) {
-		struct buf why = BUF(REPLY_MAX);
-
-		verdict_explain(&why, &q, &v);
-		r->why = buf_steal(&why);
-	}
-}
-
-static int
-by_who(const void *a, const void *b)
-{
-	const struct recipient *x = *(const struct recipient *const *)a, *y = *(const struct recipient *const *)b;
-	int rc = memcmp(&x->who, &y->who, sizeof x->who);
-
-	return rc != 0 ? rc : (x > y) - (x < y);
-}
-
-/*
- * Who stands there twice gets one message, and to delete one of the two
- * would delete both: the first decides.
- */
-static void
-find_again(struct mail *m)
-{
-	struct recipient **sorted;
-
-	if (m->nrecipients < 2)
-		return;
-	sorted = xcalloc(m->nrecipients, sizeof *sorted);
-	for (size_t i = 0; i < m->nrecipients; i++) {
-		sorted[i] = &m->recipient[i];
-		if (!addr_who(&m->setup->keys, span_of(sorted[i]->address), &sorted[i]->who))
-			sorted[i]->who = (struct who){ 0 };
-	}
-	qsort(sorted, m->nrecipients, sizeof *sorted, by_who);
-	for (size_t i = 1; i < m->nrecipients; i++)
-		sorted[i]->again = !who_is_nobody(&sorted[i]->who) &&
-		    memcmp(&sorted[i]->who, &sorted[i - 1]->who, sizeof sorted[i]->who) == 0;
-	/* In that order each comes right behind the first of its kind. */
-	for (size_t i = 0, first = 0; i < m->nrecipients; i++) {
-		if (!sorted[i]->again)
-			first = i;
-		else
-			sorted[i]->first = (size_t)(sorted[first] - m->recipient);
-	}
-	free(sorted);
-}
-
-/* A copy of what was found about the same person before. */
-static void
-judge_again(struct recipient *r, const struct recipient *first)
-{
-	char *address = r->address;
-	size_t at = r->first;
-
-	*r = *first;
-	r->address = address;
-	r->why = first->why != NULL ? xstrdup(first->why) : NULL;
-	r->reserved = 0;
-	r->place = (struct place){ 0 };
-	r->again = true;
-	r->first = at;
-}
-
-static void
-judge_all(struct mail *m, int64_t now)
-{
-	find_again(m);
-	for (size_t i = 0; i < m->nrecipients; i++) {
-		struct recipient *r = &m->recipient[i];
-
-		if (r->again)
-			judge_again(r, &m->recipient[r->first]);
-		else
-			judge(r, m, m->stream, m->stream_id, now, m->pass != PASS_FRONT);
-	}
-}
+/* ---- answers about a recipient ---- */
 
 /* The reason as an SMTP reply: printable ASCII on one line, and a percent sign is two for libmilter. */
 static void
@@ -745,183 +391,6 @@ log_stop(const char *id, const struct mail *m, const struct stream *stream, cons
 	buf_free(&line);
 }
 
-/* ---- recording ---- */
-
-/* Is this recipient to be deleted from a message that goes on? */
-static bool
-deleted(const struct recipient *r, enum action whole)
-{
-	return r->action != ACTION_SEND && r->action != whole;
-}
-
-static void
-write_records(const char *id, const struct mail *m, const struct record *records, size_t n, bool *written)
-{
-	static struct log_rate rate;
-	enum writer_result rc = WRITER_DURABLE;
-
-	if (n > 0)
-		rc = writer_keep(filter->writer, records, n, m->setup->conf->record_within);
-	if (written != NULL)
-		*written = rc != WRITER_LOST;
-	if (rc == WRITER_DURABLE || rc == WRITER_KEPT)
-		return;
-	atomic_fetch_add(&count.unrecorded, n);
-	log_rated(&rate, "%s: touches are %s; mail goes on", id, rc == WRITER_LATE ? "written late" : "lost");
-}
-
-/* Is this what the store has said?  Then it has the name as well, unless that was erased, and then it stays so. */
-static bool
-on_record(enum cause c)
-{
-	return c == CAUSE_COMPLAINED || c == CAUSE_BOUNCED || c == CAUSE_UNSUBSCRIBED || c == CAUSE_HELD;
-}
-
-/* That mail was sent or stopped is no reader's behaviour: the touch has its recipient in every privacy mode. */
-static struct record
-touch_of(const struct mail *m, const struct stream *stream, uint64_t stream_id, const struct recipient *r, int64_t now)
-{
-	bool sent = r->action == ACTION_SEND;
-	uint8_t flags = 0;
-
-	if (sent)
-		flags = (r->would != ACTION_SEND && r->would != ACTION_ROUTE ? TOUCH_OBSERVED : 0) | (stream->series ? TOUCH_SERIES : 0) |
-		    (stream->transactional ? TOUCH_EXEMPT : 0) | (r->holdout ? TOUCH_HOLDOUT : 0) | (r->spared ? TOUCH_SPARED : 0);
-	return (struct record){
-		.touch = {
-			.kind = sent ? TOUCH_SENT : TOUCH_SKIPPED,
-			.mode = who_is_nobody(&r->who) ? MODE_ANONYMOUS : MODE_IDENTIFIED,
-			.detail = sent ? (uint8_t)r->class : (uint8_t)r->cause,
-			.flags = flags,
-			.when = now,
-			.who = r->who,
-			.campaign = m->campaign_id,
-			.stream = stream_id,
-			.sent = sent ? r->receiver : 0,
-		},
-		.address = who_is_nobody(&r->who) || (!sent && on_record(r->cause)) ? SPAN("") : span_of(r->address),
-		.stream = span_of(stream->name),
-		.campaign = buf_span(&m->campaign),
-	};
-}
-
-/*
- * Which labels (link numbers with their destinations) this process wrote
- * already: all messages of a campaign have the same ones.  A table of hashes
- * that forgets when it is full; writing a label again does no harm.
- */
-#define LABELS 65536
-#define LABEL_TRIES 8
-static _Atomic uint64_t labels[LABELS];
-
-static uint64_t
-label_hash(uint64_t campaign, const struct tagged_link *l)
-{
-	uint64_t h = (l->hash ^ campaign ^ (uint64_t)l->no << 48) * 0x9e3779b97f4a7c15u;
-
-	h ^= h >> 32;
-	return h != 0 ? h : 1;
-}
-
-static bool
-label_known(uint64_t hash)
-{
-	for (size_t i = 0; i < LABEL_TRIES; i++)
-		if (atomic_load_explicit(&labels[(hash + i) % LABELS], memory_order_relaxed) == hash)
-			return true;
-	return false;
-}
-
-static void
-label_remember(uint64_t hash)
-{
-	size_t at = hash % LABELS;
-
-	for (size_t i = 0; i < LABEL_TRIES; i++)
-		if (atomic_load_explicit(&labels[(hash + i) % LABELS], memory_order_relaxed) == 0) {
-			at = (hash + i) % LABELS;
-			break;
-		}
-	atomic_store_explicit(&labels[at], hash, memory_order_relaxed);
-}
-
-/* Silence says something only of a recipient whose reaction would have been noticed. */
-static bool
-would_be_seen(const struct recipient *r, const struct plan *plan)
-{
-	return !who_is_nobody(&r->who) &&
-	    ((plan->pixel && r->opens >= MODE_DAYONLY) || (plan->nlinks > 0 && r->links >= MODE_DAYONLY));
-}
-
-/* What happened to each recipient, and what the links are called, in the journal before the message goes on.  False: lost. */
-static bool
-record(const char *id, const struct mail *m, const struct plan *plan, enum action whole, bool individual, bool elsewhere,
-    int64_t now)
-{
-	struct record *records = xcalloc(m->nrecipients + plan->nlinks + 1, sizeof *records);
-	uint64_t *hashes = xcalloc(plan->nlinks + 1, sizeof *hashes);
-	size_t n = 0, nhashes = 0;
-	bool written;
-
-	for (size_t i = 0; i < m->nrecipients; i++) {
-		const struct recipient *r = &m->recipient[i];
-
-		if (r->again || (elsewhere && r->action == ACTION_SEND))
-			continue;
-		records[n] = touch_of(m, m->stream, m->stream_id, r, now);
-		if (individual && !deleted(r, whole) && would_be_seen(r, plan)) {
-			records[n].touch.flags |= TOUCH_TRACKED;
-			records[n].touch.link = (uint16_t)plan->nlinks; /* at most MESSAGE_LINKS_MAX */
-		}
-		if (whole == ACTION_HOLD && !deleted(r, whole) && has_queue_id(id)) {
-			records[n].touch.flags |= TOUCH_ON_HOLD;
-			records[n].touch.sent = r->receiver;
-			records[n].source = span_of(id);
-		}
-		n++;
-	}
-	for (size_t i = 0; i < plan->nlinks; i++) {
-		const struct tagged_link *l = &plan->link[i];
-		uint64_t hash = label_hash(m->campaign_id, l);
-
-		if (label_known(hash))
-			continue;
-		hashes[nhashes++] = hash;
-		records[n++] = (struct record){
-			.touch = { .campaign = m->campaign_id, .stream = m->stream_id, .link = l->no, .when = now },
-			.destination = l->destination,
-		};
-	}
-	write_records(id, m, records, n, &written);
-	for (size_t i = 0; written && i < nhashes; i++)
-		label_remember(hashes[i]);
-	free(hashes);
-	free(records);
-	return written;
-}
-
-/* What brakes look at. */
-static void
-count_for_brakes(const struct mail *m, uint64_t stream_id, const struct recipient *r)
-{
-	enum brakes_event e = r->spared ? BRAKES_SPARED : BRAKES_SENT;
-
-	if (r->action != ACTION_SEND)
-		e = r->cause == CAUSE_INACTIVE || r->cause == CAUSE_SUNSET ? BRAKES_BY_CLASS : BRAKES_STOPPED;
-	brakes_count(filter->brakes, stream_id, m->campaign_id, e);
-}
-
-static void
-count_all_for_brakes(const struct mail *m, bool elsewhere)
-{
-	for (size_t i = 0; i < m->nrecipients; i++) {
-		const struct recipient *r = &m->recipient[i];
-
-		if (!r->again && !m->stream->transactional && !(elsewhere && r->action == ACTION_SEND))
-			count_for_brakes(m, m->stream_id, r);
-	}
-}
-
 /* ---- RCPT ---- */
 
 static struct recipient *
@@ -944,7 +413,8 @@ recipient_add(struct mail *m, const char *address)
 static void
 recipient_drop_last(struct mail *m)
 {
-	recipient_free(&m->recipient[--m->nrecipients]);
+	m->nrecipients--;
+	recipient_free(m, &m->recipient[m->nrecipients]);
 }
 
 /*
@@ -959,7 +429,6 @@ rcpt_verdict(SMFICTX *ctx, struct session *s, struct recipient *r)
 	const struct stream *stream = select_envelope(m->setup->conf, &envelope);
 	const char *id = queue_id(ctx);
 	int64_t now = clock_read(CLOCK_REALTIME);
-	struct record stopped;
 	uint64_t stream_no;
 	sfsistat answer;
 
@@ -967,7 +436,7 @@ rcpt_verdict(SMFICTX *ctx, struct session *s, struct recipient *r)
 	if (stream == NULL || !stream->enforce || stream->transactional)
 		return SMFIS_CONTINUE;
 	stream_no = stream_id(&m->setup->keys, span_of(stream->name));
-	judge(r, m, stream, stream_no, now, false);
+	judge_one(r, m, stream, stream_no, now, false);
 	if (r->action != ACTION_REJECT && r->action != ACTION_DEFER) {
 		free(r->why);
 		r->why = NULL; /* it is judged again when the headers are known */
@@ -979,9 +448,7 @@ rcpt_verdict(SMFICTX *ctx, struct session *s, struct recipient *r)
 	buf_clear(&m->campaign);
 	select_campaign(stream, now, &m->campaign);
 	m->campaign_id = campaign_id(&m->setup->keys, span_of(stream->name), buf_span(&m->campaign));
-	stopped = touch_of(m, stream, stream_no, r, now);
-	write_records(id, m, &stopped, 1, NULL);
-	count_for_brakes(m, stream_no, r);
+	record_stopped(id, m, stream, stream_no, r, now);
 	buf_clear(&m->campaign);
 	m->campaign_id = 0;
 	answer = refuse(ctx, r->action, r->why);
@@ -1503,21 +970,6 @@ make_plan(const struct session *s, struct mail *m, int64_t now, enum action whol
 	}
 }
 
-/* Who gets it because this MTA, or this place, does not let the policy have its way. */
-static void
-reserve_rest(struct mail *m, int64_t now)
-{
-	for (size_t i = 0; i < m->nrecipients; i++)
-		if (m->recipient[i].action == ACTION_SEND && !m->recipient[i].again) {
-			struct recipient *r = &m->recipient[i];
-			const struct throttle_question t = { .setup = m->setup, .stream = m->stream, .stream_id = m->stream_id,
-				.class = r->class, .receiver = r->receiver, .now = now };
-
-			reserve(r, m->stream, m->stream_id, now);
-			throttle_take(filter->throttle, &t, &r->place);
-		}
-}
-
 static sfsistat
 finish(SMFICTX *ctx, struct session *s)
 {
@@ -1542,8 +994,8 @@ finish(SMFICTX *ctx, struct session *s)
 	log_verdicts(id, m, whole);
 	if (whole == ACTION_REJECT || whole == ACTION_DEFER || whole == ACTION_DISCARD) {
 		atomic_fetch_add(&count.messages, 1);
-		record(id, m, &plan, whole, individual, false, now);
-		count_all_for_brakes(m, false);
+		record_all(id, m, &plan, whole, individual, false, now);
+		record_count(m, false);
 		return whole == ACTION_DISCARD ? SMFIS_DISCARD : refuse(ctx, whole, why_stopped(m, whole));
 	}
 
@@ -1552,7 +1004,7 @@ finish(SMFICTX *ctx, struct session *s)
 	/* What was sent is counted once: not when it came through here before, and not when it will. */
 	elsewhere = marked || is_tagged_already(&plan);
 	if (!elsewhere)
-		reserve_rest(m, now);
+		judge_reserve_rest(m, now);
 	if (!marked)
 		remember(id, m, whole, now);
 	if (!marked)
@@ -1560,20 +1012,20 @@ finish(SMFICTX *ctx, struct session *s)
 	if (!carry_out(ctx, s, m, &plan, whole)) {
 		/* Whoever hears of it may try again at once. */
 		for (size_t i = 0; i < m->nrecipients; i++)
-			give_back(&m->recipient[i]);
+			judge_give_back(m, &m->recipient[i]);
 		atomic_fetch_add(&count.failed, 1);
 		log_warn("%s: the MTA did not take the changes; message deferred", id);
 		answer = SMFIS_TEMPFAIL;
 		/* Not before: what the MTA did not take comes again, and would be over its cap then. */
-	} else if (!record(id, m, &plan, whole, individual, elsewhere, now) && whole == ACTION_HOLD) {
+	} else if (!record_all(id, m, &plan, whole, individual, elsewhere, now) && whole == ACTION_HOLD) {
 		/* Nothing would ever release it. */
 		atomic_fetch_add(&count.failed, 1);
 		log_rated(&hold, "%s: cannot be remembered, and so not be held; message deferred", id);
 		answer = SMFIS_TEMPFAIL;
 	} else {
-		count_all_for_brakes(m, elsewhere);
+		record_count(m, elsewhere);
 		if (!elsewhere)
-			keep_reserved(m);
+			judge_keep(m);
 		if (!marked)
 			atomic_fetch_add(plan.untouched != NULL ? &count.untouched : &count.tagged, 1);
 		log_done(id, m, &plan, whole);
