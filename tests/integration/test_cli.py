@@ -574,7 +574,9 @@ class Keys(Case):
         self.assertIn(keys[1]["made"], days_since_start())
         listed = self.run_ok("key", "list")
         self.assertRegex(listed, r"(?m)^B  \d{4}-\d\d-\d\d  seals and opens$")
-        for secret in re.findall("[0-9a-f]{64}", text):
+        secrets = re.findall("[0-9a-f]{64}", text)
+        self.assertEqual(len(secrets), 3)
+        for secret in secrets:
             self.assertNotIn(secret, listed + json.dumps(keys))
 
     def test_rotations_at_the_same_time_lose_no_key(self):

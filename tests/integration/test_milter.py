@@ -171,8 +171,8 @@ class Tagging(Case):
 	def test_added_values_have_one_space(self):
 		raw = mail()
 		for steps in (ALL_STEPS, ALL_STEPS & ~HDR_LEADSPC):
-			outcome = self.dial(steps=steps).message(raw)
-			for line in outcome.apply(raw).partition(b"\r\n\r\n")[0].split(b"\r\n"):
+			new = self.tagged(self.dial(steps=steps).message(raw), raw)
+			for line in new.partition(b"\r\n\r\n")[0].split(b"\r\n"):
 				self.assertRegex(line, rb"^([\w-]+: \S|[ \t])")
 
 	def test_less_than_everything_is_enough(self):
@@ -296,14 +296,14 @@ class Tagging(Case):
 		self.tagged(mta.message(raw), raw)
 
 	def test_bytes_that_are_no_text(self):
-		page = PAGE.replace("Hello", "a\0b \udcff\udcfe \udc80")
-		raw = mail(page=page, extra=[("X-Odd", "caf\udce9 \udcff\x01"), ("Subject", "=?x?")])
-		outcome = self.dial().message(raw)
-		self.assertEqual("continue", outcome.verdict)
-		new = outcome.apply(raw)
-		self.assertIn(b"X-Odd: caf\xe9 \xff\x01\r\n", new)
-		if outcome.body is not None:
-			self.assertIn(b"a\0b \xff\xfe \x80", new)
+		for text, octets in (("a\x01b \udcff\udcfe \udc80", b"a\x01b \xff\xfe \x80"), ("a\0b \udcff", b"a\0b \xff")):
+			raw = mail(page=PAGE.replace("Hello", text), extra=[("X-Odd", "caf\udce9 \udcff\x01"), ("Subject", "=?x?")])
+			outcome = self.dial().message(raw)
+			self.assertEqual("continue", outcome.verdict)
+			self.assertEqual(outcome.body is None, "\0" in text)
+			new = outcome.apply(raw)
+			self.assertIn(b"X-Odd: caf\xe9 \xff\x01\r\n", new)
+			self.assertIn(octets, new)
 		# A NUL in a field is the end of what the protocol can carry.
 		mta = self.dial()
 		mta.message(mail(extra=[("X-Nul", "a\0b")]))

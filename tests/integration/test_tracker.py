@@ -804,7 +804,9 @@ class Privacy(Case):
 		self.get(link)
 		days = [t for t in self.touches() if t["mode"] == "dayonly"]
 		rest = [t for t in self.touches() if t["mode"] != "dayonly"]
+		self.assertTrue(days)
 		for t in days:
+			self.assertEqual(t["type"], "opened")
 			self.assertTrue(t["at"].endswith("T00:00:00Z") or len(t["at"]) == 10, t)
 			self.assertNotIn("campaign_id", t)
 			self.assertNotIn("verdict", t)

@@ -945,8 +945,7 @@ static const struct {
 	{ "iso-2022-jp", "7bit", "<p>\033$BF|K\\\033(B <a href=\"https://e.com/\">\033$B$\"\033(B</a>\n", "<p>\xe6\x97\xa5\xe6\x9c\xac <a href=\"[https://e.com/]\">\xe3\x81\x82</a>[PIXEL]\n" },
 	{ "iso-2022-jp", "7bit", "<p>\033$B<a href=\"https://e.com/\">\033(B</p>\n", NULL },
 	{ "iso-2022-jp", "7bit", "<p>\033$B\x7f\x7f\033(B" LINK "\n", NULL },
-	{ "hz-gb-2312", "7bit", "<p>~{VPND~} <a href=\"https://e.com/\">x</a>\n", "<p>\xe4\xb8\xad\xe6\x96\x87 <a href=\"[https://e.com/]\">x</a>[PIXEL]\n" },
-	{ "utf-7", "7bit", "<p>+AOk- <a href=\"https://e.com/\">x</a>\n", "<p>\xc3\xa9 <a href=\"[https://e.com/]\">x</a>[PIXEL]\n" },
+	{ "utf-7", "7bit", "+ADw-p+AD4A6Q +ADw-a href+AD0AIg-https://e.com/+ACIAPg-x+ADw-/a+AD4\n", "<p>\xc3\xa9 <a href=\"[https://e.com/]\">x</a>[PIXEL]\n" },
 };
 
 /* The bytes of a part without its transfer encoding, as UTF-8. */
@@ -995,8 +994,8 @@ test_charsets(void **state)
 		buf_addf(&header, "Content-Type: text/html; charset=%s\nContent-Transfer-Encoding: %s\n", charsets[i].charset, charsets[i].encoding);
 		sample_init(&s, buf_cstr(&header), span_of(charsets[i].body));
 		message_tag(&s.message, &r.tagging, &p);
+		assert_row(charsets[i].charset, p.body_changed == (charsets[i].html != NULL));
 		assert_row(charsets[i].charset, p.body_changed || p.untouched != NULL);
-		assert_row(charsets[i].charset, charsets[i].html != NULL || !p.body_changed);
 		if (p.body_changed) {
 			message_apply(buf_span(&s.raw), &p, &out);
 			assert_true(message_split(buf_span(&out), &h, &m.nheaders, &m.body));

@@ -337,6 +337,7 @@ test_no_header_is_injected(void **state)
 {
 	static const char evil[] = "a\r\nBcc: x@e.com\n\tb\0c\x7f:\xe2\x80\xa8";
 	struct tagged t;
+	unsigned identified = 0;
 
 	(void)state;
 	tag(&t, "injection", "feedback_id = {campaign}:x\ncfbl_address = f@e.com\nurl_parameters = utm_campaign={campaign}\n",
@@ -351,9 +352,9 @@ test_no_header_is_injected(void **state)
 		for (const char *p = e->value; *p; p++)
 			assert_true(*p >= ' ' && *p <= '~');
 		assert_true(strlen(e->name) + 2 + strlen(e->value) <= 998);
-		if (strcmp(e->name, "Feedback-ID") == 0)
-			assert_string_equal(e->value, "a__Bcc__x_e.com__b_c___:x");
+		identified += strcmp(e->name, "Feedback-ID") == 0 && strcmp(e->value, "a__Bcc__x_e.com__b_c___:x") == 0;
 	}
+	assert_int_equal(identified, 1);
 	assert_span("destination", t.plan.link[0].destination,
 	    SPAN("https://e.com/?utm_campaign=a%0D%0ABcc%3A%20x%40e.com%0A%09b%00c%7F%3A%E2%80%A8"));
 	tagged_free(&t);
