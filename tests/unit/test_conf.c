@@ -356,6 +356,30 @@ urls_that_can(void **state)
 	}
 }
 
+/* The slash at its end is no part of it. */
+static void
+the_longest_url(void **state)
+{
+	char text[400], path[255], *got;
+	struct conf *c;
+
+	(void)state;
+	memset(path, 'p', sizeof path);
+	for (int over = 0; over < 2; over++) {
+		snprintf(text, sizeof text, "privacy_profile = eu\ntracking_url = https://a.example/%.*s/\n",
+		    255 - (int)strlen("https://a.example/") + over, path);
+		if (over) {
+			got = faults("one byte more", span_of(text));
+			assert_non_null(strstr(got, "a URL of 256 bytes leaves no room for links"));
+			free(got);
+		} else {
+			c = parse("the longest", text);
+			assert_int_equal(strlen(c->tracking_url), 255);
+			conf_free(c);
+		}
+	}
+}
+
 static void
 all_faults_are_told_in_file_order(void **state)
 {
@@ -1389,6 +1413,7 @@ main(void)
 		cmocka_unit_test(each_fault_has_its_line_and_says_what_would_be_right),
 		cmocka_unit_test(urls_that_cannot_be_links),
 		cmocka_unit_test(urls_that_can),
+		cmocka_unit_test(the_longest_url),
 		cmocka_unit_test(all_faults_are_told_in_file_order),
 		cmocka_unit_test(faults_have_an_end),
 		cmocka_unit_test(a_nul_is_all_that_is_said),

@@ -355,6 +355,7 @@ test_a_token_of_one_kind_is_no_other(void **state)
 		{ TOKEN_MARK, "/o/", ".gif", 404 }, { TOKEN_MARK, "/c/", "", 404 }, { TOKEN_MARK, "/u/", "", 404 },
 		{ TOKEN_SPLIT, "/o/", ".gif", 404 }, { TOKEN_SPLIT, "/c/", "", 404 }, { TOKEN_SPLIT, "/u/", "", 404 },
 		{ TOKEN_CLICK, "/c/", "A", 404 }, { TOKEN_CLICK, "/c/", "/", 404 }, { TOKEN_CLICK, "/c/", "?fbclid=x", 302 },
+		{ TOKEN_OPEN, "/o/", ".gif?src=http://127.0.0.1/x.png", 200 }, { TOKEN_OPEN, "/o/", ".gif/x.gif", 404 },
 	};
 	struct setup s;
 	struct hit h;

@@ -81,6 +81,8 @@ static const struct html_row {
 	{ "other elements", "<img src=\"https://e.com/\"><base href=\"https://e.com/\"><link href=\"https://e.com/\"><abbr href=\"https://e.com/\">", SAME },
 	{ "URLs that begin alike", "<a href=\"https://f.com\">1</a><a href=\"https://f.com?b=c\">2</a><a href=\"https://F.com/b\">3</a>",
 	    "<a href=\"[https://f.com]\">1</a><a href=\"[https://f.com?b=c]\">2</a><a href=\"[https://F.com/b]\">3</a>" },
+	{ "URLs of one hash", "<a href=\"https://e.com/mn9kq3y3tiaafaaaaa\">1</a><a href=\"https://e.com/tjegupxuvq958oumbn\">2</a>",
+	    "<a href=\"[https://e.com/mn9kq3y3tiaafaaaaa]\">1</a><a href=\"[https://e.com/tjegupxuvq958oumbn]\">2</a>" },
 	{ "a comment", "<!-- <a href=\"https://e.com/\"> -->", SAME },
 	{ "a comment that ends at once", "<!--><a href=\"https://e.com/\">x</a>-->", "<!--><a href=\"[https://e.com/]\">x</a>-->" },
 	{ "a script and a text area", "<script>'<a href=\"https://e.com/\">'</script><textarea><a href=\"https://e.com/\"></textarea>", SAME },
@@ -144,6 +146,8 @@ static const struct html_row {
 	{ "text that is a host", "<a href=\"https://e.com/\">www.e.com</a><a href=\"https://e.com/\"><b>e.com</b>/pa&#116;h</a><a href=\"https://e.com/\">&nbsp;сайт.рф&nbsp;</a>", SAME },
 	{ "text that has a URL among words", "<a href=\"https://e.com/\">see e.com now</a><a href=\"https://e.com/\">Read on...</a><a href=\"https://e.com/\">i@e.com</a><a href=\"https://e.com/\">3.14</a>",
 	    "<a href=\"[https://e.com/]\">see e.com now</a><a href=\"[https://e.com/]\">Read on...</a><a href=\"[https://e.com/]\">i@e.com</a><a href=\"[https://e.com/]\">3.14</a>" },
+	{ "text that is a URL in a CDATA section, where nothing is decoded", "<svg><a href=\"https://e.com/\"><![CDATA[e.com/&#32;x]]></a></svg>", SAME },
+	{ "a URL in a style sheet is not seen", "<a href=\"https://e.com/\"><style>e.com</style></a>", "<a href=\"[https://e.com/]\"><style>e.com</style></a>" },
 	{ "a URL in a comment is not seen", "<a href=\"https://e.com/\"><!-- www.e.com -->go</a>", "<a href=\"[https://e.com/]\"><!-- www.e.com -->go</a>" },
 
 	/* opting out */
@@ -163,10 +167,13 @@ static const struct html_row {
 	{ "over several lines", "<a\n  data-no-track\n  href=\"https://e.com/\"\n>x</a>", "<a\n  href=\"https://e.com/\"\n>x</a>" },
 	{ "with a sibling that has >", "<a title=\"a > b\" data-no-track href=\"https://e.com/\">x</a>", "<a title=\"a > b\" href=\"https://e.com/\">x</a>" },
 	{ "on an empty href", "<a href=\"\" data-no-track>x</a>", "<a href=\"\">x</a>" },
+	{ "on what is no link of the web, or no link", "<A HREF=\"mailto:i@e.com\" DATA-NO-TRACK>x</A><a data-no-track name=x>x</a>", "<A HREF=\"mailto:i@e.com\">x</A><a name=x>x</a>" },
+	{ "in the head, where no link is tracked", "<head><a href=\"https://e.com/\" data-no-track>x</a></head>", SAME },
 	{ "a look-alike", "<a href=\"https://e.com/\" data-no-tracking=\"yes\">x</a>", "<a href=\"[https://e.com/]\" data-no-tracking=\"yes\">x</a>" },
 	{ "the words in text and URL", "<a href=\"https://e.com/?data-no-track=1\">data-no-track</a>", "<a href=\"[https://e.com/?data-no-track=1]\">data-no-track</a>" },
 	{ "other senders' attributes", "<a clicktracking=off href='https://e.com/'>x</a><a disable-tracking=true href='https://e.com/'>x</a><a data-msys-clicktrack=\"0\" href='https://e.com/'>x</a><a mautic:disable-tracking href='https://e.com/'>x</a><a data-skip-click href='https://e.com/'>x</a><a data-mg-notrack href='https://e.com/'>x</a>",
 	    "<a href='https://e.com/'>x</a><a href='https://e.com/'>x</a><a href='https://e.com/'>x</a><a href='https://e.com/'>x</a><a href='https://e.com/'>x</a><a href='https://e.com/'>x</a>" },
+	{ "and these in upper case, with space around the value", "<A CLICKTRACKING=\" Off \" HREF='https://e.com/'>x</A>", "<A HREF='https://e.com/'>x</A>" },
 	{ "the same with a value that does not opt out", "<a clicktracking=on href='https://e.com/'>x</a><a data-msys-clicktrack=1 href='https://e.com/'>x</a>",
 	    "<a clicktracking=on href='[https://e.com/]'>x</a><a data-msys-clicktrack=1 href='[https://e.com/]'>x</a>" },
 
@@ -250,6 +257,7 @@ static const struct html_row pixels[] = {
 	{ "not in a conditional comment", "x<!--[if mso]></body></html><![endif]-->y", "x<!--[if mso]></body></html><![endif]-->y[PIXEL]" },
 	{ "not into one at the end", "<body>x<!--[if mso]></td><![endif]-->\r\n", "<body>x<!--[if mso]></td><![endif]-->[PIXEL]\r\n" },
 	{ "before one that does not end", "<body>x<!--[if mso]></td><![endif]>", "<body>x[PIXEL]<!--[if mso]></td><![endif]>" },
+	{ "nowhere before a title that does not end, and nothing else", "<title>x", SAME },
 	{ "blank", " \r\n", SAME },
 	{ "links stay", "<a href=\"https://e.com/\">x</a>", "<a href=\"https://e.com/\">x</a>[PIXEL]" },
 };
@@ -357,6 +365,7 @@ static const struct message_row {
 	{ "sealed by ARC", "arc-seal: i=1\nContent-Type: text/html\n", LINK, "signed", NULL },
 	{ "sent by a machine", "Auto-Submitted: auto-replied\nContent-Type: text/html\n", LINK, "Auto-Submitted", NULL },
 	{ "not sent by a machine", "Auto-Submitted: No (x)\nContent-Type: text/html\n", LINK, NULL, TAGGED },
+	{ "nor with a parameter", "Auto-Submitted: no; owner-email=\"x@e.com\"\nContent-Type: text/html\n", LINK, NULL, TAGGED },
 	{ "none is not no", "Auto-Submitted: none\nContent-Type: text/html\n", LINK, "Auto-Submitted", NULL },
 	{ "multipart/signed", "Content-Type: multipart/signed; boundary=b\n", "--b\nContent-Type: text/html\n\n" LINK "\n--b--\n", "multipart/signed", NULL },
 	{ "broken MIME", "Content-Type: multipart/mixed\n", "--b\nContent-Type: text/html\n\n" LINK "\n--b--\n", "broken MIME", NULL },
@@ -369,11 +378,14 @@ static const struct message_row {
 	{ "inline PGP in the text", "Content-Type: multipart/mixed; boundary=b\n",
 	    "--b\n\n-----BEGIN PGP MESSAGE-----\n--b\nContent-Type: text/html\n\n" LINK "\n--b--\n", "inline PGP", NULL },
 	{ "inline PGP in the HTML", "Content-Type: text/html\n", LINK "<pre>\n-----BEGIN PGP MESSAGE-----\n", "inline PGP", NULL },
+	{ "right behind a tag", "Content-Type: text/html\n", LINK "<pre>-----BEGIN PGP MESSAGE-----\n", "inline PGP", NULL },
 	{ "PGP only talked about", "Content-Type: text/html\n", "It says -----BEGIN PGP " LINK, NULL, "It says -----BEGIN PGP " TAGGED },
 	{ "an attachment", "Content-Type: multipart/mixed; boundary=b\n",
 	    "--b\nContent-Type: text/html\nContent-Disposition: attachment\n\n" LINK "\n--b--\n", "no text/html part", NULL },
 	{ "AMP", "Content-Type: multipart/alternative; boundary=b\n", "--b\nContent-Type: text/x-amp-html\n\n" LINK "\n--b--\n", "no text/html part", NULL },
 	{ "quoted-printable that is broken", "Content-Type: text/html\nContent-Transfer-Encoding: quoted-printable\n", LINK, "broken quoted-printable", NULL },
+	{ "svg that only a browser can follow", "Content-Type: text/html\n", LINK "<svg></div><style>", "svg that only a browser can follow", NULL },
+	{ "the same in a conditional comment", "Content-Type: text/html\n", LINK "<!--[if mso]><svg></div><style><![endif]-->", "svg that only a browser can follow", NULL },
 	{ "an empty body", "Content-Type: text/html\n", "", "nothing to tag", NULL },
 };
 
@@ -469,6 +481,8 @@ static const struct header_row {
 	    "-x-consent 2\n-X-Consent 1\n" MARK },
 	{ "control headers go when nothing is tagged, and no mark comes", "X-Campaign: a\n", UNSUBSCRIBE_OFF, false, true, false, "-X-Campaign 1\n" },
 	{ "and from a message that must not be tagged", "X-Campaign: a\nDKIM-Signature: x\n", UNSUBSCRIBE_ADD, false, false, false, "-X-Campaign 1\n" },
+	{ "but not what its signature covers", "X-Campaign: a\nDKIM-Signature: v=1; h=from : x-campaign; b=x\n", UNSUBSCRIBE_ADD, false, false, false, "" },
+	{ "what is like it elsewhere in the signature does not", "X-Campaign: a\nDKIM-Signature: h=from; i=x:X-Campaign\n", UNSUBSCRIBE_ADD, false, false, false, "-X-Campaign 1\n" },
 	{ "a forged mark goes", "X-Rekindle-Id: Kforged\n", UNSUBSCRIBE_OFF, false, false, false, "-X-Rekindle-Id 1\n" MARK },
 	{ "nothing to do", "X: y\n", UNSUBSCRIBE_OFF, false, true, false, "" },
 };
@@ -705,27 +719,40 @@ test_tokens_end_no_comment(void **state)
 	rig_free(&r);
 }
 
-/* Many links, all different or all the same: as many as allowed, in no time. */
+/* Many links, all different, all the same, or all to the recipient's own page: as many as allowed, in no time. */
 static void
 test_many_links(void **state)
 {
+	static const struct {
+		const char *link;
+		bool numbered;
+		size_t different, places, skipped, own;
+	} rows[] = {
+		{ "https://e.com/", true, MESSAGE_LINKS_MAX, MESSAGE_LINKS_MAX, 5, 0 },
+		{ "https://e.com/", false, 1, MESSAGE_LINKS_MAX, 5, 0 },
+		{ "https://rekindle.invalid/keep?", true, 0, 0, 0, MESSAGE_LINKS_MAX },
+	};
 	struct rig r;
 
 	(void)state;
 	rig_init(&r);
-	for (int same = 0; same < 2; same++) {
+	for (size_t k = 0; k < COUNT(rows); k++) {
 		struct buf body = BUF(10000000);
 		clock_t start = clock();
 		struct sample s;
 		struct plan p;
+		size_t own = 0;
 
 		for (int i = 0; i < MESSAGE_LINKS_MAX + 5; i++)
-			buf_addf(&body, "<a href=\"https://e.com/%d\">x\n", same ? 1 : i);
+			buf_addf(&body, "<a href=\"%s%d\">x\n", rows[k].link, rows[k].numbered ? i : 1);
 		sample_init(&s, "Content-Type: text/html\n", buf_span(&body));
 		message_tag(&s.message, &r.tagging, &p);
-		assert_int_equal(p.edited_links, MESSAGE_LINKS_MAX);
-		assert_int_equal(p.skipped_links, 5);
-		assert_int_equal(p.nlinks, same ? 1 : MESSAGE_LINKS_MAX);
+		assert_int_equal(p.edited_links, rows[k].places);
+		assert_int_equal(p.skipped_links, rows[k].skipped);
+		assert_int_equal(p.nlinks, rows[k].different);
+		for (struct span rest = buf_span(&p.body); rows[k].own > 0 && rest.n > 0; own += rest.n > 0)
+			rest = span_from(rest, span_search(rest, SPAN(TRACKING "/p/")) + 1);
+		assert_int_equal(own, rows[k].own);
 		assert_true((clock() - start) / CLOCKS_PER_SEC < 5);
 		plan_free(&p);
 		sample_free(&s);
@@ -871,6 +898,7 @@ test_odd_tracking_url(void **state)
 	struct sample s;
 	struct plan p;
 	struct rig r;
+	size_t n = 0;
 
 	(void)state;
 	rig_init(&r);
@@ -879,6 +907,17 @@ test_odd_tracking_url(void **state)
 	sample_init(&s, QP, SPAN("<a href=3D'https://e.com/'>x</a>"));
 	message_tag(&s.message, &r.tagging, &p);
 	assert_span("=, & and ' in it", span_cut(buf_span(&p.body), 0, 56), SPAN("<a href=3D'https://t.example.org/r/a=3Db&amp;c&#39;d/c/K"));
+	plan_free(&p);
+	sample_free(&s);
+	/* The pixel and the hidden link have it too. */
+	r.tagging.opens = MODE_IDENTIFIED;
+	r.stream.honeypot = true;
+	sample_init(&s, "Content-Type: text/html\n", SPAN("<a href='https://e.com/'>x</a>"));
+	message_tag(&s.message, &r.tagging, &p);
+	assert_true(p.pixel && p.honeypot);
+	for (struct span rest = buf_span(&p.body); rest.n > 0; n += rest.n > 0)
+		rest = span_from(rest, span_search(rest, SPAN(TRACKING "/a=b&amp;c&#39;d/")) + 1);
+	assert_int_equal(n, 3);
 	plan_free(&p);
 	sample_free(&s);
 	rig_free(&r);
@@ -1467,6 +1506,10 @@ test_apply(void **state)
 	buf_clear(&out);
 	message_apply(SPAN("A: 1\nb: x\nA: 2\nA: 3\nno field\n"), &p, &out);
 	assert_span("a body without a blank line", buf_span(&out), SPAN("b: new\nA: 2\na: new\n\nno field\n"));
+	buf_clear(&out);
+	p = (struct plan){ .header = &edits[3], .nheaders = 1 };
+	message_apply(SPAN("B: 1\r\nA: 2"), &p, &out);
+	assert_span("a last field without a line break", buf_span(&out), SPAN("B: 1\r\nA: 2\r\na: new\r\n"));
 	buf_free(&out);
 }
 

@@ -78,6 +78,7 @@ static const struct row {
 	{ "no header but text", "multipart/mixed; boundary=b", "--b\r\n<html>\r\n\r\nx\r\n--b--", "O[<html>\r\n\r\nx]!broken part header " },
 	{ "two Content-Types", "multipart/mixed; boundary=b", "--b\r\nContent-Type: text/html\r\ncontent-type: text/plain\r\n\r\nx\r\n--b--", "O[x]!duplicate MIME header " },
 	{ "two encodings", "text/html\nContent-Transfer-Encoding: 7bit\nContent-Transfer-Encoding: 7bit", "x", "!duplicate MIME header O[x]!duplicate MIME header " },
+	{ "two dispositions", "text/html\nContent-Disposition: inline\nContent-Disposition: inline", "x", "!duplicate MIME header O[x]!duplicate MIME header " },
 	{ "a folded header", "multipart/mixed; boundary=b", "--b\r\nContent-Type:\r\n text/html;\r\n\tcharset=utf-8\r\n\r\nx\r\n--b--", "H[x]" },
 	{ "an unknown charset", "text/html; charset=martian", "x", "H[x]!unknown charset " },
 	{ "an unknown encoding", "text/html\nContent-Transfer-Encoding: uuencode", "x", "H[x]!unknown transfer encoding " },

@@ -360,6 +360,30 @@ test_no_header_is_injected(void **state)
 	tagged_free(&t);
 }
 
+/* As long as a line of a header may be; one more, and it is not added. */
+static void
+test_longest_field(void **state)
+{
+	char name[998 - (sizeof "Feedback-ID: :x" - 1) + 1]; /* one more than fits */
+
+	(void)state;
+	memset(name, 'a', sizeof name);
+	for (size_t over = 0; over < 2; over++) {
+		size_t longest = 0;
+		struct tagged t;
+
+		tag(&t, "long", "feedback_id = {campaign}:x\n", HTML, SPAN(LINK), false);
+		plan_free(&t.plan);
+		t.r.tagging.campaign_name = span_make(name, sizeof name - 1 + over);
+		message_tag(&t.message, &t.r.tagging, &t.plan);
+		for (size_t i = 0; i < t.plan.nheaders; i++)
+			if (strcmp(t.plan.header[i].name, "Feedback-ID") == 0)
+				longest = strlen("Feedback-ID: ") + strlen(t.plan.header[i].value);
+		assert_int_equal(longest, over ? 0 : 998);
+		tagged_free(&t);
+	}
+}
+
 /* ---- what else is in the header ---- */
 
 /* A message, LF alone, and what comes out of it: our tokens as [text], fields of ours behind all others. */
@@ -481,6 +505,39 @@ test_counts(void **state)
 	}
 }
 
+/*
+ * A part that nobody can put back into its charset, once it is tagged, stays
+ * as it was; and so does all that was counted in it, so that the next part is
+ * as if it had been the first.
+ */
+static void
+test_a_part_is_taken_back(void **state)
+{
+#define PARTS(first, second) "--b\nContent-Type: text/html; charset=utf-7\n\n" first "\n--b\n" HTML "\n" second "\n--b--\n"
+#define FIRST "+ADw-body+AD4APA-a href+AD0AIg-https://e.com/1+ACIAPg-x+ADw-/a+AD4APA-a href+AD0AIg-https://e.com/+ACIAPg-x" \
+	"+ADw-/a+AD4APA-a href+AD0AIg-https://f.com/+ACIAPg-x+ADw-/a+AD4APA-a href+AD0AIg-https://rekindle.invalid/less/none+ACIAPg-x" \
+	"+ADw-/a+AD4-y+ADw-/body+AD4\n"
+	struct buf readable = BUF(100000);
+	struct tagged t;
+
+	(void)state;
+	tag(&t, "taken back", "honeypot = on\ntop_pixel = yes\nuntracked_domains = f.com\n", "Content-Type: multipart/mixed; boundary=b\n",
+	    SPAN(PARTS(FIRST, "<body>" LINK "</body>")), true);
+	assert_null(t.plan.untouched);
+	rig_readable(&t.r, buf_span(&t.plan.body), &readable);
+	assert_span("body", buf_span(&readable), SPAN(PARTS(FIRST, "<body>[PIXEL]<a href=\"[https://e.com/]\">x</a>"
+	    "<a href=\"[https://e.com/]\" tabindex=\"-1\" aria-hidden=\"true\"></a>[PIXEL]</body>")));
+	assert_int_equal(t.plan.nlinks, 1);
+	assert_int_equal(t.plan.edited_links, 1);
+	assert_int_equal(t.plan.skipped_links, 0);
+	assert_int_equal(t.plan.nseen, 1);
+	assert_int_equal(t.plan.warnings, 0);
+	assert_string_equal(t.plan.part[0].why, "edited text does not convert back");
+	assert_true(!t.plan.part[0].pixel && t.plan.part[1].pixel);
+	tagged_free(&t);
+	buf_free(&readable);
+}
+
 /* References may decode to more bytes than they have: a URL that outgrows its buffers stays. */
 static void
 test_url_outgrows_its_message(void **state)
@@ -527,6 +584,12 @@ test_clip(void **state)
 		tag(&t, "long", "", HTML, buf_span(&body), false);
 		assert_int_equal(t.plan.body.n, CLIP_BYTES + over);
 		assert_int_equal((t.plan.warnings & WARN_CLIP) != 0, over > 0);
+		tagged_free(&t);
+		/* What was too long before is not our doing. */
+		while (body.n <= (size_t)CLIP_BYTES)
+			buf_adds(&body, "<p>\n");
+		tag(&t, "too long", "", HTML, buf_span(&body), false);
+		assert_int_equal(t.plan.warnings, 0);
 		tagged_free(&t);
 		buf_free(&body);
 	}
@@ -601,8 +664,10 @@ main(void)
 		cmocka_unit_test(test_own_pages),
 		cmocka_unit_test(test_headers),
 		cmocka_unit_test(test_no_header_is_injected),
+		cmocka_unit_test(test_longest_field),
 		cmocka_unit_test(test_whole_messages),
 		cmocka_unit_test(test_counts),
+		cmocka_unit_test(test_a_part_is_taken_back),
 		cmocka_unit_test(test_url_outgrows_its_message),
 		cmocka_unit_test(test_clip),
 		cmocka_unit_test(test_track_header_warning),

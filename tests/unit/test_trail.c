@@ -137,6 +137,7 @@ static const struct row {
 	{ "nor one that is a repetition of a burst", "c1@0n c2@900000 c3@900001 c4@900002", "nBBB" },
 	{ "a burst of suspects is a scanner's", "c1@0n c2@1n c3@2n c4@900000", "BBBH" },
 	{ "no agent is not folded back", "c1@0g c1@900000", "gH" },
+	{ "a scanner makes nothing of it either", "c1@0g c1@900000s", "gs" },
 	/* repetitions: 60 seconds */
 	{ "a double click", "c1@0 c1@300", "HR" },
 	{ "within a minute", "c1@0 c1@59999", "HR" },

@@ -148,6 +148,7 @@ test_plain(void **state)
 		{ "a bracket that was opened in it", "(http://a.org/x_(y)) http://a.org/x_(y)", "([http://a.org/x_(y)]) [http://a.org/x_(y)]", false },
 		{ "brackets and punctuation at the end", "(see http://a.org/x).)", "(see [http://a.org/x]).)", false },
 		{ "the default in a merge tag", "{website|https://x.org}", "{website|{https://x.org}}", false },
+		{ "a bar before it and no brace behind, or only that", "a|https://x.org b|https://x.org, {https://x.org}", "a|[https://x.org] b|[https://x.org], {[https://x.org]}", false },
 		{ "twice on a line, at its ends", "http://a.org http://a.org", "[http://a.org] [http://a.org]", false },
 		{ "longest first", "http://g.com/ http://g.com/t.html http://g.com/b.cgi?f=t", "[http://g.com/] [http://g.com/t.html] [http://g.com/b.cgi?f=t]", false },
 		{ "any case", "HTTP://A.org Https://b.org", "[HTTP://A.org] [Https://b.org]", false },
