@@ -549,6 +549,16 @@ class Withdrawal(Case):
 		self.consent("deny", who, "--links")
 		self.assertEqual([("opened", "identified", who)], self.new_hits(pixel, link))
 
+	def test_one_of_several_said_no(self):
+		"""The body that they share is not tagged, whoever of them comes first."""
+		self.consent("deny", "no@example.com")
+		for rcpts in (["no@example.com", "yes@example.com"], ["yes@example.com", "no@example.com"]):
+			outcome = self.dial().message(mail(), rcpts=rcpts)
+			self.assertEqual("continue", outcome.verdict)
+			self.assertIsNone(outcome.body, rcpts)
+		raw = mail()
+		self.tagged(self.dial().message(raw, rcpts=["yes@example.com", "perhaps@example.com"]), raw)
+
 	def test_reset_counts_without_a_name(self):
 		who = "cem@example.com"
 		self.consent("grant", who)

@@ -265,6 +265,43 @@ test_own_pages(void **state)
 	}
 }
 
+/* Nobody is counted more closely than the strictest of those who share a body allows. */
+static void
+test_addressees(void **state)
+{
+#define ONE(opens, links) { { { 7 } }, opens, links }
+	static const struct {
+		const char *name, *settings;
+		struct addressee to[3];
+		size_t n;
+		bool shared, somebody;
+		enum mode opens, links;
+	} cases[] = {
+		{ "one", "", { ONE(MODE_FULL, MODE_IDENTIFIED) }, 1, false, true, MODE_FULL, MODE_IDENTIFIED },
+		{ "one, and less is kept of all", "opens = dayonly\nlinks = off\n", { ONE(MODE_FULL, MODE_FULL) }, 1, false, true, MODE_DAYONLY, MODE_OFF },
+		{ "one of several behind an alias", "", { ONE(MODE_FULL, MODE_IDENTIFIED) }, 1, true, false, MODE_ANONYMOUS, MODE_ANONYMOUS },
+		{ "two", "", { ONE(MODE_FULL, MODE_FULL), ONE(MODE_FULL, MODE_FULL) }, 2, false, false, MODE_ANONYMOUS, MODE_ANONYMOUS },
+		{ "the first says no to opens", "", { ONE(MODE_OFF, MODE_FULL), ONE(MODE_FULL, MODE_FULL) }, 2, false, false, MODE_OFF, MODE_ANONYMOUS },
+		{ "the first says no to links", "", { ONE(MODE_FULL, MODE_OFF), ONE(MODE_FULL, MODE_FULL) }, 2, false, false, MODE_ANONYMOUS, MODE_OFF },
+		{ "the last says no", "", { ONE(MODE_FULL, MODE_FULL), ONE(MODE_OFF, MODE_OFF) }, 2, false, false, MODE_OFF, MODE_OFF },
+		{ "each of them to something else", "", { ONE(MODE_OFF, MODE_FULL), ONE(MODE_FULL, MODE_FULL), ONE(MODE_FULL, MODE_OFF) }, 3, false, false, MODE_OFF, MODE_OFF },
+		{ "nobody is known", "", { { .opens = MODE_OFF } }, 0, false, false, MODE_ANONYMOUS, MODE_ANONYMOUS },
+		{ "nobody is known, and nothing is kept of such", "opens = off\n", { { .opens = MODE_OFF } }, 0, false, false, MODE_OFF, MODE_ANONYMOUS },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct conf *conf = conf_of(cases[i].name, cases[i].settings);
+		struct tagging t = { .conf = conf, .stream = &conf->stream[0] };
+
+		tagging_address(&t, cases[i].to, cases[i].n, cases[i].shared, 1764000000000);
+		assert_row(cases[i].name, t.opens == cases[i].opens && t.links == cases[i].links);
+		assert_row(cases[i].name, who_is_nobody(&t.who) == !cases[i].somebody && t.when == (cases[i].somebody ? 1764000000 : 0));
+		conf_free(conf);
+	}
+#undef ONE
+}
+
 /* ---- header fields ---- */
 
 #define TOKEN "[default]" /* stands for any token of this text */
@@ -662,6 +699,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_settings),
 		cmocka_unit_test(test_own_pages),
+		cmocka_unit_test(test_addressees),
 		cmocka_unit_test(test_headers),
 		cmocka_unit_test(test_no_header_is_injected),
 		cmocka_unit_test(test_longest_field),
