@@ -677,8 +677,10 @@ class Enforcing(Case):
 		raw = mail()
 		rcpts = ["ann@example.com", "held@example.com", "bounced@example.com", "complained@example.com", "unsubscribed@example.com"]
 		outcome = self.dial().message(raw, rcpts=rcpts, queue_id="SOME")
-		self.tagged(outcome, raw)
+		alone = self.tagged(outcome, raw)
 		self.assertEqual(rcpts[1:], outcome.deleted)
+		# They had a part in this body all the same: it names nobody.
+		self.assertEqual(body_of(alone), body_of(self.tagged(self.dial().message(raw, rcpts=["ann@example.com", "ben@example.com"]), raw)))
 		self.assertNotIn("quarantine", outcome.kinds())
 		lines = self.log_of("SOME")
 		self.assertRegex(lines[-1], "recipients=1$")
