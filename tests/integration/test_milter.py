@@ -127,6 +127,7 @@ class Tagging(Case):
 		"bulk": {"match_list_unsubscribe": "yes", "campaign": "bulk"},
 		"leave": {"several_recipients": "leave"},
 		"quiet": {"opens": "off", "links": "off"},
+		"nameless": {"opens": "anonymous", "links": "anonymous"},
 	}
 	settings = {"max_message": "64k", "enforce": "observe"}
 
@@ -435,6 +436,28 @@ class Tagging(Case):
 			told = self.rig.cli("campaign", "show", "counted", "--json")
 			return told.code == 0 and told.json["sent"] == 4
 		rig.wait_until(sent, 10, "four sends")
+
+	def test_silence_counts_only_after_what_could_be_seen(self):
+		"""Whether a send was tracked: what no policy may hold against anybody must not say so."""
+		text = dict(page="hello", kind="text/plain")
+		rows = (("one", {}, 1, True), ("opens", {"extra": [("X-Rekindle-Track", "opens")]}, 1, True),
+			("links", {"extra": [("X-Rekindle-Track", "links")]}, 1, True), ("several", {}, 2, False),
+			("not", {"extra": [("X-Rekindle-Track", "no")]}, 1, False), ("quiet", {"extra": [("X-Rekindle-Stream", "quiet")]}, 1, False),
+			("nameless", {"extra": [("X-Rekindle-Stream", "nameless")]}, 1, False),
+			("denied", {"extra": [("X-Rekindle-Consent", "denied")]}, 1, False), ("text", text, 1, False),
+			("bare", {"page": "<p>no link</p>", "extra": [("X-Rekindle-Track", "links")]}, 1, False),
+			("unread", {"kind": "text/html; charset=martian"}, 1, False))
+		for name, what, n, _ in rows:
+			outcome = self.dial().message(mail(campaign="seen", **what), rcpts=["%s%d@seen.example" % (name, i) for i in range(n)])
+			self.assertEqual("continue", outcome.verdict, name)
+		sent = {}
+
+		def recorded():
+			sent.update((t["address"], t["tracked"]) for t in self.rig.cli("export", "--type", "sent").json_lines
+				if t.get("address", "").endswith("@seen.example"))
+			return len(sent) == len(rows) + 1
+		rig.wait_until(recorded, 10, "all sends")
+		self.assertEqual({"%s%d@seen.example" % (name, i): seen for name, _, n, seen in rows for i in range(n)}, sent)
 
 	def test_observing_sends_and_says_what_would_be(self):
 		self.suppress("watched@example.com")
