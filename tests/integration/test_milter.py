@@ -746,9 +746,19 @@ class Enforcing(Case):
 			self.assertEqual("reject", mta.message(mail(), rcpts=["held@example.com"], login="marketing").verdict)
 
 	def test_receipts_are_never_stopped(self):
+		"""They prove no silence either, and no cap counts them: the sends say so, and others do not."""
 		raw = mail(campaign=None, extra=[("X-Receipt", "7")])
-		for reason in ("held", "bounced", "complained", "unsubscribed"):
-			self.tagged(self.dial().message(raw, rcpts=[reason + "@example.com"]), raw)
+		people = [reason + "@example.com" for reason in ("held", "bounced", "complained", "unsubscribed")]
+		for who in people:
+			self.tagged(self.dial().message(raw, rcpts=[who]), raw)
+		letter = mail()
+		self.tagged(self.dial().message(letter, rcpts=["reader@letters.example"]), letter)
+
+		def sent():
+			told = {(t["address"], t.get("exempt", False)) for t in self.rig.cli("export", "--type", "sent").json_lines if "address" in t}
+			return told if ("reader@letters.example", False) in told else None
+		told = rig.wait_until(sent, 10, "the last send")
+		self.assertLessEqual({(who, True) for who in people}, told)
 
 	def test_other_mail_is_never_stopped(self):
 		outcome = self.dial().message(mail(campaign=None), rcpts=["held@example.com"])
