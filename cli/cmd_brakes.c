@@ -247,6 +247,13 @@ survey_hour(void *arg, uint32_t hour, enum volume_kind kind, uint64_t id, const 
 	return true;
 }
 
+/* What is taken back later is taken from the hour in which it counted, and the group may be another one by then: not less than 0. */
+static double
+per_message(int64_t reactions, int64_t sent)
+{
+	return sent > 0 && reactions > 0 ? (double)reactions / (double)sent : 0;
+}
+
 static void
 show_receiver(struct brakes *b, const struct survey *s, size_t i)
 {
@@ -255,8 +262,7 @@ show_receiver(struct brakes *b, const struct survey *s, size_t i)
 	struct brake_row row = { 0 };
 	bool on = is_on(b->c, BRAKE_OUTAGE, s->group[i].id, &row);
 	struct buf when = BUF(64);
-	double last = o->sent > 0 ? (double)o->reactions / (double)o->sent : 0;
-	double usual = o->sent_base > 0 ? (double)o->reactions_base / (double)o->sent_base : 0;
+	double last = per_message(o->reactions, o->sent), usual = per_message(o->reactions_base, o->sent_base);
 
 	if (name == NULL)
 		name = "others";

@@ -70,7 +70,7 @@ struct stream {
 
 struct conf {
 	char *data_dir, *key_file;
-	char *lock_dir;       /* "" none */
+	char *lock_dir;       /* where there is none, locks are in data_dir */
 	char *access_log;     /* "" none */
 	char *mail_log;       /* Postfix's: a path, "journal" or "journal:/directory"; "" none */
 	char *tracking_url;   /* http(s)://host[:port][/path], no trailing slash */
