@@ -35,7 +35,7 @@ enum errand { ERRAND_RELEASE = 'r', ERRAND_LOOK = 'l' }; /* the first byte of a 
 
 struct reply {
 	int status;     /* how the program ended; -1: not by itself */
-	char text[400]; /* ERRAND_LOOK: the first line that it said */
+	char text[400]; /* ERRAND_LOOK: where it is, or else what is wrong */
 };
 
 #define OUTPUT_MAX 65536
@@ -95,14 +95,28 @@ read_all(int fd, struct buf *out)
 	return n >= 0;
 }
 
+/* What a program ends with; warnings, of main.cf mostly, come before that. */
 static struct span
-first_line(struct span said)
+last_line(struct span said)
 {
-	struct span line;
+	struct span line = { 0 };
 
 	said = span_trim(said);
-	span_split(&said, '\n', &line);
+	while (span_split(&said, '\n', &line))
+		;
 	return line;
+}
+
+/* Of postcat's: the name of the file that it has found, or else the error. */
+static struct span
+found_line(struct span said)
+{
+	struct span rest = said, line;
+
+	while (span_split(&rest, '\n', &line))
+		if (span_starts(line, SPAN("*** ENVELOPE RECORDS ")))
+			return line;
+	return last_line(said);
 }
 
 static void
@@ -133,7 +147,7 @@ look_for(const char *directory, const char *id, struct reply *r)
 	r->status = run(directory != NULL ? argv_of : argv, fd);
 	(void)read_all(fd, &out);
 	close(fd);
-	snprintf(r->text, sizeof r->text, "%.*s", SPAN_ARG(span_cut(first_line(buf_span(&out)), 0, sizeof r->text - 1)));
+	snprintf(r->text, sizeof r->text, "%.*s", SPAN_ARG(span_cut(found_line(buf_span(&out)), 0, sizeof r->text - 1)));
 	buf_free(&out);
 }
 
@@ -592,7 +606,7 @@ let_go(struct release *x, struct hold *h, size_t n, int64_t now)
 	} else if (r.status == 0) {
 		good = finish(x, h, n, false, now);
 	} else if (r.status > 0) {
-		struct span line = first_line(span_from(buf_span(&said), span_find(buf_span(&said), '\n')));
+		struct span line = last_line(span_from(buf_span(&said), span_find(buf_span(&said), '\n')));
 
 		x->failed++;
 		give_back(x, h, n);

@@ -362,6 +362,29 @@ def test_what_never_goes_is_gone_when_it_was_removed():
 	assert release(r).out == "released 0, still held 0, gone 0\n"
 
 
+def test_a_warning_of_postfix_is_no_answer():
+	"""Of an odd main.cf its programs warn before they say anything else."""
+	r = shared()
+	who = "ole@example.com"
+	queue_id = hold(r, who, "slow")
+	kill_before_it_asks(r, "--all", queue_id)
+	main_cf = os.path.join(r.postfix.etc, "main.cf")
+	with open(main_cf) as f:
+		was = f.read()
+	with open(main_cf, "a") as f:
+		f.write("\nmail_name = one\nmail_name = two\n")
+	try:
+		told = release(r, queue_id)
+		assert re.match("held +" + queue_id, told.out) and queue_id in on_hold(r), told
+		assert len(touches(r, who, "sent")) == 1
+		kill_before_it_asks(r, "--all", queue_id)
+		r.postfix.command("postsuper", "-d", queue_id)
+		assert re.match("gone +" + queue_id, release(r).out)
+	finally:
+		with open(main_cf, "w") as f:
+			f.write(was)
+
+
 def test_zz_the_end():
 	global _rig
 	r, _rig = shared(), None
