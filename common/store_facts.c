@@ -118,15 +118,69 @@ facts_put_history(struct store *s, MDB_txn *txn, const struct touch *t, struct s
 	return mdb_put(txn, s->history, &k, &v, 0);
 }
 
+/* MDB_NOTFOUND: none. */
+static int
+take_holds(struct store *s, MDB_txn *txn, struct span id)
+{
+	unsigned char key[HOLD_KEY_MAX];
+	size_t n = row_hold_key(key, id);
+	MDB_val k = val(key, n), v;
+	MDB_cursor *cursor;
+	bool some = false;
+	int rc;
+
+	if ((rc = mdb_cursor_open(txn, s->holds, &cursor)) != 0)
+		return rc;
+	rc = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
+	while (rc == 0 && span_starts(val_span(k), span_make(key, n))) {
+		some = true;
+		if ((rc = mdb_cursor_del(cursor, 0)) == 0)
+			rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT);
+	}
+	mdb_cursor_close(cursor);
+	if (rc != 0 && rc != MDB_NOTFOUND)
+		return rc;
+	return some ? 0 : MDB_NOTFOUND;
+}
+
+/*
+ * Queue ids come again, and lines of another time are of a message that was
+ * removed by hand: its recipients have no say in whether this one goes.
+ */
+static int
+take_stale_holds(struct store *s, MDB_txn *txn, const struct record *r)
+{
+	unsigned char key[HOLD_KEY_MAX];
+	size_t n = row_hold_key(key, r->source);
+	MDB_val k = val(key, n), v;
+	MDB_cursor *cursor;
+	struct touch before;
+	bool stale;
+	int rc;
+
+	if ((rc = mdb_cursor_open(txn, s->holds, &cursor)) != 0)
+		return rc;
+	/* The others are of the same time. */
+	rc = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
+	stale = rc == 0 && span_starts(val_span(k), span_make(key, n)) && touch_unpack(&before, val_span(v)) && before.when != r->touch.when;
+	mdb_cursor_close(cursor);
+	if (stale)
+		rc = take_holds(s, txn, r->source);
+	return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
 static int
 put_hold(struct store *s, MDB_txn *txn, const struct record *r)
 {
 	unsigned char key[HOLD_KEY_MAX], bytes[TOUCH_BYTES];
 	MDB_val k, v = val(bytes, sizeof bytes);
 	size_t n;
+	int rc;
 
 	if (r->touch.kind != TOUCH_SKIPPED || !(r->touch.flags & TOUCH_ON_HOLD) || !row_hold_id_good(r->source))
 		return 0;
+	if ((rc = take_stale_holds(s, txn, r)) != 0)
+		return rc;
 	n = row_hold_key(key, r->source);
 	memcpy(key + n, &r->touch.who, sizeof r->touch.who);
 	k = val(key, n + sizeof r->touch.who);
@@ -233,31 +287,6 @@ enum store_result
 store_append_from(struct store *s, const struct record *r, size_t n, uint64_t journal, uint64_t from, uint64_t upto)
 {
 	return append_all(s, r, n, NULL, journal, from, upto);
-}
-
-/* MDB_NOTFOUND: none. */
-static int
-take_holds(struct store *s, MDB_txn *txn, struct span id)
-{
-	unsigned char key[HOLD_KEY_MAX];
-	size_t n = row_hold_key(key, id);
-	MDB_val k = val(key, n), v;
-	MDB_cursor *cursor;
-	bool some = false;
-	int rc;
-
-	if ((rc = mdb_cursor_open(txn, s->holds, &cursor)) != 0)
-		return rc;
-	rc = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
-	while (rc == 0 && span_starts(val_span(k), span_make(key, n))) {
-		some = true;
-		if ((rc = mdb_cursor_del(cursor, 0)) == 0)
-			rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT);
-	}
-	mdb_cursor_close(cursor);
-	if (rc != 0 && rc != MDB_NOTFOUND)
-		return rc;
-	return some ? 0 : MDB_NOTFOUND;
 }
 
 /* Into the reserve, if need be: the message is on its way already. */

@@ -1812,6 +1812,10 @@ what_is_held_is_listed_until_it_is_not(void **state)
 	assert_int_equal(store_erase(s, &(struct erasure){ .who = (struct who[]){ person(9), person(1), person(3) }, .n = 3,
 	    .upto = store_last(s) }, &number), STORE_OK);
 	holds(s, "not those of who was forgotten", "4F2X:2:5 ");
+	first[0].touch.when = first[2].touch.when = 3000;
+	first[2].source = SPAN("4F2X");
+	assert_int_equal(store_append(s, (struct record[]){ first[0], first[2] }, 2, NULL), STORE_OK);
+	holds(s, "of another message with the same queue id only its own", "4F2X:1:7 4F2X:3:7 ");
 	store_close(s);
 	buf_free(&one);
 	temp_remove(dir);
