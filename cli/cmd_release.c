@@ -570,8 +570,11 @@ says_released(struct span said, const char *id)
 	return yes;
 }
 
-/* ELSEWHERE: in the queue, and on its way.  UNKNOWN: told why. */
-enum where { ON_HOLD, ELSEWHERE, NOWHERE, UNKNOWN };
+/*
+ * INCOMING: Postfix still writes it, and will put it on hold; or it was
+ * released, and is on its way.  ELSEWHERE: that alone.  UNKNOWN: told why.
+ */
+enum where { ON_HOLD, INCOMING, ELSEWHERE, NOWHERE, UNKNOWN };
 
 static enum where
 look(struct release *x, const struct hold *h)
@@ -580,6 +583,9 @@ look(struct release *x, const struct hold *h)
 
 	if (!helper_ask(&x->helper, ERRAND_LOOK, h->id, &r))
 		snprintf(r.text, sizeof r.text, "the helper is gone");
+	/* What is not all there is an error of postcat's, behind its name. */
+	if (strstr(r.text, " incoming/") != NULL)
+		return INCOMING;
 	if (r.status == 0)
 		return strstr(r.text, " hold/") != NULL ? ON_HOLD : ELSEWHERE;
 	if (r.status > 0 && strstr(r.text, "open queue file") != NULL)
@@ -603,6 +609,12 @@ let_go(struct release *x, struct hold *h, size_t n, int64_t now)
 		good = cannot_step(x);
 	} else if (says_released(buf_span(&said), h->id)) {
 		good = finish(x, h, n, true, now);
+	} else if (r.status == 0 && look(x, h) == INCOMING) {
+		/* Its lines come before its file, and the next run knows more. */
+		x->held++;
+		give_back(x, h, n);
+		for (size_t i = 0; i < n; i++)
+			tell(x, &h[i], "held", "Postfix has not put it on hold yet");
 	} else if (r.status == 0) {
 		good = finish(x, h, n, false, now);
 	} else if (r.status > 0) {
@@ -683,7 +695,7 @@ settle(struct release *x)
 		return false;
 	for (size_t k = i; k < i + n; k++)
 		x->hold[k].goes = x->hold[k].done = true;
-	return finish(x, &x->hold[i], n, where == ELSEWHERE, then);
+	return finish(x, &x->hold[i], n, where != NOWHERE, then);
 }
 
 /* Will it never go, and has somebody removed it, as we say that he should? */

@@ -385,6 +385,22 @@ def test_a_warning_of_postfix_is_no_answer():
 			f.write(was)
 
 
+def test_what_is_not_on_hold_yet_is_not_gone():
+	"""Its lines come before Postfix puts it there."""
+	r = shared()
+	who = "pia@example.com"
+	queue_id = hold(r, who, "slow")
+	on, coming = (os.path.join(r.postfix.spool, name, queue_id) for name in ("hold", "incoming"))
+	os.rename(on, coming)
+	os.chmod(coming, 0o600)  # Postfix's own sign that it is being written
+	told = release(r, "--all", queue_id)
+	assert told.code == 1 and re.match("held +" + queue_id, told.out) and "not put it on hold yet" in told.out, told
+	os.chmod(coming, 0o700)
+	os.rename(coming, on)
+	told = release(r, "--all", queue_id)
+	assert told.code == 0 and re.match("released +" + queue_id, told.out), told
+
+
 def test_zz_the_end():
 	global _rig
 	r, _rig = shared(), None
