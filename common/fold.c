@@ -944,36 +944,64 @@ erase_people(struct batch *b, const struct who *who, size_t n)
 		failed(b, fold_erase_person(b->txn, &who[i]));
 }
 
+/*
+ * One transaction: the next max of those people; *at says how many were done,
+ * of *n, of the erasure with that number.  STORE_NONE: there is none to finish.
+ */
 static enum store_result
-finish_erasing(struct store *s)
+finish_some(struct store *s, uint64_t *number, size_t *at, size_t max, size_t *n)
 {
 	struct batch b = { .result = STORE_OK };
-	uint64_t number, folded;
+	uint64_t folded, was = *number;
 	struct who *who = NULL;
 	enum store_result r;
-	size_t n;
+	size_t some;
 
-	if ((r = store_erasing(s, &number, NULL, &n)) != STORE_OK)
-		return r;
 	if ((b.txn = fold_begin(s, &folded)) == NULL)
 		return STORE_ERROR;
-	r = find_erasing(&b, s, &number, &who, &n);
+	r = find_erasing(&b, s, number, &who, n);
 	failed(&b, r);
+	if (*number != was)
+		*at = 0;
+	some = r == STORE_OK && *n - *at < max ? *n - *at : max;
 	if (r == STORE_OK) {
-		erase_people(&b, who, n);
-		for (size_t i = 0; i < n && b.result == STORE_OK; i++)
+		erase_people(&b, who + *at, some);
+		for (size_t i = *at; i < *at + some && b.result == STORE_OK; i++)
 			failed(&b, store_each_kept_of(s, &who[i], add_kept, &b));
-		failed(&b, fold_put_erased(b.txn, number));
 	}
+	if (r == STORE_OK && *at + some == *n)
+		failed(&b, fold_put_erased(b.txn, *number));
 	if (r == STORE_OK && b.result == STORE_OK)
 		b.result = fold_commit_rest(b.txn);
 	else
 		fold_abort(b.txn);
 	free(who);
 	batch_free(&b);
-	if (b.result == STORE_OK)
+	if (r == STORE_OK && b.result == STORE_OK)
+		*at += some;
+	return b.result != STORE_OK ? b.result : r;
+}
+
+static enum store_result
+finish_erasing(struct store *s)
+{
+	size_t at = 0, max = SIZE_MAX, n;
+	uint64_t number;
+	enum store_result r;
+
+	if ((r = store_erasing(s, &number, NULL, &n)) != STORE_OK)
+		return r;
+	/* Nothing is summed up before it: where there is no room for all at once there may be for some, and these make more. */
+	do {
+		r = finish_some(s, &number, &at, max, &n);
+		if (r == STORE_FULL && max > 1 && n - at > 1) {
+			max = (n - at < max ? n - at : max) / 2;
+			r = STORE_OK;
+		}
+	} while (r == STORE_OK && at < n);
+	if (r <= STORE_NONE)
 		(void)store_erased(s, number); /* else the next one does */
-	return b.result;
+	return r <= STORE_NONE ? STORE_OK : r;
 }
 
 /* With the state's lock: is there something to finish first? */

@@ -125,6 +125,7 @@ __wrap_fold_commit(struct fold_txn *t, uint64_t folded)
 
 /* The same of fold_commit_rest, for one who dies before or behind it. */
 static enum { LIVES, DIES_BEFORE, DIES_BEHIND } fate;
+static int no_room; /* so often there is none */
 enum store_result __real_fold_commit_rest(struct fold_txn *);
 enum store_result __wrap_fold_commit_rest(struct fold_txn *);
 
@@ -135,6 +136,11 @@ __wrap_fold_commit_rest(struct fold_txn *t)
 
 	if (fate == DIES_BEFORE)
 		_exit(1);
+	if (no_room > 0) {
+		no_room--;
+		fold_abort(t);
+		return STORE_FULL;
+	}
 	r = __real_fold_commit_rest(t);
 	if (fate == DIES_BEHIND)
 		_exit(1);
@@ -1817,6 +1823,45 @@ forgotten_by_one_who_dies(void **state)
 	}
 }
 
+/* Facts have forgotten many, and the state has no room to do so at once: what comes must be summed up all the same. */
+static void
+forgotten_where_there_is_little_room(void **state)
+{
+	char *dir = temp_make();
+	struct store *s = open_store(dir);
+	struct buf text, anew;
+	struct touch t[5];
+	struct who w[5];
+	uint64_t number;
+	size_t n;
+
+	(void)state;
+	for (unsigned i = 0; i < COUNT(w); i++) {
+		w[i] = person(i + 1);
+		t[i] = hit(TOUCH_CLICK, i + 1, 1, ROBOT_HUMAN, T0);
+	}
+	qsort(w, COUNT(w), sizeof *w, who_order);
+	append(s, t, COUNT(t));
+	assert_int_equal(fold_all(s), STORE_OK);
+	no_room = 1;
+	assert_int_equal(forget(s, w, COUNT(w), false), STORE_FULL);
+	append(s, t, 1);
+	no_room = 3; /* for five, for two, for one */
+	assert_int_equal(fold_all(s), STORE_FULL);
+	assert_int_equal(no_room, 0);
+	no_room = 2;
+	assert_int_equal(fold_all(s), STORE_OK);
+	assert_int_equal(store_erasing(s, &number, NULL, &n), STORE_NONE);
+	dump(s, &text);
+	s = rebuilt(s, dir);
+	dump(s, &anew);
+	assert_true(span_eq(buf_span(&text), buf_span(&anew)));
+	buf_free(&text);
+	buf_free(&anew);
+	store_close(s);
+	temp_remove(dir);
+}
+
 static void
 destinations_that_name_the_forgotten_go(void **state)
 {
@@ -2022,6 +2067,7 @@ main(void)
 		cmocka_unit_test(who_said_no_stays_stopped_when_forgotten),
 		cmocka_unit_test(whoever_clicks_meanwhile_is_forgotten_too),
 		cmocka_unit_test(forgotten_by_one_who_dies),
+		cmocka_unit_test(forgotten_where_there_is_little_room),
 		cmocka_unit_test(forgotten_by_two_at_once),
 		cmocka_unit_test(destinations_that_name_the_forgotten_go),
 		cmocka_unit_test(any_order_and_any_batches_give_the_same_bytes),
