@@ -310,6 +310,22 @@ is_column(const struct import *im, struct span name)
 	return false;
 }
 
+/* What has a column keeps it: the rows that follow may have that one alone, and what the new one says may be something else. */
+static void
+fill_columns(struct listing *l, const struct listing *more)
+{
+	const struct {
+		size_t *column, other;
+	} columns[] = {
+		{ &l->reason, more->reason }, { &l->when, more->when }, { &l->until, more->until }, { &l->detail, more->detail },
+		{ &l->stream, more->stream },
+	};
+
+	for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
+		if (*columns[i].column == LIST_NO_COLUMN)
+			*columns[i].column = columns[i].other;
+}
+
 /* Objects need not all have all names: what the first one lacks is a column too.  False: then it would be another's list. */
 static bool
 take_columns(struct import *im, const struct span *name, size_t n)
@@ -330,10 +346,9 @@ take_columns(struct import *im, const struct span *name, size_t n)
 	for (size_t i = 0; i < im->ncolumns; i++)
 		column[i] = span_of(im->column[i]);
 	good = listing_find(&more, column, im->ncolumns, span_of(im->how->format), &why) && more.format == im->listing.format;
-	if (good) {
-		listing_free(&im->listing);
-		im->listing = more;
-	}
+	if (good)
+		fill_columns(&im->listing, &more);
+	listing_free(&more);
 	while (!good && im->ncolumns > had)
 		free(im->column[--im->ncolumns]);
 	buf_free(&why);

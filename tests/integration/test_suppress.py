@@ -249,6 +249,11 @@ def test_what_has_no_column_is_told():
 	assert (answer.json["rows"], answer.json["added"], answer.json["bad"]) == (3, 2, 1), answer
 	assert "-: row 3: it has other names than the rows before it" in answer.err, answer
 	refused(r, "y7@example.com", "bounced for good on 2025-03-04")
+	# What a later one calls a reason is none where the first one has it in `status', and that is where the next ones have it.
+	rows = [{"email": "y12@example.com", "status": "bounced"}, {"email": "y13@example.com", "status": "complained", "reason": "by form"},
+		{"email": "y14@example.com", "status": "complained"}, {"email": "y15@example.com", "status": "subscribed"}]
+	answer = told(r, "suppress", "import", "-", "--as", "held", "--json", input=json.dumps(rows))
+	assert answer.json["as"] == {"bounced": 1, "complained": 2}, answer
 	rows = [17, {"email": "y9@example.com", "reason": "bounced"}, "y10@example.com", {}, {"email": "y11@example.com", "reason": "bounced"}]
 	answer = told(r, "suppress", "import", "-", "--json", input=json.dumps(rows), code=3)
 	assert (answer.json["rows"], answer.json["added"], answer.json["bad"]) == (5, 2, 3), answer
