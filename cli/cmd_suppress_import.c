@@ -30,6 +30,7 @@ struct taken {
 	struct who who;
 	uint64_t stream;
 	uint32_t when; /* seconds; 0: this place is free */
+	uint32_t until; /* of a hold; 0 for ever */
 	uint8_t kind;
 };
 
@@ -81,15 +82,17 @@ left_out(struct import *im, const char *text)
 	im->why[i].n++;
 }
 
-/* What the sums say of the same stop: when it was, when it was lifted, and does it stand? */
+/* What the sums say of the same stop: when it was and until when, when it was lifted, and does it stand? */
 static void
 sums_of(const struct listed *r, bool of_stream, const struct profile *p, const struct subscription *sub, uint32_t *stop,
-    uint32_t *lifted)
+    uint32_t *until, uint32_t *lifted)
 {
+	*until = 0;
 	*lifted = p->joined > p->released ? p->joined : p->released;
 	switch (r->kind) {
 	case TOUCH_HELD:
 		*stop = of_stream ? sub->held : p->held;
+		*until = of_stream ? sub->held_until : p->held_until;
 		*lifted = of_stream ? sub->released : p->released;
 		break;
 	case TOUCH_LEFT:
@@ -106,15 +109,18 @@ sums_of(const struct listed *r, bool of_stream, const struct profile *p, const s
 	}
 }
 
-/* A who is a keyed hash, so any of its bytes will do. */
 static struct taken *
 find_taken(const struct import *im, const struct who *who, uint64_t stream, uint8_t kind)
 {
+	unsigned char key[sizeof who->b + sizeof stream + 1];
 	struct taken *t;
 	size_t i;
 
-	memcpy(&i, who->b, sizeof i);
-	for (i = (i + kind) & (im->slots - 1); (t = &im->taken[i])->when != 0; i = (i + 1) & (im->slots - 1))
+	memcpy(key, who->b, sizeof who->b);
+	memcpy(key + sizeof who->b, &stream, sizeof stream);
+	key[sizeof key - 1] = kind;
+	i = span_hash(span_make((const char *)key, sizeof key));
+	for (i &= im->slots - 1; (t = &im->taken[i])->when != 0; i = (i + 1) & (im->slots - 1))
 		if (who_eq(&t->who, who) && t->stream == stream && t->kind == kind)
 			break;
 	return t;
@@ -171,7 +177,8 @@ stop(struct import *im, uint64_t at, const struct listed *row)
 	struct subscription sub;
 	struct taken *before;
 	struct profile p;
-	uint32_t stop, lifted;
+	uint32_t stop, until, lifted;
+	bool longer;
 
 	if (!addr_who(&c->setup->keys, row->address, &r.touch.who)) {
 		/* Our own export has the hash of who is known by nothing else. */
@@ -200,12 +207,17 @@ stop(struct import *im, uint64_t at, const struct listed *row)
 		cli_error("cannot read the store in %s", c->setup->conf->data_dir);
 		return false;
 	}
-	sums_of(row, r.touch.stream != 0, &p, &sub, &stop, &lifted);
+	sums_of(row, r.touch.stream != 0, &p, &sub, &stop, &until, &lifted);
 	make_room(im);
 	before = find_taken(im, &r.touch.who, r.touch.stream, r.touch.kind);
-	if (before->when > stop)
+	if (before->when != 0 && before->when >= stop) {
 		stop = before->when;
-	if (stop >= touch_seconds(&r.touch) || (row->when == 0 && stop != 0 && stop >= lifted)) {
+		until = before->until;
+	}
+	/* Of holds since the same moment the longest counts; and one that is over, or ends before, says nothing of this one. */
+	longer = until != 0 && (r.touch.sent == 0 || r.touch.sent > until);
+	if (stop > touch_seconds(&r.touch) ||
+	    (!longer && (stop == touch_seconds(&r.touch) || (row->when == 0 && stop != 0 && stop >= lifted)))) {
 		im->known++;
 		return true;
 	}
@@ -214,7 +226,7 @@ stop(struct import *im, uint64_t at, const struct listed *row)
 		return true;
 	}
 	im->ntaken += before->when == 0;
-	*before = (struct taken){ r.touch.who, r.touch.stream, touch_seconds(&r.touch), r.touch.kind };
+	*before = (struct taken){ r.touch.who, r.touch.stream, touch_seconds(&r.touch), r.touch.sent, r.touch.kind };
 	im->added++;
 	im->by_kind[row->kind]++;
 	if (im->how->dry_run)

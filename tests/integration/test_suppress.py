@@ -234,6 +234,26 @@ def test_a_row_that_comes_again():
 	assert sorted(kind for kind, source in history(r, "twice@example.com")) == ["bounced", "bounced", "complained"]
 
 
+def test_of_two_holds_the_longer_one_counts():
+	r = shared()
+	row = "%s@example.com,held,,%s,%s,\n"
+	ends = ["2031-01-01", "2033-01-01", "2032-01-01"]
+	head = "address,reason,stream,since,until,source\n"
+	table = head + "".join(row % ("l1", since, until) for since in ("", "2025-01-01") for until in ends) + \
+		"".join(row % ("l2", "2025-01-01", until) for until in ends) + "".join(row % ("lx%d" % n, "2025-01-01", "") for n in range(1000)) + \
+		row % ("l2", "2025-01-01", "2034-01-01") + row % ("l2", "2025-01-01", "2033-01-01")
+	would = told(r, "suppress", "import", "-", "--dry-run", "--json", input=table).json
+	said = told(r, "suppress", "import", "-", "--json", input=table).json
+	assert dict(would, dry_run=False) == said, (would, said)
+	assert said["added"] == 1005, said
+	for name, until in (("l1", "2033"), ("l2", "2034")):
+		assert "until " + until in told(r, "suppress", "show", name + "@example.com").out
+	assert told(r, "suppress", "import", "-", "--json", input=table).json["added"] == 0
+	# One that has no end is longer than one that has.
+	assert told(r, "suppress", "import", "-", "--json", input=head + row % ("l1", "", "")).json["added"] == 1
+	assert "until" not in told(r, "suppress", "show", "l1@example.com").out.split("\n")[1]
+
+
 def test_what_has_no_column_is_told():
 	r = shared()
 	table = "Email,Reason,Date\ny1@example.com,bounced,2025-01-01,more\ny2@example.com,bounced,2025-01-01,,\ny3@example.com,bounced\n"
