@@ -382,7 +382,7 @@ json_row(void *arg, const struct span *name, const struct span *value, size_t n,
 		return false;
 	if (!take_columns(im, name, n)) {
 		im->read++;
-		return wrong(im, at, "it has other names than the rows before it, as in another's list");
+		return wrong(im, at, "it has other names than the rows before it, as in another's list; --format says whose it is");
 	}
 	field = xcalloc(im->ncolumns + 1, sizeof *field);
 	for (size_t i = 0; i < im->ncolumns; i++) {

@@ -268,6 +268,9 @@ def test_what_has_no_column_is_told():
 	answer = told(r, "suppress", "import", "-", "--json", input=json.dumps(rows), code=3)
 	assert (answer.json["rows"], answer.json["added"], answer.json["bad"]) == (3, 2, 1), answer
 	assert "-: row 3: it has other names than the rows before it" in answer.err, answer
+	assert "--format says whose it is" in answer.err, answer
+	answer = told(r, "suppress", "import", "-", "--format", "generic", "--json", input=json.dumps(rows))
+	assert (answer.json["added"], answer.json["known"], answer.json["bad"]) == (1, 2, 0), answer
 	refused(r, "y7@example.com", "bounced for good on 2025-03-04")
 	# What a later one calls a reason is none where the first one has it in `status', and that is where the next ones have it.
 	rows = [{"email": "y12@example.com", "status": "bounced"}, {"email": "y13@example.com", "status": "complained", "reason": "by form"},
