@@ -387,8 +387,9 @@ main(int argc, char **argv)
 	if (!filter_register(&filter))
 		fatal("libmilter refuses to start");
 	smfi_settimeout(SESSION_TIMEOUT);
-	listen_on(setup->conf);
+	/* In this order, so that whoever reaches the milter is answered lookups, too. */
 	ask = listen_for_lookups(setup->conf);
+	listen_on(setup->conf);
 	become_owner(&setup, file);
 	filter.store = open_store(setup->conf);
 	proc_settle();
