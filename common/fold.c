@@ -1668,7 +1668,7 @@ struct fold {
 	struct rules rules;       /* to be adopted, while wanted */
 	bool wanted, hurry;       /* hurry: do not wait for the second to be over */
 	int64_t believed, stored; /* the time by which is pruned: now, and as it is on disk */
-	int64_t passed;           /* CLOCK_BOOTTIME then */
+	int64_t clock, passed;    /* CLOCK_REALTIME and CLOCK_BOOTTIME then */
 	int64_t watched;          /* when the store was looked after */
 	struct who aged;          /* trails up to this recipient's were looked at; nobody: a round begins */
 	int64_t round;            /* when it began (CLOCK_BOOTTIME) */
@@ -1686,6 +1686,7 @@ start_clock(struct fold *f)
 	uint64_t seq = store_last(f->store);
 	size_t n = 0;
 
+	f->clock = clock;
 	f->passed = clock_read(CLOCK_BOOTTIME);
 	if (!store_clock(f->store, &f->believed)) {
 		f->believed = clock;
@@ -1702,6 +1703,7 @@ believe(struct fold *f)
 	int64_t clock = clock_read(CLOCK_REALTIME), passed = clock_read(CLOCK_BOOTTIME);
 
 	f->believed = fold_believe(f->believed, clock, passed - f->passed);
+	f->clock = clock;
 	f->passed = passed;
 	/* To the hour, which is no flush to speak of. */
 	if (f->believed >= f->stored && f->believed < f->stored + HOUR_MS)
@@ -1738,10 +1740,11 @@ is_stopping(struct fold *f)
 	return stop;
 }
 
+/* By one reading of the clock: with a later one, which may have jumped, what is sound would be from the future, and all of it old. */
 static struct tidy
 what_is_old(const struct fold *f)
 {
-	return (struct tidy){ .before = f->believed - f->keep_facts, .future = clock_read(CLOCK_REALTIME) + DAY_MS };
+	return (struct tidy){ .before = f->believed - f->keep_facts, .future = f->clock + DAY_MS };
 }
 
 /* A thousand recipients each second, until all were looked at; once a day. */
