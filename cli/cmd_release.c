@@ -322,19 +322,6 @@ stream_of(const struct cli *c, uint64_t id)
 	return &conf->stream[0];
 }
 
-static bool
-goes_out(enum action a)
-{
-	return a == ACTION_SEND || a == ACTION_ROUTE;
-}
-
-/* What a person asked for, or what cannot arrive, is nobody's to overrule here. */
-static bool
-is_final(enum cause c)
-{
-	return c == CAUSE_COMPLAINED || c == CAUSE_BOUNCED || c == CAUSE_UNSUBSCRIBED || c == CAUSE_HELD;
-}
-
 /* As the milter does: asked last, of mail that would go.  With `anyway' it goes whether there is room or not, and counts. */
 static void
 throttle(struct release *x, struct hold *h, struct question *q, bool anyway)
@@ -348,7 +335,7 @@ throttle(struct release *x, struct hold *h, struct question *q, bool anyway)
 		q->imposed = CAUSE_THROTTLED;
 		h->verdict = verdict_find(q);
 	}
-	if (anyway || goes_out(h->verdict.action))
+	if (anyway || action_goes_out(h->verdict.action))
 		throttle_take(x->throttle, &t, &h->place);
 }
 
@@ -392,9 +379,10 @@ judge(struct release *x, struct hold *h, int64_t now)
 	};
 	h->first = (uint32_t)sums.first;
 	h->verdict = verdict_find(&q);
-	anyway = x->all && !is_final(h->verdict.cause);
+	/* What a person asked for, or what cannot arrive, is nobody's to overrule here. */
+	anyway = x->all && !cause_was_said(h->verdict.cause);
 	throttle(x, h, &q, anyway);
-	h->goes = anyway || goes_out(h->verdict.action);
+	h->goes = anyway || action_goes_out(h->verdict.action);
 	free(h->why);
 	h->why = NULL;
 	if (!h->goes) {
@@ -415,7 +403,7 @@ sent_record(const struct release *x, const struct hold *h, int64_t now)
 	t.detail = (uint8_t)h->verdict.finding.class;
 	t.flags = (h->touch.flags & TOUCH_TRACKED) | (stream->series ? TOUCH_SERIES : 0) | (stream->transactional ? TOUCH_EXEMPT : 0) |
 	    (h->verdict.holdout ? TOUCH_HOLDOUT : 0) |
-	    (h->verdict.wanted != ACTION_SEND && h->verdict.wanted != ACTION_ROUTE ? TOUCH_OBSERVED : 0);
+	    (!action_goes_out(h->verdict.wanted) ? TOUCH_OBSERVED : 0);
 	t.when = now;
 	return (struct record){ .touch = t };
 }
@@ -705,7 +693,7 @@ was_removed(struct release *x, const struct hold *h, size_t n)
 	bool never = false;
 
 	for (size_t i = 0; i < n; i++)
-		never = never || (!h[i].goes && is_final(h[i].verdict.cause));
+		never = never || (!h[i].goes && cause_was_said(h[i].verdict.cause));
 	return never && !x->dry && look(x, h) == NOWHERE;
 }
 

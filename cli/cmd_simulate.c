@@ -94,7 +94,7 @@ standing_of(struct simulation *s, const struct who *who)
 static bool
 stops(enum action a)
 {
-	return a != ACTION_SEND && a != ACTION_ROUTE;
+	return !action_goes_out(a);
 }
 
 static struct verdict

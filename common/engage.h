@@ -39,6 +39,20 @@ enum cause {
 
 enum action { ACTION_SEND, ACTION_REJECT, ACTION_DEFER, ACTION_HOLD, ACTION_DISCARD, ACTION_ROUTE };
 
+/* By whichever transport. */
+static inline bool
+action_goes_out(enum action a)
+{
+	return a == ACTION_SEND || a == ACTION_ROUTE;
+}
+
+/* What the recipient, a receiver or a person has said; the others follow from class, frequency and what was sent. */
+static inline bool
+cause_was_said(enum cause c)
+{
+	return c == CAUSE_COMPLAINED || c == CAUSE_BOUNCED || c == CAUSE_UNSUBSCRIBED || c == CAUSE_HELD;
+}
+
 /* "3/7d": at most so many messages in any so many seconds. */
 #define CAP_WINDOWS 4
 #define CAP_COUNT_MAX PROFILE_SENDS

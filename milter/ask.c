@@ -187,19 +187,15 @@ unreadable(struct ask *a, struct buf *text)
  * The queue manager asks a table about messages that were accepted and
  * counted already, and what a table stops then is bounced.  Frequency, series
  * and class follow from that very count: they are for those who ask once, at
- * RCPT.  These follow from what the recipient or a person did.
+ * RCPT.  So a table stops for what was said alone.
+ *
+ * Who is not stopped gets the route of the class, where the stream does more
+ * than observe.
  */
-static bool
-stands_in_tables(enum cause c)
-{
-	return c == CAUSE_COMPLAINED || c == CAUSE_BOUNCED || c == CAUSE_UNSUBSCRIBED || c == CAUSE_HELD;
-}
-
-/* Who is not stopped gets the route of the class, where the stream does more than observe. */
 static enum answer
 carry_out(const struct lookup *q, const struct stream *s, const struct verdict *v, struct buf *text)
 {
-	enum action action = q->protocol == ANSWER_POLICY || stands_in_tables(v->cause) ? v->action : ACTION_SEND;
+	enum action action = q->protocol == ANSWER_POLICY || cause_was_said(v->cause) ? v->action : ACTION_SEND;
 
 	switch (action) {
 	case ACTION_REJECT:

@@ -124,12 +124,6 @@ judge_keep(struct mail *m)
 
 /* ---- deciding about a recipient ---- */
 
-static bool
-goes_out(enum action a)
-{
-	return a == ACTION_SEND || a == ACTION_ROUTE;
-}
-
 /* Is there room for one more now?  It is asked last, of those who would get the message. */
 static bool
 has_room(struct recipient *r, const struct mail *m, struct question *q, enum engage class, uint32_t first, bool taking)
@@ -171,7 +165,7 @@ decide(struct recipient *r, const struct mail *m, struct question *q, bool takin
 	v = verdict_find(q);
 	if (v.cause == CAUSE_NONE && !has_room(r, m, q, v.finding.class, brakes.first, taking))
 		v = verdict_find(q);
-	if (taking && goes_out(v.action))
+	if (taking && action_goes_out(v.action))
 		r->reserved = recent_reserve(m->with->recents, q->who, (struct recent){ touch_second(q->now), tag });
 	recent_close(m->with->recents, q->who);
 	q->recent = NULL;

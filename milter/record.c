@@ -29,14 +29,11 @@ write_records(const char *id, const struct mail *m, const struct record *records
 	log_rated(&rate, "%s: touches are %s; mail goes on", id, rc == WRITER_LATE ? "written late" : "lost");
 }
 
-/* Is this what the store has said?  Then it has the name as well, unless that was erased, and then it stays so. */
-static bool
-on_record(enum cause c)
-{
-	return c == CAUSE_COMPLAINED || c == CAUSE_BOUNCED || c == CAUSE_UNSUBSCRIBED || c == CAUSE_HELD;
-}
-
-/* That mail was sent or stopped is no reader's behaviour: the touch has its recipient in every privacy mode. */
+/*
+ * That mail was sent or stopped is no reader's behaviour: the touch has its
+ * recipient in every privacy mode.  Of a cause that was said the store has
+ * the name as well, unless that was erased, and then it stays so.
+ */
 static struct record
 touch_of(const struct mail *m, const struct stream *stream, uint64_t stream_id, const struct recipient *r, int64_t now)
 {
@@ -44,7 +41,7 @@ touch_of(const struct mail *m, const struct stream *stream, uint64_t stream_id, 
 	uint8_t flags = 0;
 
 	if (sent)
-		flags = (r->would != ACTION_SEND && r->would != ACTION_ROUTE ? TOUCH_OBSERVED : 0) | (stream->series ? TOUCH_SERIES : 0) |
+		flags = (!action_goes_out(r->would) ? TOUCH_OBSERVED : 0) | (stream->series ? TOUCH_SERIES : 0) |
 		    (stream->transactional ? TOUCH_EXEMPT : 0) | (r->holdout ? TOUCH_HOLDOUT : 0) | (r->spared ? TOUCH_SPARED : 0);
 	return (struct record){
 		.touch = {
@@ -58,7 +55,7 @@ touch_of(const struct mail *m, const struct stream *stream, uint64_t stream_id, 
 			.stream = stream_id,
 			.sent = sent ? r->receiver : 0,
 		},
-		.address = who_is_nobody(&r->who) || (!sent && on_record(r->cause)) ? SPAN("") : span_of(r->address),
+		.address = who_is_nobody(&r->who) || (!sent && cause_was_said(r->cause)) ? SPAN("") : span_of(r->address),
 		.stream = span_of(stream->name),
 		.campaign = buf_span(&m->campaign),
 	};
