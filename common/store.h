@@ -216,6 +216,7 @@ struct campaign {
 	uint64_t delivered, bounced, soft_bounced, policy_bounced, complained; /* touches of each kind that name it */
 	uint64_t series, holdout;            /* SENT of a re-engagement series; to the control group */
 	uint64_t by_class, spared;           /* stopped as inactive or after the sunset; SENT to such all the same, for a brake */
+	uint64_t untold, untold_clicks;      /* of the tracked ones: TOUCH_UNTOLD, TOUCH_UNTOLD_CLICKS */
 };
 /* Counters of one link of a campaign. */
 struct link_count {
@@ -246,6 +247,12 @@ typedef bool store_volume_fn(void *arg, uint32_t hour, enum volume_kind, uint64_
 enum store_result store_each_volume(struct store *, uint32_t from, uint32_t to, store_volume_fn *, void *arg);
 /* Of a stream's 24 hours before this one, and of this one, what BRAKE_SHARE looks at: those who got mail or were stopped by class. */
 enum store_result store_stream_counts(struct store *, uint64_t stream, uint32_t hour, struct brake_counts *);
+/*
+ * Has nobody ever said what may be kept of them?  Most stores hold no consent
+ * at all, and then no profile needs to be looked up for one: reads a number,
+ * and the file only after somebody has committed.  False when it is not known.
+ */
+bool store_no_consents(struct store *);
 enum store_result store_rules(struct store *, struct rules *); /* see fold_get_rules */
 bool store_rejudging(struct store *);
 enum store_result store_link(struct store *, uint64_t campaign, uint16_t link, struct link_count *);

@@ -174,6 +174,19 @@ env_rest(struct env *e, MDB_txn *txn)
 	pthread_rwlock_unlock(&e->lock);
 }
 
+bool
+env_is_as_of(struct env *e, uint64_t txn)
+{
+	MDB_envinfo info = { 0 };
+
+	if (txn == 0)
+		return false;
+	pthread_rwlock_rdlock(&e->lock);
+	mdb_env_info(e->env, &info);
+	pthread_rwlock_unlock(&e->lock);
+	return info.me_last_txnid == txn;
+}
+
 int
 env_commit(struct env *e, MDB_txn *txn)
 {
@@ -255,7 +268,10 @@ make_ours(struct env *e)
 		env_end(e, txn);
 		return rc == 0 && schema != our_schema(e) ? MDB_VERSION_MISMATCH : rc;
 	}
+	/* What an older program did not keep an eye on is not known. */
 	if ((is_useless(e, schema) && (rc = empty_tables(e, txn)) != 0) ||
+	    (e == &e->store->state && (schema == 0 || is_useless(e, schema)) &&
+	    (rc = meta_put(txn, env_meta(e), META_NO_CONSENTS, 1)) != 0) ||
 	    (rc = meta_put(txn, env_meta(e), "schema", our_schema(e))) != 0) {
 		env_end(e, txn);
 		return rc;

@@ -67,7 +67,8 @@ struct store {
 	struct store_health health;
 	MDB_dbi touches, links, names, campaigns, streams, kept, history, stopped, carried, holds, brakes, facts_meta;
 	MDB_dbi people, subscriptions, counters, link_counters, trails, past, volumes, state_meta;
-	_Atomic uint64_t none_stopped; /* as of this transaction no campaign is */
+	_Atomic uint64_t none_stopped;    /* as of this transaction of facts no campaign is */
+	_Atomic uint64_t none_consented;  /* as of this one of state nobody has */
 	_Atomic uint64_t scanned; /* touches up to here hold nothing to tidy, as far as this process knows */
 };
 
@@ -96,6 +97,9 @@ void env_close(struct env *);
 enum store_result env_result(struct env *, int rc, const char *doing);
 
 /* ---- transactions ---- */
+
+/* Has nothing been committed since the transaction with this number?  Takes no transaction itself. */
+bool env_is_as_of(struct env *, uint64_t txn);
 
 /* On success the lock stays shared until env_end, env_rest or env_commit, which the same thread must call. */
 int env_begin(struct env *, unsigned flags, MDB_txn **);

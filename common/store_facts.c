@@ -382,18 +382,6 @@ store_stop_campaign(struct store *s, uint64_t campaign, int64_t when)
 	return rc == MDB_KEYEXIST ? STORE_NONE : env_result(&s->facts, rc, "write");
 }
 
-/* Has nothing been committed since we saw that no campaign is stopped?  Reads a number, takes no transaction. */
-static bool
-none_stopped(struct store *s)
-{
-	MDB_envinfo info = { 0 };
-
-	pthread_rwlock_rdlock(&s->facts.lock);
-	mdb_env_info(s->facts.env, &info);
-	pthread_rwlock_unlock(&s->facts.lock);
-	return info.me_last_txnid != 0 && info.me_last_txnid == atomic_load(&s->none_stopped);
-}
-
 enum store_result
 store_stopped(struct store *s, uint64_t campaign, int64_t *when)
 {
@@ -404,7 +392,7 @@ store_stopped(struct store *s, uint64_t campaign, int64_t *when)
 	int rc;
 
 	*when = 0;
-	if (none_stopped(s))
+	if (env_is_as_of(&s->facts, atomic_load(&s->none_stopped)))
 		return STORE_NONE;
 	if ((rc = env_begin(&s->facts, MDB_RDONLY, &txn)) != 0)
 		return env_result(&s->facts, rc, "read");

@@ -22,6 +22,22 @@ store_profile(struct store *s, const struct who *w, struct profile *p)
 	return env_lookup(&s->state, s->people, w, sizeof *w, row_take_profile, p);
 }
 
+bool
+store_no_consents(struct store *s)
+{
+	uint64_t none = 0;
+	MDB_txn *txn;
+
+	if (env_is_as_of(&s->state, atomic_load(&s->none_consented)))
+		return true;
+	if (env_begin(&s->state, MDB_RDONLY, &txn) != 0)
+		return false;
+	if (meta_get(txn, s->state_meta, META_NO_CONSENTS, &none) == 0 && none == 1)
+		atomic_store(&s->none_consented, mdb_txn_id(txn));
+	env_end(&s->state, txn);
+	return none == 1;
+}
+
 enum store_result
 store_past(struct store *s, const struct who *w, struct profile *p)
 {
@@ -165,6 +181,7 @@ struct fold_txn {
 	 * Where people and trails were read last: what is read is mostly written next,
 	 * and what comes next mostly lies near, so half of the searches are saved.
 	 */
+	bool consented; /* and the file says so */
 	struct seat {
 		MDB_cursor *cursor;
 		unsigned char key[32];
@@ -365,11 +382,30 @@ fold_get_person(struct fold_txn *t, const struct who *w, struct profile *p)
 	return fold_get(t, t->store->people, w, sizeof *w, row_take_profile, p, sizeof *p);
 }
 
+/* From now on whoever wants to know has to look at each profile. */
+static enum store_result
+tell_consented(struct fold_txn *t)
+{
+	uint64_t none;
+	int rc = meta_get(t->txn, t->store->state_meta, META_NO_CONSENTS, &none);
+
+	if (rc == 0 && none != 0)
+		rc = meta_put(t->txn, t->store->state_meta, META_NO_CONSENTS, 0);
+	t->consented = rc == 0;
+	return env_result(&t->store->state, rc, "write");
+}
+
 enum store_result
 fold_put_person(struct fold_txn *t, const struct who *w, const struct profile *p)
 {
 	unsigned char bytes[PROFILE_BYTES];
 
+	if (!t->consented && (profile_consent(p, AXIS_OPENS) != CONSENT_UNKNOWN || profile_consent(p, AXIS_LINKS) != CONSENT_UNKNOWN)) {
+		enum store_result r = tell_consented(t);
+
+		if (r != STORE_OK)
+			return r;
+	}
 	profile_pack(p, bytes);
 	return fold_put(t, t->store->people, w, sizeof *w, bytes, sizeof bytes);
 }

@@ -117,7 +117,7 @@ mode_now(const struct setup *setup, struct store *store, const struct claim *cla
 	stream = stream_of(setup->conf, axis, store, claim->campaign, scratch);
 	if (who_is_nobody(&claim->who))
 		return mode_min(MODE_ANONYMOUS, mode_min(claim->mode, conf_mode(setup->conf, stream, axis, consent)));
-	switch (store == NULL ? STORE_NONE : store_profile(store, &claim->who, &profile)) {
+	switch (store == NULL || store_no_consents(store) ? STORE_NONE : store_profile(store, &claim->who, &profile)) {
 	case STORE_OK:
 		consent = profile_consent(&profile, axis);
 		break;

@@ -525,6 +525,57 @@ consents_stay_across_an_upgrade(void **state)
 	temp_remove(dir);
 }
 
+/* Once somebody has said something, everybody is looked up; and where an older program did not keep an eye on it. */
+static void
+whether_anybody_ever_consented_is_known(void **state)
+{
+	static const uint8_t said[] = { AXIS_LINKS << 4 | CONSENT_GRANTED, AXIS_OPENS << 4 | CONSENT_DENIED };
+	char no_consents[] = "no consents";
+	uint64_t zero = 0;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(said); i++) {
+		char *dir = temp_make();
+		struct store *s = open_store(dir, 64 * MB);
+		struct record r = click(1, 1);
+
+		assert_true(store_no_consents(s));
+		assert_int_equal(store_append(s, &r, 1, NULL), STORE_OK);
+		assert_int_equal(fold_all(s), STORE_OK);
+		assert_true(store_no_consents(s));
+		assert_true(store_no_consents(s)); /* from what it remembers */
+		r.touch = (struct touch){ .kind = TOUCH_CONSENT, .detail = said[i], .who = person(2), .when = 2000 };
+		assert_int_equal(store_append(s, &r, 1, NULL), STORE_OK);
+		assert_true(store_no_consents(s));
+		assert_int_equal(fold_all(s), STORE_OK);
+		assert_false(store_no_consents(s));
+		store_close(s);
+		s = open_store(dir, 64 * MB);
+		assert_false(store_no_consents(s));
+		/* Summed up anew, it comes back with what was said. */
+		store_close(s);
+		set_schema(dir, "state.mdb", 1);
+		s = open_store(dir, 64 * MB);
+		assert_true(store_no_consents(s));
+		assert_int_equal(fold_all(s), STORE_OK);
+		assert_false(store_no_consents(s));
+		store_close(s);
+		temp_remove(dir);
+	}
+
+	char *dir = temp_make();
+	struct store *s = open_store(dir, 64 * MB);
+
+	assert_true(store_no_consents(s));
+	store_close(s);
+	set_meta(dir, "state.mdb", no_consents, &zero, 1);
+	set_schema(dir, "state.mdb", 5);
+	s = open_store(dir, 64 * MB);
+	assert_false(store_no_consents(s));
+	store_close(s);
+	temp_remove(dir);
+}
+
 /* A row that an older program began, which did not count what it had done of it. */
 static void
 a_row_that_an_older_program_began_is_gone_on_with(void **state)
@@ -581,7 +632,7 @@ sums_of_an_older_program_are_made_anew(void **state)
 
 	/* Who may not make files leaves them alone. */
 	assert_null(store_open(&reader, &why));
-	assert_string_equal(buf_cstr(&why), "state.mdb: schema 1, this program knows 5; restart the daemons, which will sum up anew");
+	assert_string_equal(buf_cstr(&why), "state.mdb: schema 1, this program knows 6; restart the daemons, which will sum up anew");
 	s = open_store(dir, 64 * MB);
 	assert_int_equal(store_folded(s), 0);
 	assert_int_equal(store_profile(s, &w, &p), STORE_NONE);
@@ -596,7 +647,7 @@ sums_of_an_older_program_are_made_anew(void **state)
 	set_schema(dir, "state.mdb", 2);
 	buf_clear(&why);
 	assert_null(store_open(&reader, &why));
-	assert_string_equal(buf_cstr(&why), "state.mdb: schema 2, this program knows 5; restart the daemons");
+	assert_string_equal(buf_cstr(&why), "state.mdb: schema 2, this program knows 6; restart the daemons");
 	s = open_store(dir, 64 * MB);
 	assert_int_equal(store_folded(s), 1);
 	assert_int_equal(store_profile(s, &w, &p), STORE_OK);
@@ -608,12 +659,12 @@ sums_of_an_older_program_are_made_anew(void **state)
 	store_close(s);
 
 	/* What is newer than we are nobody guesses at; and facts are never made anew. */
-	set_schema(dir, "state.mdb", 6);
+	set_schema(dir, "state.mdb", 7);
 	buf_clear(&why);
 	reader.create = true;
 	assert_null(store_open(&reader, &why));
-	assert_string_equal(buf_cstr(&why), "state.mdb: schema 6, this program knows 5");
-	set_schema(dir, "state.mdb", 5);
+	assert_string_equal(buf_cstr(&why), "state.mdb: schema 7, this program knows 6");
+	set_schema(dir, "state.mdb", 6);
 	set_schema(dir, "facts.mdb", 2);
 	buf_clear(&why);
 	assert_null(store_open(&reader, &why));
@@ -1833,6 +1884,7 @@ main(int argc, char **argv)
 		cmocka_unit_test(a_full_file_refuses_and_keeps_what_it_has),
 		cmocka_unit_test(a_walk_sees_everybody_once_across_its_renewals),
 		cmocka_unit_test(a_walk_over_one_recipients_subscriptions_stays_with_them),
+		cmocka_unit_test(whether_anybody_ever_consented_is_known),
 		cmocka_unit_test(a_row_that_an_older_program_began_is_gone_on_with),
 		cmocka_unit_test(sums_of_an_older_program_are_made_anew),
 		cmocka_unit_test(consents_stay_across_an_upgrade),
@@ -1871,7 +1923,7 @@ main(int argc, char **argv)
 	if (argc == 4 && strcmp(argv[1], "limit") == 0)
 		return raise_limit(argv[2]);
 	if (argc == 4 && strcmp(argv[1], "upgrade") == 0) {
-		set_schema(argv[2], "state.mdb", 6);
+		set_schema(argv[2], "state.mdb", 7);
 		return 0;
 	}
 	if (argc == 4 && strcmp(argv[1], "open") == 0)
