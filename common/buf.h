@@ -16,6 +16,8 @@ struct buf {
 };
 
 #define BUF(limit) ((struct buf){ .max = (limit) })
+/* On an array of chars, one more than may be added: never grows, and is never freed. */
+#define BUF_ON(array) ((struct buf){ .p = (array), .cap = sizeof(array), .max = sizeof(array) - 1 })
 
 void buf_init(struct buf *, size_t max);
 void buf_free(struct buf *); /* may be used again afterwards, with the same cap */

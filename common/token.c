@@ -317,7 +317,8 @@ bool
 token_open(const struct sealer *s, enum token_kind kind, struct span token, struct claim *c, struct buf *text_out)
 {
 	unsigned char plain[PLAIN_MAX];
-	struct buf sealed = BUF(SIV_TAG + PLAIN_MAX);
+	char bytes[SIV_TAG + PLAIN_MAX + 1];
+	struct buf sealed = BUF_ON(bytes);
 	struct span rest;
 	bool ours, packed, ok = false;
 	size_t n;
@@ -344,7 +345,6 @@ out:
 		buf_clear(text_out);
 		*c = (struct claim){ .kind = kind, .text = SPAN("") };
 	}
-	buf_free(&sealed);
 	return ok;
 }
 
