@@ -129,3 +129,31 @@ touch_parse(struct span s, enum touch_kind *kind)
 	}
 	return false;
 }
+
+size_t
+record_names(const struct record *r)
+{
+	return r->address.n + r->stream.n + r->campaign.n + r->destination.n + r->source.n;
+}
+
+static char *
+move_name(struct span *s, char *to)
+{
+	char *end = to + s->n;
+
+	if (s->n > 0)
+		memcpy(to, s->p, s->n);
+	s->p = to;
+	return end;
+}
+
+char *
+record_copy(struct record *copy, const struct record *r, char *to)
+{
+	*copy = *r;
+	to = move_name(&copy->address, to);
+	to = move_name(&copy->stream, to);
+	to = move_name(&copy->campaign, to);
+	to = move_name(&copy->destination, to);
+	return move_name(&copy->source, to);
+}

@@ -35,6 +35,8 @@ enum touch_kind {
 #define TOUCH_EXEMPT 0x10      /* SENT: of a transactional stream, which no cap counts */
 #define TOUCH_HOLDOUT 0x20     /* SENT: policy would have stopped it, but for the control group */
 #define TOUCH_SPARED 0x40      /* SENT: policy would have stopped it as inactive, but for a brake */
+#define TOUCH_UNTOLD_CLICKS 0x01 /* agent; SENT: TOUCH_TRACKED, but no click would tell who it is of */
+#define TOUCH_UNTOLD 0x02      /* ... and no open either: mode dayonly */
 #define TOUCH_ON_HOLD 0x08     /* SKIPPED: in Postfix's hold queue; record.source is its queue id */
 
 enum bounce {
@@ -56,7 +58,7 @@ struct touch {
 	uint8_t mode;      /* enum mode it was recorded under */
 	uint8_t detail;    /* by kind, above; opens and clicks: why that verdict (enum evidence) */
 	uint8_t flags;
-	uint8_t agent;     /* mode full: robot_family */
+	uint8_t agent;     /* opens and clicks, mode full: robot_family; SENT: TOUCH_UNTOLD ... */
 	uint16_t link;     /* clicks: 1 .. 65535 in order of appearance in the message, 0 the hidden one; SENT: how many there are */
 	int64_t when;      /* milliseconds since 1970 */
 	struct who who;
@@ -98,5 +100,9 @@ struct record {
 	struct span destination; /* of touch.campaign, touch.link */
 	struct span source;      /* who says so and how, of what leaves a line of history (store.h); UTF-8, cut to SOURCE_MAX bytes.  SKIPPED, on hold: queue id */
 };
+/* The bytes of all its names. */
+size_t record_names(const struct record *);
+/* A copy whose names lie at `to', where there is room for record_names; gives what is behind them. */
+char *record_copy(struct record *, const struct record *, char *to);
 
 #endif

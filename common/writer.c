@@ -23,6 +23,7 @@ struct writer {
 	pthread_cond_t wake;
 	struct deed *first, **end; /* waiting, in order */
 	bool idle;                 /* the thread waits for one */
+	bool waited;               /* somebody waits for one of them to be durable */
 	size_t enough;             /* it waits until there are so many, for a moment; 0: it does not */
 	bool stopping;
 	struct writer_stats stats;
@@ -51,8 +52,10 @@ take_batch(struct writer *w, size_t *n)
 		last = d;
 	}
 	w->first = last->next;
-	if (w->first == NULL)
+	if (w->first == NULL) {
 		w->end = &w->first;
+		w->waited = false;
+	}
 	last->next = NULL;
 	return first;
 }
@@ -113,7 +116,7 @@ wait_for_room(struct writer *w)
 }
 
 static bool
-write_to_journal(struct writer *w, size_t n)
+write_to_journal(struct writer *w, size_t n, bool kept)
 {
 	struct journal_load load;
 	bool failing;
@@ -126,7 +129,7 @@ write_to_journal(struct writer *w, size_t n)
 			pthread_mutex_lock(&w->lock);
 			tell_mover(w);
 			pthread_mutex_unlock(&w->lock);
-			return journal_flush(w->journal);
+			return kept || journal_flush(w->journal);
 		case JOURNAL_FULL:
 			if (load.waiting == 0) /* more than it ever takes */
 				return write_directly(w, n);
@@ -144,16 +147,19 @@ write_to_journal(struct writer *w, size_t n)
 static bool
 write_batch(struct writer *w, const struct deed *first, size_t n)
 {
+	bool kept = true;
 	size_t at = 0;
 
 	if (n > w->cap) {
 		w->cap = n;
 		w->batch = xreallocarray(w->batch, n, sizeof *w->batch);
 	}
-	for (const struct deed *d = first; d != NULL; d = d->next)
+	for (const struct deed *d = first; d != NULL; d = d->next) {
+		kept &= d->kept;
 		for (size_t i = 0; i < d->n; i++)
 			w->batch[at++] = d->record[i];
-	return w->journal != NULL ? write_to_journal(w, n) : write_directly(w, n);
+	}
+	return w->journal != NULL ? write_to_journal(w, n, kept) : write_directly(w, n);
 }
 
 static void
@@ -219,6 +225,19 @@ rest(struct writer *w, size_t had, int64_t us)
 	w->enough = 0;
 }
 
+/* Nobody waits for what is here yet: many can share one write.  The lock is held. */
+static void
+gather(struct writer *w)
+{
+	struct timespec until = clock_after(WRITER_GATHER_MS);
+
+	w->enough = BATCH_MAX;
+	while (!w->stopping && !w->waited && w->stats.waiting < BATCH_MAX)
+		if (pthread_cond_timedwait(&w->wake, &w->lock, &until) == ETIMEDOUT)
+			break;
+	w->enough = 0;
+}
+
 static void *
 run(void *arg)
 {
@@ -231,7 +250,9 @@ run(void *arg)
 	for (;;) {
 		pthread_mutex_lock(&w->lock);
 		wait_for_work(w);
-		if (w->first != NULL)
+		if (w->first != NULL && !w->waited)
+			gather(w);
+		else if (w->first != NULL)
 			rest(w, n, end + (2 * took < REST_MAX_US ? 2 * took : REST_MAX_US));
 		if (w->first == NULL) {
 			pthread_mutex_unlock(&w->lock);
@@ -438,7 +459,8 @@ writer_add_list(struct writer *w, struct deed *first, struct deed *last, size_t 
 		*w->end = first;
 		w->end = &last->next;
 		w->stats.waiting += n;
-		wake = w->idle || (w->enough != 0 && w->stats.waiting >= w->enough);
+		wake = w->idle || (w->enough != 0 && (w->stats.waiting >= w->enough || (!first->kept && !w->waited)));
+		w->waited |= !first->kept;
 		w->idle = false;
 	} else
 		w->stats.refused += n;
@@ -501,23 +523,6 @@ vigil_done(struct deed *d, bool durable)
 	vigil_leave(v);
 }
 
-static size_t
-names_size(const struct record *r)
-{
-	return r->address.n + r->stream.n + r->campaign.n + r->destination.n + r->source.n;
-}
-
-static struct span
-move_name(struct span s, char **to)
-{
-	struct span copy = span_make(*to, s.n);
-
-	if (s.n)
-		memcpy(*to, s.p, s.n);
-	*to += s.n;
-	return copy;
-}
-
 static struct vigil *
 vigil_new(const struct record *r, size_t n)
 {
@@ -526,19 +531,11 @@ vigil_new(const struct record *r, size_t n)
 	char *to;
 
 	for (size_t i = 0; i < n; i++)
-		size += names_size(&r[i]);
+		size += record_names(&r[i]);
 	to = v->bytes = xmalloc(size);
 	v->deed.record = xreallocarray(NULL, n, sizeof *r);
-	for (size_t i = 0; i < n; i++) {
-		struct record *copy = &v->deed.record[i];
-
-		*copy = r[i];
-		copy->address = move_name(r[i].address, &to);
-		copy->stream = move_name(r[i].stream, &to);
-		copy->campaign = move_name(r[i].campaign, &to);
-		copy->destination = move_name(r[i].destination, &to);
-		copy->source = move_name(r[i].source, &to);
-	}
+	for (size_t i = 0; i < n; i++)
+		to = record_copy(&v->deed.record[i], &r[i], to);
 	v->deed.n = n;
 	v->deed.done = vigil_done;
 	v->refs = 2;

@@ -21,6 +21,7 @@
 struct writer;
 
 #define WRITER_PACE_MS 100
+#define WRITER_GATHER_MS 5 /* what nobody waits for */
 
 /* Touches that become durable together.  The caller owns it until writer_add takes it. */
 struct deed {
@@ -32,6 +33,12 @@ struct deed {
 	 * going to wake somebody for it can do so once, at the last one.
 	 */
 	void (*done)(struct deed *, bool durable);
+	/*
+	 * Nobody waits for it, so no flush is made for it either: done may come
+	 * when the touches are in the journal and survive the end of this process
+	 * (WRITER_KEPT, below), some WRITER_GATHER_MS after writer_add.
+	 */
+	bool kept;
 	size_t n;
 	struct record *record; /* spans must stay good until done */
 };
@@ -50,6 +57,7 @@ bool writer_add(struct writer *, struct deed *);
 /*
  * The same for a list of deeds with n touches in all: one look at the lock,
  * one wake-up, and a good chance of one flush.  All are taken or none is.
+ * Either all of them are `kept' or none is.
  */
 bool writer_add_list(struct writer *, struct deed *first, struct deed *last, size_t n);
 

@@ -281,6 +281,27 @@ charge(struct conn *c, const struct peer *peer)
 	c->quiet = true;
 }
 
+/* What there is to record goes to the writer, and the answer waits for it, or does not. */
+static void
+record(struct conn *c, struct task *t)
+{
+	struct loop *l = c->loop;
+	bool leaves = t->hit.must_last;
+
+	if (!leaves && l->setup->conf->answer_within == 0) {
+		count(&l->counters.late);
+		loop_keep(l, t->hit.record, t->hit.n);
+		send_hit(c, &t->hit);
+		task_put(t);
+		return;
+	}
+	t->deed = (struct deed){ .done = deed_done, .n = t->hit.n, .record = t->hit.record };
+	loop_deed(l, t);
+	t->conn = c;
+	c->task = t;
+	loop_enter(l, c, leaves ? STATE_LEAVING : STATE_WAITING, leaves ? LEAVE_WITHIN_MS : l->setup->conf->answer_within);
+}
+
 static void
 handle(struct conn *c, const struct http_request *r, struct span head, struct span body)
 {
@@ -301,14 +322,7 @@ handle(struct conn *c, const struct http_request *r, struct span head, struct sp
 		task_put(t);
 		return;
 	}
-	t->deed = (struct deed){ .done = deed_done, .n = t->hit.n, .record = t->hit.record };
-	t->conn = c;
-	c->task = t;
-	loop_deed(l, t);
-	if (t->hit.must_last)
-		loop_enter(l, c, STATE_LEAVING, LEAVE_WITHIN_MS);
-	else
-		loop_enter(l, c, STATE_WAITING, l->setup->conf->answer_within);
+	record(c, t);
 }
 
 static size_t
@@ -650,7 +664,7 @@ conn_recorded(struct task *t)
 	struct conn *c = t->conn;
 
 	if (!t->durable)
-		count(&t->loop->counters.unrecorded);
+		atomic_fetch_add(&t->loop->counters.unrecorded, 1);
 	else if (t->hit.kind == HIT_LEAVE)
 		count(&t->loop->counters.leaves);
 	if (c != NULL) {
@@ -667,9 +681,6 @@ conn_recorded(struct task *t)
 void
 conn_unrecorded(struct task *t)
 {
-	static struct log_rate refused;
-
-	log_rated(&refused, "store: too many touches wait to be written; hits are answered but not recorded");
 	t->durable = false;
 	conn_recorded(t);
 }

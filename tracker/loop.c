@@ -1,4 +1,5 @@
 /* loop.c -- N event loops, each with its own listeners on the same addresses. */
+#include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <netinet/in.h>
@@ -20,6 +21,10 @@
 
 #define GATHER_MAX 1024   /* touches */
 #define GATHER_MS 2
+#define BASKET_RECORDS 64
+#define BASKET_NAMES 8192
+#define BASKETS_SPARE 16
+static_assert(BASKET_NAMES >= TOKEN_DESTINATION_MAX, "a destination fits");
 #define ACCEPT_TURN 64 /* connections taken before others get a turn */
 
 /* ---- time ---- */
@@ -367,6 +372,112 @@ gathers(const struct loop *l)
 }
 
 static void
+tell_refused(void)
+{
+	static struct log_rate refused;
+
+	log_rated(&refused, "store: too many touches wait to be written; hits are answered but not recorded");
+}
+
+/* Copies: the task that made them serves the next hit at once, while it is warm. */
+struct basket {
+	struct deed deed; /* first, so that one can be had from the other */
+	struct basket *next; /* of the spare ones */
+	struct loop *loop;
+	uint64_t hits; /* that they are of */
+	struct record record[BASKET_RECORDS];
+	char *end; /* of names in use */
+	char names[BASKET_NAMES];
+};
+
+/* On the writer's thread, or where the writer does not take it. */
+static void
+basket_done(struct deed *d, bool kept)
+{
+	struct basket *b = (struct basket *)d;
+	struct loop *l = b->loop;
+
+	if (!kept)
+		atomic_fetch_add(&l->counters.unrecorded, b->hits);
+	pthread_mutex_lock(&l->lock);
+	if (l->nbaskets < BASKETS_SPARE) {
+		b->next = l->spare_basket;
+		l->spare_basket = b;
+		l->nbaskets++;
+		b = NULL;
+	}
+	pthread_mutex_unlock(&l->lock);
+	free(b);
+}
+
+static struct basket *
+take_basket(struct loop *l)
+{
+	struct basket *b;
+
+	pthread_mutex_lock(&l->lock);
+	if ((b = l->spare_basket) != NULL) {
+		l->spare_basket = b->next;
+		l->nbaskets--;
+	}
+	pthread_mutex_unlock(&l->lock);
+	if (b == NULL)
+		b = xmalloc(sizeof *b);
+	b->deed = (struct deed){ .done = basket_done, .kept = true, .record = b->record };
+	b->loop = l;
+	b->hits = 0;
+	b->end = b->names;
+	return b;
+}
+
+static void
+give_basket(struct loop *l)
+{
+	struct basket *b = l->basket;
+
+	if (b == NULL)
+		return;
+	l->basket = NULL;
+	if (!writer_add(l->writer, &b->deed)) {
+		tell_refused();
+		basket_done(&b->deed, false);
+	}
+}
+
+static void
+on_basket_time(evutil_socket_t fd, short what, void *arg)
+{
+	struct loop *l = arg;
+
+	(void)fd;
+	(void)what;
+	l->basket_timed = false;
+	give_basket(l);
+}
+
+void
+loop_keep(struct loop *l, const struct record *r, size_t n)
+{
+	static const struct timeval within = { 0, GATHER_MS * 1000 };
+	struct basket *b;
+
+	for (size_t i = 0; i < n; i++) {
+		b = l->basket;
+		if (b != NULL && (b->deed.n == BASKET_RECORDS || record_names(&r[i]) > (size_t)(b->names + BASKET_NAMES - b->end)))
+			give_basket(l);
+		if (l->basket == NULL)
+			l->basket = take_basket(l);
+		b = l->basket;
+		b->end = record_copy(&b->record[b->deed.n++], &r[i], b->end);
+	}
+	l->basket->hits++;
+	if (!l->basket_timed) {
+		l->basket_timed = true;
+		evtimer_add(&l->basket_timer, &within);
+	}
+}
+
+static void
 hand_over(struct loop *l)
 {
 	struct task *t, *next;
@@ -379,6 +490,7 @@ hand_over(struct loop *l)
 		l->ntouches = 0;
 		if (writer_add_list(l->writer, &t->deed, &l->last_deed->deed, n))
 			return;
+		tell_refused();
 		for (; t != NULL; t = next) {
 			next = (struct task *)t->deed.next;
 			conn_unrecorded(t);
@@ -573,6 +685,7 @@ run_loop(void *arg)
 		if (!gathers(l))
 			hand_over(l);
 	}
+	give_basket(l);
 	return NULL;
 }
 
@@ -645,6 +758,7 @@ loop_new(struct server *s, size_t index)
 	event_add(&l->wake_ev, NULL);
 	evtimer_assign(&l->timer, l->base, on_timer, l);
 	evtimer_assign(&l->pause, l->base, on_pause_over, l);
+	evtimer_assign(&l->basket_timer, l->base, on_basket_time, l);
 	add_inlets(l, index);
 	return l;
 }
@@ -653,7 +767,12 @@ static void
 loop_free(struct loop *l)
 {
 	struct task *t, *next;
+	struct basket *b;
 
+	while ((b = l->spare_basket) != NULL) {
+		l->spare_basket = b->next;
+		free(b);
+	}
 	for (t = take_done(l); t != NULL; t = next) {
 		next = t->next;
 		task_free(t);

@@ -64,7 +64,7 @@ struct queue {
 	struct conn *first, *last;
 };
 
-/* Of one loop; only its thread adds. */
+/* Of one loop; only its thread adds, but for `unrecorded'. */
 struct counters {
 	_Atomic uint64_t accepted, turned_away, handshakes, handshakes_failed, requests, malformed, timeouts, not_found,
 	    forged, guesses;
@@ -122,6 +122,9 @@ struct loop {
 	struct task *deed, *last_deed; /* of this turn, linked by deed.next */
 	size_t ntouches;               /* in them */
 	int64_t deed_since;            /* when the first of them came */
+	struct basket *basket;         /* touches for which nobody waits: to the writer when it is full, or a moment later */
+	struct event basket_timer;
+	bool basket_timed;
 
 	struct task *spare;    /* ready for use */
 	unsigned nspare;
@@ -136,6 +139,8 @@ struct loop {
 	_Atomic bool reload, stop;
 	pthread_mutex_t lock;
 	struct task *done, *last_done;
+	struct basket *spare_basket;
+	unsigned nbaskets;
 	/* The writer's thread only: what it is about to leave. */
 	struct task *gathered, *last_gathered;
 
@@ -170,6 +175,8 @@ void loop_drop(struct loop *, struct conn *);
 const char *loop_date(struct loop *);
 /* To the writer, at the end of this turn. */
 void loop_deed(struct loop *, struct task *);
+/* The same for what nobody waits for: copies of records. */
+void loop_keep(struct loop *, const struct record *, size_t n);
 /* On the writer's thread: the touches of a task are durable, or lost.  The loops hear of it when `last`. */
 void loop_done(struct loop *, struct task *, bool last);
 

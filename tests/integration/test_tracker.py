@@ -628,8 +628,34 @@ class Late(Case):
 				c.send(request(pixel) + request(link))
 				self.assertEqual(c.answer().body, GIF)
 				self.assertEqual(c.answer().fields["location"], DESTINATION)
+			self.assertEqual(self.metric("rekindle_answers_late_total"), 100)
 		self.stop()
 		self.assertEqual(len(self.touches()), 100)
+
+	def test_what_was_kept_survives_the_end_of_the_daemon(self):
+		pixel, link, _ = self.urls()
+		with Client(self.port) as c:
+			c.send(50 * (request(pixel) + request(link)))
+			for _ in range(50):
+				self.assertEqual(c.answer().body, GIF)
+				self.assertEqual(c.answer().fields["location"], DESTINATION)
+			self.wait(lambda: self.metric("rekindle_touches_durable_total") == 100)
+			self.process.kill()
+		self.process.wait()
+		self.start()
+		self.assertEqual(len(self.touches()), 100)
+
+	def test_an_unsubscribe_waits_all_the_same(self):
+		pixel, _, leave = self.urls()
+		with Client(self.port) as c:
+			c.send(20 * request(pixel) + request(leave, "POST", fields=Unsubscribe.FORM, body=Unsubscribe.ONE_CLICK))
+			for _ in range(20):
+				self.assertEqual(c.answer().body, GIF)
+			self.assertEqual(c.answer().status, 200)
+			self.process.kill()
+		self.process.wait()
+		self.start()
+		self.assertIn("left", [t["type"] for t in self.touches()])
 
 
 class Stalled(Case):

@@ -359,6 +359,65 @@ a_list_is_told_of_together(void **state)
 	end(&f);
 }
 
+/* Nobody waits for them: they gather, and survive the end of the process all the same. */
+static void
+kept_ones_share_a_write(void **state)
+{
+	struct fixture f = start_with(64 * MB, 4 * MB);
+	struct numbered touch[DEEDS];
+	struct writer_stats stats;
+	size_t n;
+
+	(void)state;
+	for (size_t i = 0; i < DEEDS; i++) {
+		listed[i] = (struct listed){ .record = touch_of((uint16_t)(i + 1)) };
+		listed[i].deed = (struct deed){ .done = listed_done, .kept = true, .n = 1, .record = &listed[i].record };
+		assert_true(writer_add(f.w, &listed[i].deed));
+	}
+	while (!listed[DEEDS - 1].over)
+		usleep(1000);
+	writer_stats(f.w, &stats);
+	assert_int_equal(stats.durable, DEEDS);
+	assert_int_equal(stats.waiting, 0);
+	assert_true(stats.batches < DEEDS);
+	for (size_t i = 0; i < DEEDS; i++)
+		assert_true(listed[i].over && listed[i].durable);
+	writer_stop(f.w);
+	f.w = NULL;
+	assert_int_equal(store_touches(f.s, 0, touch, DEEDS, &n), STORE_OK);
+	assert_int_equal(n, DEEDS);
+	for (size_t i = 0; i < DEEDS; i++)
+		assert_int_equal(touch[i].touch.link, i + 1);
+	end(&f);
+}
+
+/* One for which somebody waits takes those before it along, and does not wait for more of them. */
+static void
+a_waited_one_among_kept_ones(void **state)
+{
+	struct fixture f = start_with(64 * MB, 4 * MB);
+	struct record r = touch_of(DEEDS + 1);
+	struct numbered touch[DEEDS + 1];
+	size_t n;
+
+	(void)state;
+	for (size_t i = 0; i < DEEDS; i++) {
+		listed[i] = (struct listed){ .record = touch_of((uint16_t)(i + 1)) };
+		listed[i].deed = (struct deed){ .done = listed_done, .kept = true, .n = 1, .record = &listed[i].record };
+		assert_true(writer_add(f.w, &listed[i].deed));
+	}
+	assert_int_equal(writer_write(f.w, &r, 1, 10000), WRITER_DURABLE);
+	for (size_t i = 0; i < DEEDS; i++)
+		assert_true(listed[i].over && listed[i].durable);
+	writer_stop(f.w);
+	f.w = NULL;
+	assert_int_equal(store_touches(f.s, 0, touch, DEEDS + 1, &n), STORE_OK);
+	assert_int_equal(n, DEEDS + 1);
+	for (size_t i = 0; i <= DEEDS; i++)
+		assert_int_equal(touch[i].touch.link, i + 1);
+	end(&f);
+}
+
 static void
 a_list_that_is_too_much_is_refused_whole(void **state)
 {
@@ -386,6 +445,8 @@ main(void)
 		cmocka_unit_test(more_than_the_journal_takes_goes_past_it),
 		cmocka_unit_test(a_full_store_is_waited_for),
 		cmocka_unit_test(a_list_is_told_of_together),
+		cmocka_unit_test(kept_ones_share_a_write),
+		cmocka_unit_test(a_waited_one_among_kept_ones),
 		cmocka_unit_test(a_list_that_is_too_much_is_refused_whole),
 	};
 
