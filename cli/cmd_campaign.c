@@ -95,8 +95,9 @@ called(const struct row *r, char id[17])
 
 /*
  * What rates are of.  People can only be seen reacting to messages that were
- * tracked; and where hits are counted but nobody is told apart (anonymous,
- * dayonly) there is no rate of people at all, rather than one of 0.
+ * tracked, by name where their mode allows that; and where hits are counted
+ * but nobody is told apart (anonymous, dayonly) there is no rate of people at
+ * all, rather than one of 0.  Who clicked has opened, so one of both will do.
  */
 static bool
 openers_known(const struct campaign *s)
@@ -113,13 +114,13 @@ clickers_known(const struct campaign *s)
 static uint64_t
 open_base(const struct campaign *s)
 {
-	return openers_known(s) ? s->tracked : 0;
+	return openers_known(s) ? s->tracked - s->untold : 0;
 }
 
 static uint64_t
 click_base(const struct campaign *s)
 {
-	return clickers_known(s) ? s->tracked : 0;
+	return clickers_known(s) ? s->tracked - s->untold_clicks : 0;
 }
 
 /* Of people who opened, raw or human, as a base for those who clicked. */
@@ -164,6 +165,8 @@ emit_sums(struct emit *e, const struct row *r)
 	emit_time(e, "last_sent", (int64_t)s->last * 1000);
 	emit_number(e, "sent", s->sent);
 	emit_number(e, "tracked", s->tracked);
+	emit_number(e, "open_rates_of", open_base(s));
+	emit_number(e, "click_rates_of", click_base(s));
 	emit_number(e, "skipped", s->skipped);
 	emit_number(e, "would_skip", s->would_skip);
 	emit_number(e, "unsubscribed", s->left);
@@ -347,7 +350,13 @@ print_sums(const struct row *r, int64_t now)
 	buf_clear(&text);
 	print_when(&text, (int64_t)s->last * 1000, now);
 	print_field("Last sent", &text);
-	print_fieldf("Sent", "%" PRIu64 ", of which %" PRIu64 " tracked; rates are of these", s->sent, s->tracked);
+	if (s->untold_clicks == 0)
+		print_fieldf("Sent", "%" PRIu64 ", of which %" PRIu64 " tracked; rates are of these", s->sent, s->tracked);
+	else {
+		print_fieldf("Sent", "%" PRIu64 ", of which %" PRIu64 " tracked", s->sent, s->tracked);
+		print_fieldf("Rates are of", "%" PRIu64 " whose readers would be known, %" PRIu64 " for clicks", s->tracked - s->untold,
+		    s->tracked - s->untold_clicks);
+	}
 	print_fieldf("Stopped", "%" PRIu64 "%s", s->skipped, s->skipped ? " by policy" : "");
 	if (s->would_skip)
 		print_fieldf("Would be stopped", "%" PRIu64 " (observe only: sent all the same)", s->would_skip);

@@ -124,6 +124,10 @@ emit_touch(struct export *x, struct emit *e, const struct touch *t)
 		if (t->detail < ENGAGE_CLASSES)
 			emit_string(e, "class", engage_name((enum engage)t->detail));
 		emit_flag(e, "tracked", t->flags & TOUCH_TRACKED);
+		if (t->agent & TOUCH_UNTOLD)
+			emit_string(e, "untold", "all");
+		else if (t->agent & TOUCH_UNTOLD_CLICKS)
+			emit_string(e, "untold", "clicks");
 		if (t->flags & TOUCH_OBSERVED)
 			emit_flag(e, "observed", true);
 		if (t->flags & TOUCH_SERIES)

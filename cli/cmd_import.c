@@ -34,7 +34,7 @@
 static const char *const known_fields[] = {
 	"type", "address", "who", "at", "stream", "stream_id", "campaign", "campaign_id", "link", "url", "verdict", "evidence", "class",
 	"cause", "tracked", "observed", "axis", "value", "source", "mode", "sent", "agent", "net", "imported",
-	"links", "gateway", "until", "series", "exempt", "holdout", "bounce",
+	"links", "gateway", "until", "series", "exempt", "holdout", "bounce", "untold",
 };
 
 struct import {
@@ -326,6 +326,22 @@ read_hit(struct import *im, const json_t *o, struct record *r)
 }
 
 static bool
+read_untold(struct import *im, const json_t *o, struct touch *t)
+{
+	struct span text;
+
+	if (!get_text(im, o, "untold", &text))
+		return false;
+	if (span_eq(text, SPAN("all")))
+		t->agent = TOUCH_UNTOLD_CLICKS | TOUCH_UNTOLD;
+	else if (span_eq(text, SPAN("clicks")))
+		t->agent = TOUCH_UNTOLD_CLICKS;
+	else if (text.n > 0)
+		return wrong(im, "untold must be all or clicks");
+	return true;
+}
+
+static bool
 read_sent(struct import *im, const json_t *o, struct touch *t)
 {
 	const json_t *links = json_object_get(o, "links");
@@ -335,7 +351,7 @@ read_sent(struct import *im, const json_t *o, struct touch *t)
 
 	if (!get_text(im, o, "class", &text) || !get_flag(im, o, "tracked", true, &tracked)
 	    || !get_flag(im, o, "observed", false, &observed) || !get_flag(im, o, "series", false, &series)
-	    || !get_flag(im, o, "exempt", false, &exempt) || !get_flag(im, o, "holdout", false, &holdout))
+	    || !get_flag(im, o, "exempt", false, &exempt) || !get_flag(im, o, "holdout", false, &holdout) || !read_untold(im, o, t))
 		return false;
 	if (text.n > 0 && !engage_parse(text, &class))
 		return wrong(im, "there is no class \"%.*s\"; one of new, engaged, semi-engaged, inactive",

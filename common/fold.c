@@ -259,8 +259,11 @@ add_sent(struct campaign *c, const struct touch *t)
 	c->sent++;
 	if (t->detail < ENGAGE_CLASSES)
 		c->sent_class[t->detail]++;
-	if (t->flags & TOUCH_TRACKED)
+	if (t->flags & TOUCH_TRACKED) {
 		c->tracked++;
+		c->untold += (t->agent & TOUCH_UNTOLD) != 0;
+		c->untold_clicks += (t->agent & TOUCH_UNTOLD_CLICKS) != 0;
+	}
 	if (t->flags & TOUCH_OBSERVED)
 		c->would_skip++;
 	c->series += (t->flags & TOUCH_SERIES) != 0;

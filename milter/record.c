@@ -109,6 +109,15 @@ would_be_seen(const struct recipient *r, const struct plan *plan)
 	    ((plan->pixel && r->opens >= MODE_DAYONLY) || (plan->nlinks > 0 && r->links >= MODE_DAYONLY));
 }
 
+/* Which reactions would be counted, but not tell whose they are. */
+static uint8_t
+untold(const struct recipient *r, const struct plan *plan)
+{
+	bool clicks = plan->nlinks > 0 && r->links >= MODE_IDENTIFIED, opens = plan->pixel && r->opens >= MODE_IDENTIFIED;
+
+	return clicks ? 0 : opens ? TOUCH_UNTOLD_CLICKS : TOUCH_UNTOLD_CLICKS | TOUCH_UNTOLD;
+}
+
 bool
 record_all(const char *id, const struct mail *m, const struct plan *plan, enum action whole, bool individual, bool elsewhere,
     int64_t now)
@@ -126,6 +135,7 @@ record_all(const char *id, const struct mail *m, const struct plan *plan, enum a
 		records[n] = touch_of(m, m->stream, m->stream_id, r, now);
 		if (individual && !deleted(r, whole) && would_be_seen(r, plan)) {
 			records[n].touch.flags |= TOUCH_TRACKED;
+			records[n].touch.agent = untold(r, plan);
 			records[n].touch.link = (uint16_t)plan->nlinks; /* at most MESSAGE_LINKS_MAX */
 		}
 		if (whole == ACTION_HOLD && !deleted(r, whole) && has_queue_id(id)) {

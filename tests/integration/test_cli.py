@@ -887,6 +887,20 @@ class Campaigns(Case):
         self.assertRegex(text, r"people who opened +- +- +- +-\n +people who clicked +0 +0\.0 % +0 +0\.0 %\n")
         self.assertRegex(text, r"\n  People: - where hits are counted but nobody is told apart")
 
+    def test_where_only_some_would_be_known_rates_are_of_these(self):
+        who = [f"p{i}@example.org" for i in range(8)]
+        of = {"stream": "news", "campaign": "mixed"}
+        untold = ["all", "all", "all", "clicks", None, None, "", None]
+        self.touches(*({"type": "sent", "address": w, "untold": u, **of} for w, u in zip(who, untold)),
+                     *({"type": "open", "address": w, **of} for w in (who[3], who[4], who[5])),
+                     {"type": "click", "address": who[4], "link": 1, "url": LINK, **of})
+        o = self.json("campaign", "show", "mixed")
+        self.assertEqual((o["tracked"], o["open_rates_of"], o["click_rates_of"]), (8, 5, 4))
+        self.assertEqual((o["human"]["open_rate"], o["human"]["click_rate"]), (0.6, 0.25))
+        text = self.run_ok("campaign", "show", "mixed")
+        self.assertRegex(text, r"Sent +8, of which 8 tracked\n.*Rates are of +5 whose readers would be known, 4 for clicks\n")
+        self.assertRegex(self.run_ok("campaign"), r"60\.0 % +25\.0 %")
+
     def test_where_clickers_are_not_told_apart(self):
         click = {"type": "click", "mode": "anonymous", "campaign": "shy", "link": 1, "url": LINK}
         self.touches({"type": "sent", "address": "a@example.org", "campaign": "shy"},
@@ -1193,6 +1207,7 @@ class Import(Case):
             ('{"type":"open","address":"a@b.example","campaign":"a\\nb"}', "campaign must be"),
             ('{"type":"left","address":"a@b.example","campaign":"x"}', "needs a stream"),
             ('{"type":"open","address":"a@b.example","campaign_id":"12"}', "16 hexadecimal digits"),
+            ('{"type":"sent","address":"a@b.example","untold":"opens"}', "untold must be all or clicks"),
             ('{"type":"click","address":"a@b.example","link":0}', "1 to 65535"),
             ('{"type":"click","address":"a@b.example","link":65536}', "1 to 65535"),
             ('{"type":"click","address":"a@b.example","url":"https://%s"}' % ("a" * 2000), "url must be"),
@@ -1480,6 +1495,8 @@ class RoundTrip(Case):
         return [
             {"type": "sent", "at": ago(40), "class": "semi-engaged", **a, **of},
             {"type": "sent", "at": ago(40), "tracked": False, "observed": True, **b, **of},
+            {"type": "sent", "at": ago(40), "untold": "all", **b, **of},
+            {"type": "sent", "at": ago(40), "untold": "clicks", **b, **of},
             {"type": "skipped", "at": ago(39), "cause": "inactive", **b, **of},
             {"type": "opened", "at": ago(38), "sent": ago(40), **a, **of},
             {"type": "opened", "at": ago(38), "verdict": "privacy-open", **b, **of},

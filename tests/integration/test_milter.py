@@ -582,6 +582,21 @@ class Withdrawal(Case):
 		raw = mail()
 		self.tagged(self.dial().message(raw, rcpts=["yes@example.com", "perhaps@example.com"]), raw)
 
+	def test_rates_are_of_those_whose_reactions_say_who(self):
+		self.consent("grant", "eva@example.com")
+		for who in ("eva@example.com", "fay@example.com", "gil@example.com", "hal@example.com"):
+			raw = mail(campaign="apart")
+			body = body_of(self.tagged(self.dial().message(raw, rcpts=[who]), raw)).decode()
+			if who[0] in "ef":
+				self.rig.get(rig.pixel(body))
+
+		def shown():
+			told = self.rig.cli("campaign", "show", "apart", "--json")
+			return told.code == 0 and told.json["sent"] == 4 and told.json["raw"]["openers"] == 1 and told.json
+		told = rig.wait_until(shown, 10, "four sends and an opener")
+		self.assertEqual((4, 1, 1), (told["tracked"], told["open_rates_of"], told["click_rates_of"]))
+		self.assertEqual((1, 0), (told["human"]["open_rate"], told["human"]["click_rate"]))
+
 	def test_reset_counts_without_a_name(self):
 		who = "cem@example.com"
 		self.consent("grant", who)

@@ -572,9 +572,10 @@ campaigns_count_hits_and_recipients(void **state)
 	char *dir = temp_make();
 	struct store *s = open_store(dir);
 	struct touch t[] = {
-		{ .kind = TOUCH_SENT, .who = person(1), .campaign = 5, .stream = 3, .detail = ENGAGE_NEW, .flags = TOUCH_TRACKED, .when = T0 },
+		{ .kind = TOUCH_SENT, .who = person(1), .campaign = 5, .stream = 3, .detail = ENGAGE_NEW, .flags = TOUCH_TRACKED,
+		    .agent = TOUCH_UNTOLD_CLICKS, .when = T0 },
 		{ .kind = TOUCH_SENT, .who = person(2), .campaign = 5, .stream = 3, .detail = ENGAGE_INACTIVE,
-		    .flags = TOUCH_OBSERVED, .when = T0 + 5000 },
+		    .flags = TOUCH_OBSERVED, .agent = TOUCH_UNTOLD | TOUCH_UNTOLD_CLICKS, .when = T0 + 5000 }, /* not tracked */
 		{ .kind = TOUCH_SKIPPED, .who = person(3), .campaign = 5, .stream = 3, .detail = CAUSE_BOUNCED, .when = T0 },
 		hit(TOUCH_OPEN, 1, 0, ROBOT_PRIVACY_OPEN, T0 + 1), /* a machine first */
 		hit(TOUCH_OPEN, 1, 0, ROBOT_HUMAN, T0 + 2),        /* then the person */
@@ -600,6 +601,8 @@ campaigns_count_hits_and_recipients(void **state)
 	assert_int_equal(c.stream, 3);
 	assert_int_equal(c.sent, 2);
 	assert_int_equal(c.tracked, 1);
+	assert_int_equal(c.untold, 0);
+	assert_int_equal(c.untold_clicks, 1);
 	assert_int_equal(c.would_skip, 1);
 	assert_int_equal(c.skipped, 1);
 	assert_int_equal(c.sent_class[ENGAGE_NEW], 1);
