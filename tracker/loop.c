@@ -371,6 +371,47 @@ gathers(const struct loop *l)
 	return l->deed != NULL && l->ticked && !l->over && l->ntouches < GATHER_MAX && l->now - l->deed_since < GATHER_MS;
 }
 
+/* Leaves what was gathered for this loop. */
+static void
+leave(struct loop *l)
+{
+	bool first;
+
+	pthread_mutex_lock(&l->lock);
+	first = l->done == NULL;
+	if (first)
+		l->done = l->gathered;
+	else
+		l->last_done->next = l->gathered;
+	l->last_done = l->last_gathered;
+	pthread_mutex_unlock(&l->lock);
+	l->gathered = NULL;
+	if (first)
+		wake(l);
+}
+
+/* On the writer's thread, after the last deed of a flush, whosoever it is. */
+static void
+tell_loops(struct server *s)
+{
+	for (size_t i = 0; i < s->n; i++)
+		if (s->loop[i]->gathered != NULL)
+			leave(s->loop[i]);
+}
+
+void
+loop_done(struct loop *l, struct task *t, bool last)
+{
+	t->next = NULL;
+	if (l->gathered == NULL)
+		l->gathered = t;
+	else
+		l->last_gathered->next = t;
+	l->last_gathered = t;
+	if (last)
+		tell_loops(l->server);
+}
+
 static void
 tell_refused(void)
 {
@@ -390,11 +431,9 @@ struct basket {
 	char names[BASKET_NAMES];
 };
 
-/* On the writer's thread, or where the writer does not take it. */
 static void
-basket_done(struct deed *d, bool kept)
+put_basket(struct basket *b, bool kept)
 {
-	struct basket *b = (struct basket *)d;
 	struct loop *l = b->loop;
 
 	if (!kept)
@@ -408,6 +447,19 @@ basket_done(struct deed *d, bool kept)
 	}
 	pthread_mutex_unlock(&l->lock);
 	free(b);
+}
+
+/* On the writer's thread. */
+static void
+basket_done(struct deed *d, bool kept)
+{
+	struct basket *b = (struct basket *)d;
+	struct server *s = b->loop->server;
+	bool last = d->next == NULL;
+
+	put_basket(b, kept);
+	if (last)
+		tell_loops(s);
 }
 
 static struct basket *
@@ -440,7 +492,7 @@ give_basket(struct loop *l)
 	l->basket = NULL;
 	if (!writer_add(l->writer, &b->deed)) {
 		tell_refused();
-		basket_done(&b->deed, false);
+		put_basket(b, false);
 	}
 }
 
@@ -497,43 +549,6 @@ hand_over(struct loop *l)
 		}
 		loop_reap(l);
 	}
-}
-
-/* Leaves what was gathered for this loop. */
-static void
-leave(struct loop *l)
-{
-	bool first;
-
-	pthread_mutex_lock(&l->lock);
-	first = l->done == NULL;
-	if (first)
-		l->done = l->gathered;
-	else
-		l->last_done->next = l->gathered;
-	l->last_done = l->last_gathered;
-	pthread_mutex_unlock(&l->lock);
-	l->gathered = NULL;
-	if (first)
-		wake(l);
-}
-
-void
-loop_done(struct loop *l, struct task *t, bool last)
-{
-	struct server *s = l->server;
-
-	t->next = NULL;
-	if (l->gathered == NULL)
-		l->gathered = t;
-	else
-		l->last_gathered->next = t;
-	l->last_gathered = t;
-	if (!last)
-		return;
-	for (size_t i = 0; i < s->n; i++)
-		if (s->loop[i]->gathered != NULL)
-			leave(s->loop[i]);
 }
 
 static struct task *
