@@ -102,6 +102,7 @@ struct conf {
 	int64_t idle_timeout;    /* ms between requests on one connection */
 	unsigned threads;        /* tracker loops; 0 = one per processor */
 	unsigned max_connections;
+	unsigned max_repeats;     /* hits of one recipient on one link that are recorded in an hour; 0: all */
 	uint64_t max_message;    /* bytes; larger mail is passed untouched */
 	int64_t keep_facts;      /* ms */
 	char *agents_file, *networks_file, *receivers_file; /* "" is what we ship */

@@ -445,6 +445,24 @@ store_nearly_full(const struct store_file *f)
 	return f->used / 80 >= f->limit / 100 && f->open;
 }
 /*
+ * Touches leave so much of a file's limit alone, in bytes: to remove something
+ * LMDB must copy pages first, so a file without a free page could never be
+ * tidied, and would be full for ever.
+ */
+static inline uint64_t
+store_reserve(uint64_t limit)
+{
+	const uint64_t most = (uint64_t)256 << 20; /* more than one batch of touches can copy and add */
+
+	return limit / 8 < most ? limit / 8 : most;
+}
+/* Is there no more than as much again before that?  Then the rest is for what nobody may lose. */
+static inline bool
+store_is_tight(const struct store_file *f)
+{
+	return f->open && f->used + 2 * store_reserve(f->limit) > f->limit;
+}
+/*
  * Looks at all of it, warns of what somebody should see to, and clears reader
  * slots of dead processes.  From one thread only, every second or so.
  */

@@ -6,7 +6,6 @@
 #include "common/store_rows.h"
 
 #define TRY_PAGES 16 /* room for this much is enough to go on */
-#define RESERVE_MAX ((uint64_t)256 << 20) /* more than one batch of touches can copy and add */
 
 /* ---- writing ---- */
 
@@ -199,24 +198,17 @@ put_touch(struct store *s, MDB_txn *txn, uint64_t seq, const struct touch *t)
 	return mdb_put(txn, s->touches, &k, &v, MDB_APPEND);
 }
 
-/*
- * To remove something LMDB must copy pages first, so a file without a free
- * page could never be tidied, and would be full for ever.  Touches therefore
- * leave some room for that, counted in pages that hold something as of txn,
- * and `more` besides.
- */
+/* Is there room beside what touches leave alone (store_reserve), counted in pages that hold something as of txn, and `more` besides? */
 static int
 keep_reserve(struct store *s, MDB_txn *txn, uint64_t more)
 {
-	uint64_t used, page_size, limit, reserve;
+	uint64_t used, page_size;
 	MDB_envinfo info;
 	int rc;
 
 	if ((rc = mdb_env_info(s->facts.env, &info)) != 0 || (rc = env_pages(txn, s->facts.tables, &used, &page_size)) != 0)
 		return rc;
-	limit = info.me_mapsize / page_size;
-	reserve = limit / 8 < RESERVE_MAX / page_size ? limit / 8 : RESERVE_MAX / page_size;
-	return used + more + reserve > limit ? MDB_MAP_FULL : 0;
+	return (used + more) * page_size + store_reserve(info.me_mapsize) > info.me_mapsize ? MDB_MAP_FULL : 0;
 }
 
 /* *seq is the last number given out, before and after. */

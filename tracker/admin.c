@@ -50,6 +50,7 @@ static const struct {
 	COUNTER(guesses, "tokens_over_budget", "Of these, from sources that send many of them."),
 	COUNTER(leaves, "unsubscribes", "Unsubscribes recorded."),
 	COUNTER(late, "answers_late", "Hits answered before their touch was durable."),
+	COUNTER(repeats, "hits_repeated", "Hits not recorded because the same recipient had max_repeats at the same link."),
 	COUNTER(unrecorded, "hits_unrecorded", "Hits whose touches could not be written."),
 	COUNTER(sorry, "unsubscribes_deferred", "Unsubscribes answered with 503."),
 #undef COUNTER

@@ -1,18 +1,26 @@
-/* budget.c -- how many bad tokens a network may send before we save ourselves the trouble. */
+/* budget.c -- how much of the same somebody may send before we save ourselves the trouble. */
 #include "tracker/budget.h"
 
+#include <stdlib.h>
+
 #include "common/ip.h"
+#include "common/mem.h"
 
 void
-budget_init(struct budget *b, uint64_t key)
+budget_init(struct budget *b, uint64_t key, size_t sets)
 {
-	memset(b, 0, sizeof *b);
-	b->key = key;
+	*b = (struct budget){ .key = key, .sets = sets, .account = xcalloc(sets * BUDGET_WAYS, sizeof *b->account) };
 }
 
-/* Never 0, which is an empty place: IPv4 is marked, and so is IPv6. */
-static uint64_t
-net_of(const struct peer *peer)
+void
+budget_free(struct budget *b)
+{
+	free(b->account);
+}
+
+/* Never 0: IPv4 is marked, and so is IPv6. */
+uint64_t
+budget_net(const struct peer *peer)
 {
 	bool v4 = ip_is_v4(peer->b);
 	const uint8_t *p = v4 ? peer->b + 12 : peer->b;
@@ -23,7 +31,7 @@ net_of(const struct peer *peer)
 	return net;
 }
 
-/* The finalizer of MurmurHash3: each bit of the key and the net moves half of the result's. */
+/* The finalizer of MurmurHash3: each bit of the key and the number moves half of the result's. */
 static uint64_t
 mix(uint64_t x)
 {
@@ -35,25 +43,24 @@ mix(uint64_t x)
 }
 
 bool
-budget_charge(struct budget *b, const struct peer *peer, int64_t now)
+budget_charge(struct budget *b, uint64_t id, unsigned burst, int64_t each_ms, int64_t now)
 {
-	uint64_t net = net_of(peer);
-	struct source *set = b->source[mix(mix(net ^ b->key) + b->key) % BUDGET_SETS], *s = &set[0];
+	struct account *set = b->account + mix(mix(id ^ b->key) + b->key) % b->sets * BUDGET_WAYS, *a = &set[0];
 
 	for (int i = 0; i < BUDGET_WAYS; i++) {
-		if (set[i].net == net) {
-			s = &set[i];
+		if (set[i].id == id) {
+			a = &set[i];
 			break;
 		}
-		if (set[i].paid < s->paid)
-			s = &set[i];
+		if (set[i].paid < a->paid)
+			a = &set[i];
 	}
-	if (s->net != net)
-		*s = (struct source){ .net = net, .paid = now };
-	if (s->paid < now)
-		s->paid = now;
-	if (s->paid + BUDGET_EACH_MS > now + (int64_t)BUDGET_BURST * BUDGET_EACH_MS)
-		return false; /* and nothing on top: a minute after the last one all is forgotten */
-	s->paid += BUDGET_EACH_MS;
+	if (a->id != id)
+		*a = (struct account){ .id = id, .paid = now };
+	if (a->paid < now)
+		a->paid = now;
+	if (a->paid + each_ms > now + (int64_t)burst * each_ms)
+		return false; /* and nothing on top: burst times each_ms after the last one all is forgotten */
+	a->paid += each_ms;
 	return true;
 }

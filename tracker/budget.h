@@ -1,33 +1,43 @@
-/* budget.h -- how many bad tokens a network may send before we save ourselves the trouble.  Pure; of one loop. */
+/* budget.h -- how much of the same somebody may send before we save ourselves the trouble.  Pure; of one loop. */
 #ifndef REKINDLE_BUDGET_H
 #define REKINDLE_BUDGET_H
 
 #include "tracker/hit.h"
 
-#define BUDGET_BURST 60       /* bad tokens at once: an old newsletter that a whole office opens after a key was destroyed */
-#define BUDGET_EACH_MS 1000   /* and one more for each of these */
-#define BUDGET_SETS 512
-#define BUDGET_WAYS 8         /* 64 KB in all, whoever sends what */
+/*
+ * Bad tokens of one network are charged only after they have failed to open,
+ * and asked is only about what more is done about such failures: so no
+ * guesser can get a good link of anybody refused, from behind the same
+ * address or elsewhere.
+ */
+#define GUESSES_BURST 60     /* at once: an old newsletter that a whole office opens after a key was destroyed */
+#define GUESSES_EACH_MS 1000 /* and one more for each of these */
+#define BUDGET_WAYS 8        /* places in a set */
+#define GUESSES_SETS 512     /* 64 KB */
+#define REPEATS_SETS 2048    /* 256 KB */
 
 /*
- * Charged for a token only after it has failed to open, and asked only about
- * what more is done about such failures: so no guesser can get a good link
- * of anybody refused, from behind the same address or elsewhere.  A source
- * is a /24 or, with IPv6, a /48: what one party may have at its disposal.
- * Where there are more sources than room the one with the least to its
- * charge is forgotten.
+ * Who is charged is a number that is not 0.  Where there are more of them than
+ * room the one with the least to its charge is forgotten.
  */
 struct budget {
-	uint64_t key; /* so that nobody can choose sources that share a set */
-	struct source {
-		uint64_t net;
+	uint64_t key; /* so that nobody can choose numbers that share a set */
+	size_t sets;
+	struct account {
+		uint64_t id;
 		int64_t paid; /* when all of it will be made up for, ms */
-	} source[BUDGET_SETS][BUDGET_WAYS];
+	} *account;
 };
 
 /* The key is any number that strangers do not know. */
-void budget_init(struct budget *, uint64_t key);
-/* One more bad token from this peer; now in ms, of a clock that only goes forward.  False when it was one too many. */
-bool budget_charge(struct budget *, const struct peer *, int64_t now);
+void budget_init(struct budget *, uint64_t key, size_t sets);
+void budget_free(struct budget *);
+/*
+ * One more of id; now in ms, of a clock that only goes forward.  False when it
+ * was one too many: more than `burst' at once, and one for every each_ms.
+ */
+bool budget_charge(struct budget *, uint64_t id, unsigned burst, int64_t each_ms, int64_t now);
+/* A /24 or, with IPv6, a /48: what one party may have at its disposal. */
+uint64_t budget_net(const struct peer *);
 
 #endif

@@ -13,6 +13,8 @@
 #define INPUT_MIN 1024 /* most requests; grows to HTTP_INPUT_MAX */
 
 #define NO_METHOD 0xff /* nothing could be read */
+#define HOUR_MS (3600 * (int64_t)1000)
+#define LOOK_EACH_MS 1000
 
 /* ---- tasks ---- */
 
@@ -270,7 +272,7 @@ charge(struct conn *c, const struct peer *peer)
 	struct loop *l = c->loop;
 
 	count(&l->counters.forged);
-	if (budget_charge(&l->budget, peer, l->now))
+	if (budget_charge(&l->guesses, budget_net(peer), GUESSES_BURST, GUESSES_EACH_MS, l->now))
 		return;
 	count(&l->counters.guesses);
 	/* A proxy's connection is not the guesser's. */
@@ -281,13 +283,55 @@ charge(struct conn *c, const struct peer *peer)
 	c->quiet = true;
 }
 
+/* Whoever has one newsletter must not be able to fill the disk with it.  Who nobody is, are many. */
+static bool
+is_flood(struct loop *l, const struct hit *h)
+{
+	const struct touch *who = &h->record[0].touch, *t = &h->record[h->n - 1].touch;
+	unsigned max = l->setup->conf->max_repeats;
+	uint64_t id;
+
+	if (max == 0 || who_is_nobody(&who->who))
+		return false;
+	memcpy(&id, who->who.b, sizeof id);
+	id += t->campaign * 0x9e3779b97f4a7c15U + (uint64_t)t->link * 2 + (t->kind == TOUCH_CLICK);
+	if (budget_charge(&l->repeats, id != 0 ? id : 1, max, HOUR_MS / max, l->now))
+		return false;
+	count(&l->counters.repeats);
+	return true;
+}
+
+/* The last room is for what somebody says: nobody's promise is broken where a hit is not recorded. */
+static bool
+is_tight(struct loop *l)
+{
+	static struct log_rate rate;
+	struct store_health h;
+
+	if (l->now - l->looked >= LOOK_EACH_MS || l->looked == 0) {
+		store_health(l->store, &h);
+		l->tight = store_is_tight(&h.facts);
+		l->looked = l->now;
+	}
+	if (!l->tight)
+		return false;
+	log_rated(&rate, "store: facts.mdb has room for unsubscribes and mail only; hits are answered but not recorded");
+	atomic_fetch_add(&l->counters.unrecorded, 1);
+	return true;
+}
+
 /* What there is to record goes to the writer, and the answer waits for it, or does not. */
 static void
 record(struct conn *c, struct task *t)
 {
 	struct loop *l = c->loop;
-	bool leaves = t->hit.must_last;
+	bool leaves = t->hit.must_last, hit = t->hit.verdict != ROBOT_NONE;
 
+	if (hit && (is_flood(l, &t->hit) || is_tight(l))) {
+		send_hit(c, &t->hit);
+		task_put(t);
+		return;
+	}
 	if (!leaves && l->setup->conf->answer_within == 0) {
 		count(&l->counters.late);
 		loop_keep(l, t->hit.record, t->hit.n);

@@ -759,7 +759,8 @@ loop_new(struct server *s, size_t index)
 	l->writer = s->writer;
 	if (getrandom(&key, sizeof key, 0) != sizeof key)
 		fatal("no random numbers: %s", strerror(errno));
-	budget_init(&l->budget, key);
+	budget_init(&l->guesses, key, GUESSES_SETS);
+	budget_init(&l->repeats, key, REPEATS_SETS);
 	l->date_of = -1;
 	pthread_mutex_init(&l->lock, NULL);
 	buf_init(&l->out, 256 * 1024);
@@ -803,6 +804,8 @@ loop_free(struct loop *l)
 	setup_put(l->setup);
 	tls_put(l->tls);
 	proxies_free(&l->proxies);
+	budget_free(&l->guesses);
+	budget_free(&l->repeats);
 	pthread_mutex_destroy(&l->lock);
 	free(l->inlet);
 	free(l);

@@ -67,7 +67,7 @@ struct queue {
 /* Of one loop; only its thread adds, but for `unrecorded'. */
 struct counters {
 	_Atomic uint64_t accepted, turned_away, handshakes, handshakes_failed, requests, malformed, timeouts, not_found,
-	    forged, guesses;
+	    forged, guesses, repeats;
 	_Atomic uint64_t hits[HIT_KINDS][ROBOT_SUSPECT + 1];
 	_Atomic uint64_t leaves, late, unrecorded, sorry;
 };
@@ -145,7 +145,10 @@ struct loop {
 	struct task *gathered, *last_gathered;
 
 	struct counters counters;
-	struct budget budget;
+	struct budget guesses; /* of a network */
+	struct budget repeats; /* of a recipient at one link */
+	bool tight;            /* facts have room for nothing but what somebody said */
+	int64_t looked;        /* when that was seen */
 };
 
 /* What all loops share. */

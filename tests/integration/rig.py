@@ -769,6 +769,8 @@ class Rig:
 			# An answer means: durable.
 			"answer_within": "10s",
 			"record_within": "10s",
+			# Most tests ask for the same again and again.
+			"max_repeats": 0,
 		}
 		if split:
 			self.settings.update(split_front="rekindle-front", split_back="rekindle-back")

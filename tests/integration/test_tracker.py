@@ -6,6 +6,7 @@ DIR has rekindle-tracker and rekindle; the default is the top of the source tree
 Python's standard library only.
 """
 
+import collections
 import ctypes
 import email
 import email.policy
@@ -116,7 +117,7 @@ class Case(unittest.TestCase):
 		os.mkdir(self.path("data"))
 		self.now = {"tracking_url": "http://t.example", "privacy_profile": "classic", "data_dir": self.path("data"),
 			"key_file": self.path("keys"), "http_listen": "127.0.0.1:0", "admin_listen": "127.0.0.1:0", "threads": "2",
-			"facts_size": "64M", "state_size": "64M"}
+			"facts_size": "64M", "state_size": "64M", "max_repeats": "0"}
 		self.now.update(self.settings)
 		self.configure()
 		self.cli("key", "new")
@@ -574,22 +575,33 @@ class Full(Case):
 
 	settings = {"facts_size": "1M", "journal_size": "64k"}
 
-	def fill(self, pixel, metric):
+	def fill(self):
 		"""In large steps, then in single ones, until not even one touch fits."""
 		line = '{"type":"sent","address":"r%d@fill.example","at":"2026-11-01T00:00:00Z","stream":"default","campaign":"fill"}\n'
-		self.cli("import", input="".join(line % i for i in range(20000)), code=None)
-		with Client(self.port) as c:
-			while self.metric(metric) == 0:
-				for _ in range(20):
-					c.send(request(pixel))
-					self.assertEqual(c.answer().body, GIF)
+		for n in (20000, 100, 10, 1):
+			while self.cli("import", input="".join(line % i for i in range(n)), code=None).returncode == 0:
+				pass
+
+	def leave(self, url):
+		return self.get(url, method="POST", fields=Unsubscribe.FORM, body=Unsubscribe.ONE_CLICK)
+
+	def hit_until_none_is_recorded(self, pixel):
+		def refused():
+			self.assertEqual(self.get(pixel).body, GIF)
+			return self.metric("rekindle_hits_unrecorded_total") > 0
+		self.wait(refused)
 
 	def test_full(self):
 		pixel, link, leave = self.urls()
-		self.fill(pixel, "rekindle_hits_unrecorded_total")
+		self.fill()
+		self.hit_until_none_is_recorded(pixel)
 		self.assertEqual(self.get(pixel).body, GIF)
 		self.assertEqual(self.get(link).fields["location"], DESTINATION)
-		answer = self.get(leave, method="POST", fields=Unsubscribe.FORM, body=Unsubscribe.ONE_CLICK)
+		with Client(self.port) as c:
+			answer = None
+			while answer is None or answer.status == 200:
+				c.send(request(leave, "POST", fields=Unsubscribe.FORM, body=Unsubscribe.ONE_CLICK))
+				answer = c.answer()
 		self.assertEqual(answer.status, 503)
 		self.assertIn("retry-after", answer.fields)
 		self.assertEqual(self.ask(request("/readyz"), self.admin).status, 503)
@@ -603,19 +615,71 @@ class AlmostFull(Full):
 	settings = {"facts_size": "1M"}
 
 	def test_full(self):
-		pixel, link, leave = self.urls()
-		self.fill(pixel, "rekindle_writer_failing")
+		_, link, leave = self.urls()
+		self.fill()
+		self.assertEqual(self.leave(leave).status, 200)
+		self.wait(lambda: self.metric("rekindle_writer_failing") == 1)
 		self.assertEqual(self.ask(request("/readyz"), self.admin).status, 503)
 		self.assertEqual(self.get(link).fields["location"], DESTINATION)
-		answer = self.get(leave, method="POST", fields=Unsubscribe.FORM, body=Unsubscribe.ONE_CLICK)
-		self.assertEqual(answer.status, 200)
-		self.assertEqual(self.metric("rekindle_hits_unrecorded_total"), 0)
+		self.assertEqual(self.leave(leave).status, 200)
 		self.assertNotIn("left", [t["type"] for t in self.touches()])
 		self.process.kill()
 		self.process.wait()
 		self.configure(facts_size="64M")
 		self.start()
 		self.assertIn("left", [t["type"] for t in self.touches()])
+
+
+class Tight(Full):
+	"""What strangers can send without end stops before what somebody says."""
+
+	settings = {"facts_size": "2M"}
+
+	def test_full(self):
+		pixel, link, leave = self.urls()
+		line = '{"type":"sent","address":"fill@fill.example","at":"2026-11-01T00:00:00Z","stream":"default","campaign":"fill"}\n'
+
+		def used():
+			return self.metric("rekindle_facts_used_bytes") / self.metric("rekindle_facts_limit_bytes")
+		before, n = used(), 16500
+		while before < 0.76: # full at 0.875
+			self.cli("import", input=n * line)
+			self.wait(lambda: used() > before)
+			before, n = used(), 300
+		self.hit_until_none_is_recorded(pixel)
+		self.assertEqual(self.get(link).fields["location"], DESTINATION)
+		self.assertEqual(self.leave(leave).status, 200)
+		self.wait(lambda: "left" in [t["type"] for t in self.touches()])
+		self.assertEqual(self.metric("rekindle_writer_failing"), 0)
+		self.assertNotIn("clicked", [t["type"] for t in self.touches()])
+		self.configure(facts_size="64M")
+		self.process.send_signal(signal.SIGHUP)
+
+		def recorded():
+			self.get(link)
+			return "clicked" in [t["type"] for t in self.touches()]
+		self.wait(recorded)
+
+
+class Repeats(Case):
+	settings = {"max_repeats": 5}
+
+	def test_the_same_again_and_again(self):
+		pixel, link, leave = self.urls()
+		for _ in range(20):
+			self.assertEqual(self.get(pixel).body, GIF)
+			self.assertEqual(self.get(link).fields["location"], DESTINATION)
+			answer = self.get(leave, method="POST", fields=Unsubscribe.FORM, body=Unsubscribe.ONE_CLICK)
+			self.assertEqual(answer.status, 200)
+		self.get(self.urls("bob@reader.example")[0])
+		self.get(self.urls(campaign="summer")[0])
+		seen = collections.Counter((t["type"], t["who"], t["campaign_id"]) for t in self.touches())
+		ann = {kind: n for (kind, *_), n in seen.items() if n > 1}
+		for kind in ("opened", "clicked"): # of each thread
+			self.assertIn(ann[kind], range(5, 5 * len(os.sched_getaffinity(0)) + 1))
+		self.assertEqual(ann["left"], 20)
+		self.assertEqual(self.metric("rekindle_hits_repeated_total"), 40 - ann["opened"] - ann["clicked"])
+		self.assertEqual(sorted(seen.values())[:-3], [1, 1], "somebody else, and another campaign")
 
 
 class Late(Case):
@@ -644,6 +708,27 @@ class Late(Case):
 		self.process.wait()
 		self.start()
 		self.assertEqual(len(self.touches()), 100)
+
+	def test_unsubscribes_among_hits_are_answered(self):
+		"""Whose flush ends with what nobody waits for."""
+		pixel, _, leave = self.urls()
+		over = threading.Event()
+
+		def flood():
+			with Client(self.port) as c:
+				while not over.is_set():
+					c.send(20 * request(pixel))
+					for _ in range(20):
+						c.answer()
+		flooding = threading.Thread(target=flood)
+		flooding.start()
+		try:
+			for _ in range(100):
+				answer = self.get(leave, method="POST", fields=Unsubscribe.FORM, body=Unsubscribe.ONE_CLICK)
+				self.assertEqual(answer.status, 200)
+		finally:
+			over.set()
+			flooding.join()
 
 	def test_an_unsubscribe_waits_all_the_same(self):
 		pixel, _, leave = self.urls()
