@@ -64,6 +64,7 @@ SETTINGS = {
 	"answer_within": None,  # as it ships: the rig's own is longer
 	"max_connections": 2 * CONNECTIONS,
 	"idle_timeout": "10m",
+	"max_repeats": None,
 }
 STREAMS = {STREAM: {"match_header": "List-Id: letter.harbourbooks.example"}}
 
