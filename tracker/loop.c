@@ -439,6 +439,7 @@ put_basket(struct basket *b, bool kept)
 	if (!kept)
 		atomic_fetch_add(&l->counters.unrecorded, b->hits);
 	pthread_mutex_lock(&l->lock);
+	l->baskets_out--;
 	if (l->nbaskets < BASKETS_SPARE) {
 		b->next = l->spare_basket;
 		l->spare_basket = b;
@@ -472,6 +473,7 @@ take_basket(struct loop *l)
 		l->spare_basket = b->next;
 		l->nbaskets--;
 	}
+	l->baskets_out++;
 	pthread_mutex_unlock(&l->lock);
 	if (b == NULL)
 		b = xmalloc(sizeof *b);
@@ -497,20 +499,40 @@ give_basket(struct loop *l)
 }
 
 static void
+time_basket(struct loop *l)
+{
+	static const struct timeval within = { 0, GATHER_MS * 1000 };
+
+	if (l->basket_timed)
+		return;
+	l->basket_timed = true;
+	evtimer_add(&l->basket_timer, &within);
+}
+
+/* While the disk hangs only full ones are given: else each of WRITER_WAITING_MAX touches might take one for itself. */
+static void
 on_basket_time(evutil_socket_t fd, short what, void *arg)
 {
 	struct loop *l = arg;
+	bool hangs;
 
 	(void)fd;
 	(void)what;
 	l->basket_timed = false;
-	give_basket(l);
+	if (l->basket == NULL)
+		return;
+	pthread_mutex_lock(&l->lock);
+	hangs = l->baskets_out > BASKETS_SPARE;
+	pthread_mutex_unlock(&l->lock);
+	if (hangs)
+		time_basket(l);
+	else
+		give_basket(l);
 }
 
 void
 loop_keep(struct loop *l, const struct record *r, size_t n)
 {
-	static const struct timeval within = { 0, GATHER_MS * 1000 };
 	struct basket *b;
 
 	for (size_t i = 0; i < n; i++) {
@@ -523,10 +545,7 @@ loop_keep(struct loop *l, const struct record *r, size_t n)
 		b->end = record_copy(&b->record[b->deed.n++], &r[i], b->end);
 	}
 	l->basket->hits++;
-	if (!l->basket_timed) {
-		l->basket_timed = true;
-		evtimer_add(&l->basket_timer, &within);
-	}
+	time_basket(l);
 }
 
 static void

@@ -141,6 +141,7 @@ struct loop {
 	struct task *done, *last_done;
 	struct basket *spare_basket;
 	unsigned nbaskets;
+	unsigned baskets_out; /* in use: ours and those that the writer has */
 	/* The writer's thread only: what it is about to leave. */
 	struct task *gathered, *last_gathered;
 

@@ -806,6 +806,40 @@ class StalledLong(Stalled):
 		self.wait(lambda: len(self.touches()) == before + 3)
 
 
+class StalledUnheeded(Stalled):
+	"""The journal is full, and nobody waits for it."""
+
+	settings = {"journal_size": "64k", "answer_within": "0"}
+
+	def test_the_journal_takes_it(self):
+		pixel, _, _ = self.urls()
+		release, sent, steps = self.hold(), 0, set()
+
+		def waiting():
+			return self.metric("rekindle_touches_waiting")
+		try:
+			with Client(self.port) as c:
+				def hits(n):
+					c.send(n * request(pixel))
+					for _ in range(n):
+						self.assertEqual(c.answer().body, GIF)
+					return n
+				while waiting() < 1000:
+					sent += hits(100)
+				# Those who come one by one wait together, not each in memory of its own.
+				for _ in range(100):
+					before = waiting()
+					sent += hits(1)
+					for _ in range(10):
+						steps.add(waiting())
+						if max(steps) > before:
+							break
+			self.assertLess(len(steps), 40)
+		finally:
+			release()
+		self.wait(lambda: len(self.touches()) == sent)
+
+
 class Life(Case):
 	settings = {"request_within": "9m"}  # it is not what ends anything here
 
