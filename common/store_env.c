@@ -76,6 +76,9 @@ env_close(struct env *e)
 	if (e->env != NULL)
 		mdb_env_close(e->env);
 	e->env = NULL;
+	/* What is known as of one of its transactions says nothing of a file that comes in its place. */
+	atomic_store(&e->store->none_stopped, 0);
+	atomic_store(&e->store->none_consented, 0);
 }
 
 /* With no transaction open.  Size 0: as large as whoever wrote last has it.  Never smaller than what is in use. */

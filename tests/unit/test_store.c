@@ -576,6 +576,53 @@ whether_anybody_ever_consented_is_known(void **state)
 	temp_remove(dir);
 }
 
+static uint64_t
+last_commit(const char *dir)
+{
+	char path[600];
+	MDB_envinfo info;
+	MDB_env *env;
+
+	snprintf(path, sizeof path, "%s/state.mdb", dir);
+	assert_int_equal(mdb_env_create(&env), 0);
+	assert_int_equal(mdb_env_open(env, path, MDB_NOSUBDIR, 0600), 0);
+	assert_int_equal(mdb_env_info(env, &info), 0);
+	mdb_env_close(env);
+	return info.me_last_txnid;
+}
+
+/* What is known of one file says nothing of another one with as many commits. */
+static void
+a_state_that_comes_in_place_of_another_is_looked_at(void **state)
+{
+	char *dir = temp_make(), *other = temp_make(), from[600], to[600], nothing[] = "nothing";
+	struct record r = { .touch = { .kind = TOUCH_CONSENT, .detail = AXIS_LINKS << 4 | CONSENT_DENIED, .who = person(2), .when = 2000 } };
+	struct store *s = open_store(other, 64 * MB);
+	uint64_t zero = 0;
+	struct profile p;
+
+	(void)state;
+	assert_int_equal(store_append(s, &r, 1, NULL), STORE_OK);
+	assert_int_equal(fold_all(s), STORE_OK);
+	store_close(s);
+	store_close(open_store(dir, 64 * MB));
+	while (last_commit(dir) < last_commit(other))
+		set_meta(dir, "state.mdb", nothing, &zero, 1);
+	s = open_store(dir, 64 * MB);
+	assert_true(store_no_consents(s));
+
+	/* There is no such room for a map, so the file is closed, and opened again when somebody wants something of it. */
+	store_limit(s, 64 * MB, (uint64_t)1 << 60);
+	snprintf(from, sizeof from, "%s/state.mdb", other);
+	snprintf(to, sizeof to, "%s/state.mdb", dir);
+	assert_int_equal(rename(from, to), 0);
+	assert_int_equal(store_profile(s, &r.touch.who, &p), STORE_OK);
+	assert_false(store_no_consents(s));
+	store_close(s);
+	temp_remove(dir);
+	temp_remove(other);
+}
+
 /* A row that an older program began, which did not count what it had done of it. */
 static void
 a_row_that_an_older_program_began_is_gone_on_with(void **state)
@@ -1885,6 +1932,7 @@ main(int argc, char **argv)
 		cmocka_unit_test(a_walk_sees_everybody_once_across_its_renewals),
 		cmocka_unit_test(a_walk_over_one_recipients_subscriptions_stays_with_them),
 		cmocka_unit_test(whether_anybody_ever_consented_is_known),
+		cmocka_unit_test(a_state_that_comes_in_place_of_another_is_looked_at),
 		cmocka_unit_test(a_row_that_an_older_program_began_is_gone_on_with),
 		cmocka_unit_test(sums_of_an_older_program_are_made_anew),
 		cmocka_unit_test(consents_stay_across_an_upgrade),
