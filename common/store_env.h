@@ -68,7 +68,7 @@ struct store {
 	MDB_dbi touches, links, names, campaigns, streams, kept, history, stopped, carried, holds, brakes, facts_meta;
 	MDB_dbi people, subscriptions, counters, link_counters, trails, past, volumes, state_meta;
 	_Atomic uint64_t none_stopped;    /* as of this transaction of facts no campaign is */
-	_Atomic uint64_t none_consented;  /* as of this one of state nobody has */
+	_Atomic uint64_t none_consented;  /* as of this one of state nobody has; see store_no_consents */
 	_Atomic uint64_t scanned; /* touches up to here hold nothing to tidy, as far as this process knows */
 };
 

@@ -22,20 +22,26 @@ store_profile(struct store *s, const struct who *w, struct profile *p)
 	return env_lookup(&s->state, s->people, w, sizeof *w, row_take_profile, p);
 }
 
+/* No transaction has this number.  It stays: a state that is summed up anew hears of the same people again. */
+#define SOMEBODY_SPOKE UINT64_MAX
+
 bool
 store_no_consents(struct store *s)
 {
-	uint64_t none = 0;
+	uint64_t as_of = atomic_load(&s->none_consented), none = 0;
 	MDB_txn *txn;
+	int rc;
 
-	if (env_is_as_of(&s->state, atomic_load(&s->none_consented)))
+	if (as_of == SOMEBODY_SPOKE)
+		return false;
+	if (env_is_as_of(&s->state, as_of))
 		return true;
 	if (env_begin(&s->state, MDB_RDONLY, &txn) != 0)
 		return false;
-	if (meta_get(txn, s->state_meta, META_NO_CONSENTS, &none) == 0 && none == 1)
-		atomic_store(&s->none_consented, mdb_txn_id(txn));
+	if ((rc = meta_get(txn, s->state_meta, META_NO_CONSENTS, &none)) == 0)
+		atomic_store(&s->none_consented, none == 1 ? mdb_txn_id(txn) : SOMEBODY_SPOKE);
 	env_end(&s->state, txn);
-	return none == 1;
+	return rc == 0 && none == 1;
 }
 
 enum store_result
