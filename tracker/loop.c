@@ -24,7 +24,7 @@
 #define BASKET_RECORDS 64
 #define BASKET_NAMES 8192
 #define BASKETS_SPARE 16
-static_assert(BASKET_NAMES >= TOKEN_DESTINATION_MAX, "a destination fits");
+static_assert(BASKET_RECORDS >= HIT_RECORDS && BASKET_NAMES >= HIT_RECORDS * TOKEN_DESTINATION_MAX, "what one hit has to say fits");
 #define ACCEPT_TURN 64 /* connections taken before others get a turn */
 
 /* ---- time ---- */
@@ -533,18 +533,20 @@ on_basket_time(evutil_socket_t fd, short what, void *arg)
 void
 loop_keep(struct loop *l, const struct record *r, size_t n)
 {
-	struct basket *b;
+	struct basket *b = l->basket;
+	size_t names = 0;
 
-	for (size_t i = 0; i < n; i++) {
-		b = l->basket;
-		if (b != NULL && (b->deed.n == BASKET_RECORDS || record_names(&r[i]) > (size_t)(b->names + BASKET_NAMES - b->end)))
-			give_basket(l);
-		if (l->basket == NULL)
-			l->basket = take_basket(l);
-		b = l->basket;
+	for (size_t i = 0; i < n; i++)
+		names += record_names(&r[i]);
+	/* What one hit has to say is recorded as a whole, or not at all. */
+	if (b != NULL && (b->deed.n + n > BASKET_RECORDS || names > (size_t)(b->names + BASKET_NAMES - b->end)))
+		give_basket(l);
+	if (l->basket == NULL)
+		l->basket = take_basket(l);
+	b = l->basket;
+	for (size_t i = 0; i < n; i++)
 		b->end = record_copy(&b->record[b->deed.n++], &r[i], b->end);
-	}
-	l->basket->hits++;
+	b->hits++;
 	time_basket(l);
 }
 

@@ -179,7 +179,7 @@ void loop_drop(struct loop *, struct conn *);
 const char *loop_date(struct loop *);
 /* To the writer, at the end of this turn. */
 void loop_deed(struct loop *, struct task *);
-/* The same for what nobody waits for: copies of records. */
+/* The same for what nobody waits for: copies of the records of one hit. */
 void loop_keep(struct loop *, const struct record *, size_t n);
 /* On the writer's thread: the touches of a task are durable, or lost.  The loops hear of it when `last`. */
 void loop_done(struct loop *, struct task *, bool last);
