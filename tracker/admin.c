@@ -100,13 +100,14 @@ add_store(const struct server *s, struct buf *out)
 
 	writer_stats(s->writer, &w);
 	store_health(s->store, &h);
-	add_metric(out, "rekindle_touches_durable_total", "counter", "Touches on disk.", w.durable);
+	add_metric(out, "rekindle_touches_durable_total", "counter",
+	    "Touches on disk, or in the journal where nobody waits for the disk.", w.durable);
 	add_metric(out, "rekindle_touches_lost_total", "counter", "Touches that could not be written.", w.lost);
 	add_metric(out, "rekindle_touches_refused_total", "counter", "Touches refused: too many wait.", w.refused);
-	add_metric(out, "rekindle_writer_batches_total", "counter", "Flushes to disk.", w.batches);
+	add_metric(out, "rekindle_writer_batches_total", "counter",
+	    "Batches of touches written; one flush each, or none where nobody waits for the disk.", w.batches);
 	add_metric(out, "rekindle_touches_waiting", "gauge", "Touches on their way to disk.", w.waiting);
-	add_metric(out, "rekindle_journal_waiting_bytes", "gauge", "On disk in the journal, and not in facts yet.",
-	    w.journal.waiting);
+	add_metric(out, "rekindle_journal_waiting_bytes", "gauge", "In the journal, and not in facts yet.", w.journal.waiting);
 	add_metric(out, "rekindle_journal_size_bytes", "gauge", "Room in the journal; 0 when there is none.", w.journal.size);
 	add_metric(out, "rekindle_writer_failing", "gauge", "1 when facts did not take the last batch.", w.failing);
 	add_metric(out, "rekindle_fold_lag", "gauge", "Touches not yet summed up.", h.lag);
