@@ -541,8 +541,8 @@ class Withdrawal(Case):
 		return rig.pixel(body_of(made).decode()), tracked(made)[0]
 
 	def hits(self):
-		"""All opens and clicks there are."""
-		return [t for t in self.rig.cli("export").json_lines if t["type"] in ("opened", "clicked")]
+		"""All opens and clicks there are, but for days: they are taken out of their place, and come last from then on."""
+		return [t for t in self.rig.cli("export").json_lines if t["type"] in ("opened", "clicked") and t["mode"] != "dayonly"]
 
 	def new_hits(self, *urls):
 		before = self.hits()
