@@ -39,7 +39,7 @@ struct env {
 	const char *name;
 	const struct table *tables;
 	size_t meta;  /* offset of its meta table in struct store */
-	uint64_t limit;
+	_Atomic uint64_t limit; /* changed with the lock, looked at without */
 	pthread_rwlock_t lock;
 	bool damaged;              /* no database any more: nobody tries again before the next start */
 	_Atomic bool full;         /* the last write found no room: another process may have raised the limit */
