@@ -354,8 +354,11 @@ print_sums(const struct row *r, int64_t now)
 		print_fieldf("Sent", "%" PRIu64 ", of which %" PRIu64 " tracked; rates are of these", s->sent, s->tracked);
 	else {
 		print_fieldf("Sent", "%" PRIu64 ", of which %" PRIu64 " tracked", s->sent, s->tracked);
-		print_fieldf("Rates are of", "%" PRIu64 " whose readers would be known, %" PRIu64 " for clicks", s->tracked - s->untold,
-		    s->tracked - s->untold_clicks);
+		if (s->tracked == s->untold)
+			print_fieldf("Rates are of", "nobody: none of the readers would be known (privacy_profile, consent)");
+		else
+			print_fieldf("Rates are of", "%" PRIu64 " whose readers would be known, %" PRIu64 " for clicks",
+			    s->tracked - s->untold, s->tracked - s->untold_clicks);
 	}
 	print_fieldf("Stopped", "%" PRIu64 "%s", s->skipped, s->skipped ? " by policy" : "");
 	if (s->would_skip)
