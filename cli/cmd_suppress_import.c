@@ -516,7 +516,7 @@ say(const struct import *im)
 	struct emit e = { 0 };
 
 	if (!im->c->json) {
-		printf("%s: %" PRIu64 " row%s of a list of %s: %s %" PRIu64, im->name, im->read, im->read == 1 ? "" : "s",
+		printf("%s: %" PRIu64 " row%s in the format %s: %s %" PRIu64, im->name, im->read, im->read == 1 ? "" : "s",
 		    im->begun ? listing_name(&im->listing) : "nothing", would, im->added);
 		for (size_t i = 0, n = 0; i < TOUCH_KINDS; i++)
 			if (im->by_kind[i])

@@ -215,7 +215,7 @@ def test_bad_rows():
 		answer = told(r, "suppress", "import", "-", input=bad, code=3 if bad else 1)
 		assert why in answer.err, answer
 	answer = told(r, "suppress", "import", "-", "--as", "unsubscribed", "--stream", "news", input=b"plain@example.com\nplain2@example.com\n")
-	assert "list of plain: added 2: unsubscribed 2" in answer.out, answer
+	assert "in the format plain: added 2: unsubscribed 2" in answer.out, answer
 	refused(r, "plain@example.com", "unsubscribed")
 	flows(r, "plain@example.com", "shop")
 
