@@ -102,13 +102,13 @@ called(const struct row *r, char id[17])
 static bool
 openers_known(const struct campaign *s)
 {
-	return s->opens_all == 0 || s->openers_all > 0;
+	return s->opens_all == 0 || s->openers_all > 0 || (s->untold > 0 && s->tracked > s->untold);
 }
 
 static bool
 clickers_known(const struct campaign *s)
 {
-	return s->clicks_all == 0 || s->clickers_all > 0;
+	return s->clicks_all == 0 || s->clickers_all > 0 || (s->untold_clicks > 0 && s->tracked > s->untold_clicks);
 }
 
 static uint64_t

@@ -900,6 +900,13 @@ class Campaigns(Case):
         text = self.run_ok("campaign", "show", "mixed")
         self.assertRegex(text, r"Sent +8, of which 8 tracked\n.*Rates are of +5 whose readers would be known, 4 for clicks\n")
         self.assertRegex(self.run_ok("campaign"), r"60\.0 % +25\.0 %")
+        # Somebody did, but nobody who would be known: that is a rate of 0, and not none.
+        of["campaign"] = "quiet"
+        self.touches({"type": "sent", "address": who[0], "untold": "all", **of}, {"type": "sent", "address": who[1], **of},
+                     {"type": "open", "mode": "anonymous", **of}, {"type": "click", "mode": "anonymous", "link": 1, "url": LINK, **of})
+        o = self.json("campaign", "show", "quiet")
+        self.assertEqual((o["open_rates_of"], o["click_rates_of"]), (1, 1))
+        self.assertEqual((o["human"]["opens"], o["human"]["openers"], o["human"]["open_rate"], o["human"]["click_rate"]), (1, 0, 0, 0))
 
     def test_where_clickers_are_not_told_apart(self):
         click = {"type": "click", "mode": "anonymous", "campaign": "shy", "link": 1, "url": LINK}
