@@ -549,6 +549,8 @@ print_person(struct person *p, struct outlook *o, size_t n)
 		table_add(&t, buf_span(&o[i].text));
 	}
 	table_print(&t, "  ", false);
+	if (n == 0)
+		printf("  none: the stream is not in the settings any more\n");
 	if (p->known && !p->forgotten) {
 		print_caps(o, n);
 		print_evidence(p);
@@ -782,6 +784,7 @@ cmd_why(struct cli *c)
 	const char *only = NULL, *campaign = NULL;
 	const struct cli_option options[] = { { "stream", .text = &only }, { "campaign", .text = &campaign } };
 	struct person p = { .c = c, .address = BUF(ADDR_MAX), .explained = BUF(LINE_CAP), .campaign_stream = BUF(LINE_CAP) };
+	bool configured;
 	uint64_t id;
 	int status;
 
@@ -793,12 +796,12 @@ cmd_why(struct cli *c)
 		return EXIT_CANNOT;
 	if (!cli_who(c, c->word[0], &p.who))
 		return EXIT_USAGE;
-	if (only && !conf_stream(c->setup->conf, span_of(only))) {
-		(void)cli_stream(c, only, &id);
-		return EXIT_USAGE;
-	}
-	if (!cli_store(c))
+	configured = only == NULL || conf_stream(c->setup->conf, span_of(only)) != NULL;
+	/* One that is gone from the settings has no next message, but its campaigns may be stopped. */
+	if ((configured || campaign != NULL) && !cli_store(c))
 		return EXIT_CANNOT;
+	if (!configured && (!cli_stream(c, only, &id) || campaign == NULL))
+		return EXIT_USAGE;
 	status = EXIT_CANNOT;
 	addr_normalise(&p.address, span_of(c->word[0]));
 	p.campaign = campaign;

@@ -719,6 +719,22 @@ class Why(Case):
                      {"type": "consent", "address": self.ADDRESS, "axis": "links", "value": "denied", "at": ago(3)})
         self.assertEqual(self.json("why", self.ADDRESS)["consent"], {"opens": "granted", "links": "denied"})
 
+    def test_a_campaign_of_a_stream_that_is_gone(self):
+        for stream in "old", "news":
+            self.touches({"type": "sent", "address": self.ADDRESS, "at": ago(3), "stream": stream, "campaign": "spring"})
+        p = self.wrong(USAGE, 'several streams have a campaign "spring": .*; say which with --stream', "why", self.ADDRESS, "--campaign", "spring")
+        # Each that it names is an answer.
+        streams = re.search(r'"spring": (.*); say', p.stderr.decode())[1].split(", ")
+        self.assertEqual(["news", "old"], sorted(streams))
+        for stream in streams:
+            o = self.json("why", self.ADDRESS, "--campaign", "spring", "--stream", stream)
+            self.assertEqual((stream, "off"), (o["campaign"]["stream"], o["campaign"]["brake"]))
+            self.assertEqual([stream] if stream == "news" else [], [n["stream"] for n in o["next"]])
+        text = self.run_ok("why", self.ADDRESS, "--campaign", "spring", "--stream", "old")
+        self.assertRegex(text, r"Campaign +spring: no brake is on\n(.|\n)*The next message\n  none: the stream is not in the settings any more\n")
+        self.wrong(USAGE, 'there is no stream "older"', "why", self.ADDRESS, "--campaign", "spring", "--stream", "older")
+        self.wrong(USAGE, 'there is no stream "old"', "why", self.ADDRESS, "--stream", "old")
+
     def test_any_spelling(self):
         self.sends("ann@bücher.example", [1])
         for spelling in "ANN@BÜCHER.example", "ann@xn--bcher-kva.example", "<Ann@bücher.Example>":
