@@ -592,6 +592,25 @@ add_silent_sends(struct buf *b, const struct finding *f, const char *thing)
 	add_count(b, f->silent_sends, thing);
 }
 
+/* Too few since then to judge.  None at all may still be some of a transactional stream, which are not counted here. */
+static void
+add_few(struct buf *b, const struct profile *p, const struct finding *f)
+{
+	if (f->silent_sends > 0) {
+		buf_adds(b, ", but over only ");
+		add_count(b, f->silent_sends, "tracked send");
+		return;
+	}
+	buf_adds(b, ", but nothing sent ");
+	if (f->silent_since != 0) {
+		buf_adds(b, "since ");
+		add_day(b, f->silent_since);
+	} else
+		buf_adds(b, "so far");
+	if (p->last_sent > f->silent_since)
+		buf_adds(b, " except transactional mail");
+}
+
 static void
 add_last(struct buf *b, const struct finding *f, int64_t now)
 {
@@ -649,8 +668,7 @@ engage_explain(
 	case REASON_FEW_SENDS:
 		buf_adds(b, "no human engagement ");
 		add_silence(b, p, f, now);
-		buf_adds(b, ", but over only ");
-		add_count(b, f->silent_sends, "tracked send");
+		add_few(b, p, f);
 		buf_addf(b, " (inactive from %u sends)", floor);
 		break;
 	case REASON_YOUNG:

@@ -24,6 +24,12 @@ send_at(struct profile *p, int64_t s, bool tracked)
 }
 
 static void
+exempt_at(struct profile *p, int64_t s)
+{
+	touch_it(p, TOUCH_SENT, ROBOT_NONE, MODE_IDENTIFIED, s, TOUCH_TRACKED | TOUCH_EXEMPT);
+}
+
+static void
 open_at(struct profile *p, int64_t s, enum robot verdict)
 {
 	touch_it(p, TOUCH_OPEN, verdict, MODE_IDENTIFIED, s, 0);
@@ -44,6 +50,7 @@ struct life {
 	unsigned sends;		 /* tracked ones, one per hour, the last an hour ago */
 	unsigned untracked;	 /* likewise */
 	int64_t joined;		 /* subscribed again */
+	int64_t receipt;	 /* a tracked one of a transactional stream */
 };
 
 static struct profile
@@ -57,6 +64,8 @@ live(const struct life *l)
 		send_at(&p, NOW - 3600 * i, true);
 	for (unsigned i = 1; i <= l->untracked; i++)
 		send_at(&p, NOW - 3600 * i, false);
+	if (l->receipt)
+		exempt_at(&p, NOW - l->receipt);
 	if (l->joined)
 		touch_it(&p, TOUCH_JOINED, ROBOT_NONE, MODE_IDENTIFIED, NOW - l->joined, 0);
 	if (l->opened)
@@ -477,6 +486,14 @@ static const struct {
 	    "inactive: no human engagement ever, known for 300 days, over 20 sends (limit 11 sends)" },
 	{ { .known = 300 * DAY, .opened = 214 * DAY, .sends = 1 },
 	    "semi-engaged: no human engagement for 214 days, but over only 1 tracked send (inactive from 18 sends)" },
+	{ { .known = 300 * DAY, .opened = 200 * DAY },
+	    "semi-engaged: no human engagement for 200 days, but nothing sent since 2025-06-15 (inactive from 18 sends)" },
+	{ { .known = 300 * DAY, .opened = 200 * DAY, .receipt = DAY },
+	    "semi-engaged: no human engagement for 200 days, but nothing sent since 2025-06-15 except transactional mail "
+	    "(inactive from 18 sends)" },
+	{ { .receipt = 300 * DAY },
+	    "semi-engaged: no human engagement ever, known for 300 days, but nothing sent so far except transactional mail "
+	    "(inactive from 11 sends)" },
 	{ { .known = 300 * DAY, .opened = 200 * DAY, .untracked = 3 },
 	    "semi-engaged: nothing sent since the last engagement on 2025-06-15 could be tracked, so silence proves nothing" },
 	{ { .known = 300 * DAY, .clicked = 50 * DAY, .opened = 45 * DAY, .privacy = DAY, .sends = 5 },
