@@ -411,6 +411,14 @@ print_link(const struct plan *p, const struct link_note *n)
 	buf_free(&line);
 }
 
+static const char *
+part_words(const struct part_note *n)
+{
+	if (n->honeypot)
+		return n->pixel ? "tagged, with the hidden link and the pixel" : "tagged, with the hidden link";
+	return n->pixel ? "tagged, with the pixel" : "tagged";
+}
+
 /* Each part with its links, then the header: what was decided, and why. */
 static void
 print_explanation(const struct plan *p)
@@ -424,7 +432,7 @@ print_explanation(const struct plan *p)
 
 		print_safe(&what, span_cut(n->what, 0, 200));
 		printf("part %zu: %s, %s, %zu bytes: %s%s\n", i + 1, buf_cstr(&what), n->encoding, n->end - n->start,
-		    n->why ? "left alone, " : n->pixel ? "tagged, with the pixel" : "tagged", n->why ? n->why : "");
+		    n->why ? "left alone, " : part_words(n), n->why ? n->why : "");
 		buf_free(&what);
 		for (; k < p->nseen && p->seen[k].part == i; k++)
 			if (p->seen[k].why || !p->untouched) /* in a message that is left alone after all no link leads anywhere */
@@ -460,6 +468,7 @@ emit_explanation(struct emit *e, const struct plan *p)
 		if (n->why)
 			emit_string(e, "left", n->why);
 		emit_flag(e, "pixel", n->pixel);
+		emit_flag(e, "honeypot", n->honeypot);
 		emit_open(e, "links", '[');
 		for (; k < p->nseen && p->seen[k].part == i; k++) {
 			emit_open(e, NULL, '{');

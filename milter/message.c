@@ -112,7 +112,7 @@ unwanted(const struct work *w, const struct mime_part *part)
 }
 
 static void
-note_part(struct work *w, const struct mime_part *part, const char *why, bool pixel)
+note_part(struct work *w, const struct mime_part *part, const char *why, bool pixel, bool honeypot)
 {
 	static const char *const encodings[] = {
 		[MIME_PLAIN] = "7bit or 8bit", [MIME_BINARY] = "binary", [MIME_QP] = "quoted-printable", [MIME_BASE64] = "base64",
@@ -127,7 +127,7 @@ note_part(struct work *w, const struct mime_part *part, const char *why, bool pi
 		p->part = xreallocarray(p->part, p->part_cap, sizeof *p->part);
 	}
 	p->part[p->nparts++] = (struct part_note){
-		part->media.n > 0 ? part->media : SPAN("text/plain"), encodings[part->encoding], why, part->start, part->end, pixel,
+		part->media.n > 0 ? part->media : SPAN("text/plain"), encodings[part->encoding], why, part->start, part->end, pixel, honeypot,
 	};
 }
 
@@ -170,7 +170,7 @@ tag_part(struct work *w, const struct mime_part *part)
 		tag_undo(&w->tagger, &before);
 	if (why == NULL && edits.n == 0)
 		why = is_tracking(&w->tagging) ? "nothing to tag" : "tracking is off";
-	note_part(w, part, why, w->plan->pixel && !before.pixel);
+	note_part(w, part, why, w->plan->pixel && !before.pixel, w->plan->honeypot && !before.honeypot);
 	edits_free(&edits);
 	mime_text_free(&text);
 	return why;
@@ -193,7 +193,7 @@ tag_parts(struct work *w, const struct mime *mime)
 		if (leave != NULL) {
 			if (part_has_pgp(w->message->body, part))
 				return inline_pgp;
-			note_part(w, part, part->leave ? part->leave : leave, false);
+			note_part(w, part, part->leave ? part->leave : leave, false, false);
 			continue;
 		}
 		leave = tag_part(w, part);

@@ -72,7 +72,7 @@ struct part_note {
 	const char *encoding;
 	const char *why;   /* it stays as it is; NULL: it was edited */
 	size_t start, end; /* content, in the body */
-	bool pixel;
+	bool pixel, honeypot; /* are in this one */
 };
 
 struct link_note {

@@ -1099,6 +1099,16 @@ class Tag(Case):
         self.assertEqual([(p["pixel"], p["links"]) for p in html], [(True, [{"url": LINK, "link": 1}])])
         self.assertNotIn("parts", self.json("tag", "--to", "ann@example.org", stdin=MESSAGE))
 
+    def test_the_hidden_link_is_told(self):
+        for general, words, has in (("honeypot = on", "hidden link and the pixel", (True, True)),
+                                    ("honeypot = on\nopens = off", "hidden link", (False, True)),
+                                    ("honeypot = off", "pixel", (True, False))):
+            self.write_conf(general=general)
+            out = self.run_ok("tag", "--to", "ann@example.org", "--explain", stdin=MESSAGE)
+            self.assertRegex(out, rf"(?m)^part \d: text/html, .* tagged, with the {words}$")
+            html = [p for p in self.json("tag", "--to", "ann@example.org", "--explain", stdin=MESSAGE)["parts"] if p["type"] == "text/html"]
+            self.assertEqual([(p["pixel"], p["honeypot"], p["links"]) for p in html], [(*has, [{"url": LINK, "link": 1}])])
+
     def test_a_place_for_an_own_page_is_not_left(self):
         page = MESSAGE.replace(b"https://shop.example.com/a?x=1&amp;y=2", b"https://rekindle.invalid/keep")
         out = self.run_ok("tag", "--to", "ann@example.org", "--explain", stdin=page)

@@ -571,6 +571,7 @@ test_a_part_is_taken_back(void **state)
 	assert_int_equal(t.plan.warnings, 0);
 	assert_string_equal(t.plan.part[0].why, "edited text does not convert back");
 	assert_true(!t.plan.part[0].pixel && t.plan.part[1].pixel);
+	assert_true(!t.plan.part[0].honeypot && t.plan.part[1].honeypot);
 	tagged_free(&t);
 	buf_free(&readable);
 }
