@@ -110,12 +110,21 @@ tell_refused(const struct conf *conf, struct span fault)
 		cli_error("%.*s for user %s", SPAN_ARG(fault), user_name(number));
 }
 
+/* What their user finds is what the daemons will find, and root could know no more; of a third user that is not so. */
+static bool
+is_owner(const struct conf *conf)
+{
+	struct stat st;
+
+	return stat(conf->data_dir, &st) == 0 && st.st_uid == geteuid();
+}
+
 static void
 tell_faults(const struct cli *c, const struct conf *conf, bool was_root, struct buf *why)
 {
 	struct span rest = buf_span(why), line;
 
-	if (!was_root || geteuid() == 0) {
+	if (geteuid() == 0 || (!was_root && !is_owner(conf))) {
 		cli_errors(c, why);
 		return;
 	}

@@ -550,6 +550,21 @@ class Others(Case):
         self.check(NOTHING, "segment", user=NOBODY.pw_uid)
         self.assertIn("good", self.check(FOUND, "conf", "--check", user=NOBODY.pw_uid).stdout.decode())
 
+    def test_the_owner_knows_what_root_could_know(self):
+        self.give_away()
+        os.chown(self.dir / "locks", 0, 0)
+        shutil.chown(self.dir / "keys", group=NOBODY.pw_gid)
+        p = self.wrong(FOUND, rf"^rekindle: {self.conf}:1: lock_dir: .*/locks: Permission denied for user nobody\n$", "conf", "--check",
+                       user=NOBODY.pw_uid)
+        self.assertIn("good", p.stdout.decode())
+        os.chown(self.dir / "keys", 0, 0)
+        p = self.wrong(CANNOT, r"/keys: Permission denied for user nobody; chgrp \w+ and chmod 0640\n", "conf", "--check", user=NOBODY.pw_uid)
+        self.assertNotIn("run it as", p.stderr.decode())
+        # A third one can only be sent to them.
+        os.chmod(self.dir / "data", 0o777)
+        self.wrong(CANNOT, r"lock_dir.*\nrekindle: run it as root, or as the owner of data_dir \(nobody\)\n$", "conf", "--check",
+                   user=pwd.getpwnam("daemon").pw_uid)
+
 
 class Keys(Case):
     def test_new_never_overwrites(self):
