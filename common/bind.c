@@ -165,7 +165,7 @@ bind_why(struct buf *why, const char *path, const char *what, int error)
 	if (path != NULL && (error == ENOENT || error == ENOTDIR))
 		buf_addf(why, ": there is no directory %s; make it, owned by the user that the daemons run as", buf_cstr(&dir));
 	else if (path != NULL && error == EACCES && access(buf_cstr(&dir), W_OK | X_OK) != 0)
-		buf_addf(why, ": user %lu may not make anything in directory %s; give it to that user", (unsigned long)geteuid(),
+		buf_addf(why, ": user %lu may not make anything in directory %s; put the socket in a directory that belongs to that user", (unsigned long)geteuid(),
 		    buf_cstr(&dir));
 	buf_free(&dir);
 }

@@ -963,7 +963,7 @@ class Life(Case):
 				({"max_message": "lots"}, "max_message"),
 				({"milter_socket": "unix:/nonexistent/m.sock"}, "rekindle.conf:5: milter_socket: cannot listen on unix:/nonexistent/m.sock: "
 					"No such file or directory: there is no directory /nonexistent; make it"),
-				({"milter_socket": "unix:/m.sock"}, "Permission denied: user %d may not make anything in directory /; " % pwd.getpwnam(rig.OWNER).pw_uid),
+				({"milter_socket": "unix:/m.sock"}, "Permission denied: user %d may not make anything in directory /; put the socket in a directory that belongs to that user" % pwd.getpwnam(rig.OWNER).pw_uid),
 				({"ask_listen": "127.0.0.1:0,\n unix:/nonexistent/a.sock"},
 					": ask_listen: cannot listen on unix:/nonexistent/a.sock: bind: No such file or directory: there is no directory /nonexistent; ")):
 			with self.subTest(changes=changes):
