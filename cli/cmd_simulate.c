@@ -55,7 +55,7 @@ struct simulation {
 	bool list;
 	uint64_t nameless;
 	struct buf name, row;
-	struct radius *radius;
+	struct radius *radius; /* room for twice as many as `most' */
 	size_t nradius, most;
 	uint64_t since;    /* seconds; 0: the newest `most' of them */
 	uint64_t campaign; /* 0: none in particular */
@@ -156,13 +156,29 @@ take_person(void *arg, const struct who *who, const struct profile *p)
 /* ---- campaigns that were sent ---- */
 
 static int
+by_id(const void *a, const void *b)
+{
+	const struct radius *x = a, *y = b;
+
+	return x->id < y->id ? -1 : x->id > y->id;
+}
+
+static int
 newest_first(const void *a, const void *b)
 {
 	const struct radius *x = a, *y = b;
 
 	if (x->last != y->last)
 		return x->last < y->last ? 1 : -1;
-	return x->id < y->id ? -1 : x->id > y->id;
+	return by_id(a, b);
+}
+
+static void
+keep_newest(struct simulation *s)
+{
+	qsort(s->radius, s->nradius, sizeof *s->radius, newest_first);
+	if (s->nradius > s->most)
+		s->nradius = s->most;
 }
 
 static bool
@@ -173,13 +189,9 @@ take_campaign(void *arg, uint64_t id, const struct campaign *sums)
 	if (sums->sent == 0 || (s->campaign != 0 && s->campaign != id) || sums->last < s->since ||
 	    (s->stream_name && sums->stream != s->stream))
 		return true;
-	/* The oldest one makes room. */
-	if (s->nradius == s->most) {
-		qsort(s->radius, s->nradius, sizeof *s->radius, newest_first);
-		if (s->radius[s->nradius - 1].last >= sums->last)
-			return true;
-		s->nradius--;
-	}
+	/* Twice as many as are wanted gather before the older half makes room: a sort for so many campaigns, not for each. */
+	if (s->nradius == 2 * s->most)
+		keep_newest(s);
 	s->radius[s->nradius++] = (struct radius){ .id = id, .last = sums->last };
 	return true;
 }
@@ -324,16 +336,15 @@ static bool
 take_send(void *arg, const struct touch *t)
 {
 	struct simulation *s = arg;
-	struct radius *r = NULL;
+	const struct radius of = { .id = t->campaign };
+	struct radius *r;
 	struct profile now, then;
 	struct verdict v;
 	uint32_t at = touch_seconds(t);
 
 	if (t->kind != TOUCH_SENT || who_is_nobody(&t->who))
 		return true;
-	for (size_t i = 0; i < s->nradius && r == NULL; i++)
-		if (s->radius[i].id == t->campaign)
-			r = &s->radius[i];
+	r = bsearch(&of, s->radius, s->nradius, sizeof of, by_id);
 	if (r == NULL || store_profile(s->c->store, &t->who, &now) != STORE_OK)
 		return true;
 	then = rewound(&now, at);
@@ -349,14 +360,20 @@ take_send(void *arg, const struct touch *t)
 static bool
 look_back(struct simulation *s)
 {
-	s->radius = xcalloc(s->most, sizeof *s->radius);
+	s->radius = xcalloc(2 * s->most, sizeof *s->radius);
 	s->stream_ids = xcalloc(s->after.conf->nstreams, sizeof *s->stream_ids);
 	for (size_t i = 0; i < s->after.conf->nstreams; i++)
 		s->stream_ids[i] = stream_id(&s->c->setup->keys, span_of(s->after.conf->stream[i].name));
 	if (store_each_campaign(s->c->store, take_campaign, s) > STORE_NONE)
 		return false;
+	keep_newest(s);
+	if (s->nradius == 0)
+		return true;
+	qsort(s->radius, s->nradius, sizeof *s->radius, by_id); /* to find each send's */
+	if (store_each_touch(s->c->store, take_send, s) > STORE_NONE)
+		return false;
 	qsort(s->radius, s->nradius, sizeof *s->radius, newest_first);
-	return s->nradius == 0 || store_each_touch(s->c->store, take_send, s) <= STORE_NONE;
+	return true;
 }
 
 /* ---- answers ---- */

@@ -966,6 +966,18 @@ class Campaigns(Case):
                          r"class when sent +messages +share\n +new +1 +33\.3 %\n(.*\n){3} +unknown +2 +66\.7 %\n")
 
 
+class Simulate(Case):
+    def test_the_newest_campaigns(self):
+        # In no order of their keys, and some at the same second.
+        self.touches(*[{"type": "sent", "address": f"p{n}@example.org", "at": ago(days=1 + n // 2), "stream": "news", "campaign": f"c{n}"}
+                       for n in range(40)])
+        by_id = {c["name"]: c["id"] for c in self.json("campaign")}
+        told = self.json("simulate", "--days", "365")["campaigns"]
+        self.assertEqual([c["campaign"] for c in told], sorted(by_id, key=lambda name: (int(name[1:]) // 2, by_id[name])))
+        self.assertEqual({c["sent"] for c in told}, {1})
+        self.assertEqual(self.json("simulate")["campaigns"], told[:5])
+
+
 class Suppress(Case):
     ADDRESS = "ann@example.org"
 
