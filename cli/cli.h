@@ -57,7 +57,11 @@ int cmd_forget(struct cli *);
 int cmd_import(struct cli *);
 /* Reads touches from a file, NULL is standard input; with `consents' no others than those, which then need no type. */
 int import_file(struct cli *, const char *file, bool consents);
-/* Names and values of every row in a JSON file, none of what is no object; false from the callback stops.  False: it did, or told why. */
+/*
+ * Names and values of every row in a JSON file: none, n 0, of what is no
+ * object, and NULL of one with n > CSV_FIELDS_MAX.  False from the callback
+ * stops.  False: it did, or told why.
+ */
 typedef bool import_row_fn(void *arg, const struct span *name, const struct span *value, size_t n, uint64_t row);
 bool import_json_rows(FILE *, const char *file, import_row_fn *, void *arg);
 bool import_is_stream_name(struct span);

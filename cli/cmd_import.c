@@ -16,6 +16,7 @@
 #include "common/addr.h"
 #include "common/bounce.h"
 #include "common/clock.h"
+#include "common/csv.h"
 #include "common/engage.h"
 #include "common/mem.h"
 #include "common/text.h"
@@ -822,8 +823,6 @@ out:
 
 /* ---- rows of other systems' lists ---- */
 
-#define ROW_FIELDS_MAX 256
-
 struct json_rows {
 	import_row_fn *fn;
 	void *arg;
@@ -849,16 +848,16 @@ row_value(const json_t *v, struct buf *numbers, size_t *from)
 static bool
 json_row(struct json_rows *j, json_t *o)
 {
-	struct span name[ROW_FIELDS_MAX], value[ROW_FIELDS_MAX];
-	size_t from[ROW_FIELDS_MAX], n = 0;
-	struct buf numbers = BUF(ROW_FIELDS_MAX * 32);
+	struct span name[CSV_FIELDS_MAX], value[CSV_FIELDS_MAX];
+	size_t from[CSV_FIELDS_MAX], n = 0;
+	struct buf numbers = BUF(CSV_FIELDS_MAX * 32);
 	const char *key;
 	json_t *v;
 	bool good;
 
+	if (json_object_size(o) > CSV_FIELDS_MAX)
+		return j->fn(j->arg, NULL, NULL, json_object_size(o), ++j->row);
 	json_object_foreach(o, key, v) {
-		if (n == ROW_FIELDS_MAX)
-			break;
 		name[n] = span_of(key);
 		value[n] = row_value(v, &numbers, &from[n]);
 		n++;

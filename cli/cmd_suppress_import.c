@@ -378,6 +378,10 @@ json_row(void *arg, const struct span *name, const struct span *value, size_t n,
 		im->read++;
 		return wrong(im, at, "it is no object of names and values");
 	}
+	if (name == NULL) {
+		im->read++;
+		return wrong(im, at, "there are too many fields");
+	}
 	if (!begin(im, name, n))
 		return false;
 	if (!take_columns(im, name, n)) {

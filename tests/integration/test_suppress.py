@@ -272,6 +272,13 @@ def test_what_has_no_column_is_told():
 	answer = told(r, "suppress", "import", "-", "--format", "generic", "--json", input=json.dumps(rows))
 	assert (answer.json["added"], answer.json["known"], answer.json["bad"]) == (1, 2, 0), answer
 	refused(r, "y7@example.com", "bounced for good on 2025-03-04")
+	# As many fields as a row of a table may have, the one that matters at the end; and one more.
+	rows = [dict({"f%d" % i: i for i in range(n - 2)}, email="wide%d@example.com" % n, reason="bounced") for n in (1024, 1025, 2)]
+	answer = told(r, "suppress", "import", "-", "--json", input=json.dumps(rows), code=3)
+	assert (answer.json["rows"], answer.json["added"], answer.json["bad"]) == (3, 2, 1), answer
+	assert "-: row 2: there are too many fields\n" in answer.err, answer
+	refused(r, "wide1024@example.com", "bounced")
+	flows(r, "wide1025@example.com")
 	# What a later one calls a reason is none where the first one has it in `status', and that is where the next ones have it.
 	rows = [{"email": "y12@example.com", "status": "bounced"}, {"email": "y13@example.com", "status": "complained", "reason": "by form"},
 		{"email": "y14@example.com", "status": "complained"}, {"email": "y15@example.com", "status": "subscribed"}]
