@@ -346,6 +346,9 @@ look_at_all(struct brakes *b, int64_t now)
 				e->first = copy[i].first;
 			e->known_share = copy[i].known_share;
 			e->share_lifted = copy[i].share_lifted;
+			/* Said already; who asks next finds the same. */
+			if (e->share_lifted)
+				e->share = false;
 			memcpy(e->warned, copy[i].warned, sizeof e->warned);
 		}
 		pthread_mutex_unlock(&b->lock);

@@ -103,6 +103,12 @@ class Brakes(Base):
 		# And who knows better says so: then they are stopped again.
 		self.assertEqual(0, self.rig.cli("brakes", "release", "spring", "--stream", "share").code)
 		self.said('brake off: share campaign="spring" stream=share: released by hand')
+		# Once, while nothing of it is sent: another campaign's brake goes on and off in later rounds than the first that could repeat it.
+		self.assertEqual(0, self.rig.cli("brakes", "stop", "summer", "--stream", "share").code)
+		self.said('brake on: hand campaign="summer" stream=share')
+		self.assertEqual(0, self.rig.cli("brakes", "release", "summer", "--stream", "share").code)
+		self.said('brake off: hand campaign="summer" stream=share')
+		self.assertEqual(1, self.rig.milter.log_now().count('brake off: share campaign="spring" stream=share'))
 		rig.wait_until(lambda: self.send(who[0], "share").verdict == "reject")
 
 	def complain(self, stream, kind="complained"):
