@@ -91,6 +91,11 @@ add_path(struct buf *out, struct span path)
 	struct span name = span_from(path, 1);
 	size_t n = 0;
 
+	/* OPTIONS of the server: no path at all. */
+	if (span_eq(path, SPAN("*"))) {
+		buf_addc(out, '*');
+		return;
+	}
 	while (n < name.n && memchr(plain, name.p[n], sizeof plain - 1) != NULL)
 		n++;
 	buf_addc(out, '/');
