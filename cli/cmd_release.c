@@ -505,6 +505,9 @@ step_open(struct release *x)
 
 	buf_addf(&path, "%s/" STEP_FILE, x->c->setup->conf->data_dir);
 	good = (x->step = open(buf_cstr(&path), O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0640)) >= 0;
+	/* It may be stopped, or its postsuper hang. */
+	if (good && flock(x->step, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+		cli_error("%s: another run is at work; waiting for it to end", buf_cstr(&path));
 	buf_free(&path);
 	while (good && flock(x->step, LOCK_EX) != 0)
 		good = errno == EINTR;

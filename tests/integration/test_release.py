@@ -3,8 +3,10 @@
 
 import contextlib
 import datetime
+import fcntl
 import os
 import re
+import select
 import subprocess
 import time
 
@@ -338,6 +340,24 @@ def test_the_next_run_waits_for_what_a_dead_one_began():
 	assert re.match("released +" + queue_id, told.out), told
 	assert len(touches(r, who, "sent")) == 2
 	assert queue_id not in release(r).out
+
+
+def test_who_waits_for_another_run_says_so():
+	r = shared()
+	step = os.path.join(r.data_dir, "release")
+	command = [r.program("rekindle"), "-c", r.conf_file, "release", "--config-directory", r.postfix.etc]
+	with open(step) as other:
+		fcntl.flock(other, fcntl.LOCK_EX)
+		with subprocess.Popen(command, cwd="/", stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=r.env(ASAN_OPTIONS="detect_leaks=0")) as run:
+			try:
+				assert select.select([run.stderr], [], [], 15)[0], "it says nothing"
+				assert run.stderr.readline() == b"rekindle: %s: another run is at work; waiting for it to end\n" % step.encode()
+				assert run.poll() is None
+			finally:
+				fcntl.flock(other, fcntl.LOCK_UN)
+			out, err = run.communicate(timeout=60)
+	assert run.returncode == 1 and out.startswith(b"released 0, ") and not err, (out, err)
+	assert release(r).err == ""
 
 
 def test_killed_when_all_was_written():
