@@ -68,7 +68,10 @@ reach(struct span text, size_t i, bool utf8)
 	return i;
 }
 
-/* Punctuation at the end, and brackets that close what the URL did not open. */
+/*
+ * Punctuation at the end, stars of what is *bold* and bars of a table, and
+ * brackets that close what the URL did not open.
+ */
 static size_t
 trim(struct span text, size_t start, size_t end)
 {
@@ -90,7 +93,7 @@ trim(struct span text, size_t start, size_t end)
 
 		if (bracket != NULL && extra[bracket - close] > 0)
 			extra[bracket - close]--;
-		else if (c == '\0' || strchr(".,:;!?'", c) == NULL)
+		else if (c == '\0' || strchr(".,:;!?'*|", c) == NULL)
 			break;
 	}
 	return end;
@@ -110,6 +113,15 @@ may_go_on(struct span text, size_t i)
 	return span_starts(rest, SPAN(" \r\n")) || span_starts(rest, SPAN(" \n"));
 }
 
+/* Of a merge tag, {name|URL}; a further bar may follow. */
+static bool
+is_default(struct span text, size_t start, size_t end)
+{
+	while (end < text.n && text.p[end] == '|')
+		end++;
+	return start > 0 && text.p[start - 1] == '|' && end < text.n && text.p[end] == '}';
+}
+
 bool
 plain_next(struct span text, bool utf8, size_t *at, struct plain_url *u)
 {
@@ -124,7 +136,7 @@ plain_next(struct span text, bool utf8, size_t *at, struct plain_url *u)
 			i = far - 1;
 			continue;
 		}
-		u->placeholder = u->start > 0 && text.p[u->start - 1] == '|' && u->end < text.n && text.p[u->end] == '}';
+		u->placeholder = is_default(text, u->start, u->end);
 		u->unclear = may_go_on(text, far);
 		*at = far;
 		return true;

@@ -12,10 +12,11 @@ struct plain_url {
 
 /*
  * The next http(s) URL from *at on; *at goes behind it.  It begins where no
- * word goes on, and ends before white space, quotes and < >; punctuation and
- * closing brackets at its end that were not opened in it belong to the
- * sentence.  Bytes over 127 are part of it only where they are UTF-8, and not
- * quotes or full stops.  False when there is none left.  Linear time.
+ * word goes on, and ends before white space, quotes and < >; punctuation,
+ * stars and bars at its end, and closing brackets there that were not opened
+ * in it, belong to the sentence.  Bytes over 127 are part of it only where
+ * they are UTF-8, and not quotes or full stops.  False when there is none
+ * left.  Linear time.
  */
 bool plain_next(struct span text, bool utf8, size_t *at, struct plain_url *);
 

@@ -162,12 +162,12 @@ check_plain(struct span text, bool utf8)
 
 		must(u.start >= done && u.end > u.start && u.end <= at && at <= text.n);
 		must(scheme(url) > 0 && url.n > scheme(url));
-		must(!has_any(url, " \t\r\n\f\v\"<>`\x7f") && !has_any(span_from(url, url.n - 1), ".,:;!?'"));
+		must(!has_any(url, " \t\r\n\f\v\"<>`\x7f") && !has_any(span_from(url, url.n - 1), ".,:;!?'*|"));
 		for (size_t i = 0; i < url.n; i++)
 			must((unsigned char)url.p[i] > ' ' && (utf8 || (unsigned char)url.p[i] < 0x80));
 		must(text_is_utf8(url));
 		must(u.start == 0 || !is_word(text.p[u.start - 1]));
-		must(!u.placeholder || (text.p[u.start - 1] == '|' && text.p[u.end] == '}'));
+		must(!u.placeholder || (text.p[u.start - 1] == '|' && (text.p[u.end] == '}' || text.p[u.end] == '|')));
 		none_between(text, utf8, done, u.start);
 		done = at;
 	}
