@@ -31,11 +31,14 @@ struct helper {
 	pid_t pid;
 };
 
-enum errand { ERRAND_RELEASE = 'r', ERRAND_LOOK = 'l' }; /* the first byte of a request; the queue id follows */
+enum errand { ERRAND_RELEASE = 'r', ERRAND_LOOK = 'l' }; /* the first byte of a request; the queue id follows, or several to look for */
+
+#define LOOKS_MAX 50 /* queue ids in one request, with a space between them */
+#define REQUEST_MAX (1 + LOOKS_MAX * (HOLD_ID_MAX + 1))
 
 struct reply {
 	int status;     /* how the program ended; -1: not by itself */
-	char text[400]; /* ERRAND_LOOK: where it is, or else what is wrong */
+	char text[400]; /* ERRAND_LOOK: where it is, the first of several; or else what is wrong */
 };
 
 #define OUTPUT_MAX 65536
@@ -135,16 +138,21 @@ release_one(const char *directory, const char *id, int step, struct reply *r)
 }
 
 static void
-look_for(const char *directory, const char *id, struct reply *r)
+look_for(const char *directory, const char *const *ids, size_t n, struct reply *r)
 {
-	const char *const argv[] = { "postcat", "-e", "-q", id, NULL };
-	const char *const argv_of[] = { "postcat", "-c", directory, "-e", "-q", id, NULL };
+	const char *argv[5 + LOOKS_MAX + 1] = { "postcat", "-e", "-q" };
 	struct buf out = BUF(OUTPUT_MAX + 4096);
+	size_t argc = 3;
 	int fd;
 
+	if (directory != NULL) {
+		argv[argc++] = "-c";
+		argv[argc++] = directory;
+	}
+	memcpy(argv + argc, ids, n * sizeof *ids);
 	if ((fd = memfd_create("postcat", MFD_CLOEXEC)) < 0)
 		return;
-	r->status = run(directory != NULL ? argv_of : argv, fd);
+	r->status = run(argv, fd);
 	(void)read_all(fd, &out);
 	close(fd);
 	snprintf(r->text, sizeof r->text, "%.*s", SPAN_ARG(span_cut(found_line(buf_span(&out)), 0, sizeof r->text - 1)));
@@ -171,11 +179,27 @@ receive_file(int from)
 	return fd;
 }
 
+/* How many queue ids there are; 0: something else is among them.  Whoever owns the store may have become somebody else's. */
+static size_t
+take_ids(char *text, const char *ids[LOOKS_MAX])
+{
+	size_t n = 0;
+
+	for (char *id; (id = strsep(&text, " ")) != NULL;) {
+		if (n == LOOKS_MAX || !is_queue_id(span_of(id)))
+			return 0;
+		ids[n++] = id;
+	}
+	return n;
+}
+
 static void
 serve(int fd, const char *directory)
 {
 	int step = receive_file(fd);
-	char ask[1 + HOLD_ID_MAX + 1];
+	char ask[REQUEST_MAX];
+	const char *ids[LOOKS_MAX];
+	size_t nids;
 	ssize_t n;
 
 	/* That of a cron job has no sbin. */
@@ -184,13 +208,12 @@ serve(int fd, const char *directory)
 		struct reply r = { .status = -1 };
 
 		ask[n] = '\0';
-		/* Whoever owns the store may have become somebody else's. */
-		if (!is_queue_id(span_of(ask + 1)))
+		if ((nids = take_ids(ask + 1, ids)) == 0 || (ask[0] == ERRAND_RELEASE && nids > 1))
 			break;
 		if (ask[0] == ERRAND_RELEASE)
-			release_one(directory, ask + 1, step, &r);
+			release_one(directory, ids[0], step, &r);
 		else
-			look_for(directory, ask + 1, &r);
+			look_for(directory, ids, nids, &r);
 		if (send(fd, &r, sizeof r, MSG_NOSIGNAL) != (ssize_t)sizeof r)
 			break;
 	}
@@ -248,10 +271,10 @@ helper_give(struct helper *h, int file)
 
 /* False: the helper is gone. */
 static bool
-helper_ask(struct helper *h, enum errand errand, const char *id, struct reply *r)
+helper_ask(struct helper *h, enum errand errand, const char *ids, struct reply *r)
 {
-	char ask[1 + HOLD_ID_MAX + 1];
-	int n = snprintf(ask, sizeof ask, "%c%s", errand, id);
+	char ask[REQUEST_MAX];
+	int n = snprintf(ask, sizeof ask, "%c%s", errand, ids);
 
 	*r = (struct reply){ .status = -1 };
 	if (send(h->fd, ask, (size_t)n, MSG_NOSIGNAL) != n || recv(h->fd, r, sizeof *r, 0) != (ssize_t)sizeof *r)
@@ -269,6 +292,7 @@ struct hold {
 	struct place place;     /* among those that may go out now */
 	uint32_t first;         /* seconds: of its campaign; 0 unknown */
 	bool goes, done;
+	bool there;             /* in Postfix's queue, as was seen in this run */
 	char *why;              /* it does not go */
 };
 
@@ -689,15 +713,65 @@ settle(struct release *x)
 	return finish(x, &x->hold[i], n, where != NOWHERE, then);
 }
 
-/* Will it never go, and has somebody removed it, as we say that he should? */
 static bool
-was_removed(struct release *x, const struct hold *h, size_t n)
+never_goes(const struct hold *h, size_t n)
 {
 	bool never = false;
 
 	for (size_t i = 0; i < n; i++)
 		never = never || (!h[i].goes && cause_was_said(h[i].verdict.cause));
-	return never && !x->dry && look(x, h) == NOWHERE;
+	return never;
+}
+
+/* Will it never go, and has somebody removed it, as we say that he should? */
+static bool
+was_removed(struct release *x, const struct hold *h, size_t n)
+{
+	return never_goes(h, n) && !x->dry && !h->there && look(x, h) == NOWHERE;
+}
+
+/* When postcat has found all of them nobody needs to look for each. */
+static void
+look_for_some(struct release *x, const size_t *at, size_t n)
+{
+	struct buf ids = BUF(REQUEST_MAX);
+	struct reply r;
+	bool all;
+
+	for (size_t i = 0; i < n; i++)
+		buf_addf(&ids, "%s%s", i > 0 ? " " : "", x->hold[at[i]].id);
+	all = n > 0 && helper_ask(&x->helper, ERRAND_LOOK, buf_cstr(&ids), &r) && r.status == 0;
+	for (size_t i = 0; i < n; i++)
+		x->hold[at[i]].there = all;
+	buf_free(&ids);
+}
+
+/*
+ * What never goes lies there until somebody removes it, and each run has to
+ * know whether that was done: for many of them with one program.
+ */
+static bool
+look_for_those_that_never_go(struct release *x)
+{
+	int64_t now = clock_read(CLOCK_REALTIME);
+	size_t at[LOOKS_MAX], found = 0, n;
+	bool goes;
+
+	for (size_t i = 0; i < x->n; i += n) {
+		n = recipients_of(x, i);
+		if (x->hold[i].done || !is_wanted(x, span_of(x->hold[i].id)))
+			continue;
+		if (!judge_all(x, &x->hold[i], n, now, &goes))
+			return false;
+		if (never_goes(&x->hold[i], n))
+			at[found++] = i;
+		if (found == LOOKS_MAX) {
+			look_for_some(x, at, found);
+			found = 0;
+		}
+	}
+	look_for_some(x, at, found);
+	return true;
 }
 
 /* One message, hold[0..n), which goes when it may go to all of its recipients.  False: cannot go on, told why. */
@@ -734,6 +808,8 @@ release_all(struct release *x)
 {
 	size_t n;
 
+	if (!x->dry && !look_for_those_that_never_go(x))
+		return false;
 	x->throttle = throttle_new(x->c->store);
 	for (size_t i = 0; i < x->n; i += n) {
 		n = recipients_of(x, i);

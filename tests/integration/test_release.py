@@ -382,6 +382,31 @@ def test_what_never_goes_is_gone_when_it_was_removed():
 	assert release(r).out == "released 0, still held 0, gone 0\n"
 
 
+def test_all_that_never_go_are_looked_for_at_once():
+	r = shared()
+	who = ["never%d@example.com" % i for i in range(3)]
+	ids = [hold(r, w, "slow") for w in who]
+	for w in who:
+		assert r.cli("suppress", "add", "--reason", "unsubscribed", w).code == 0
+
+	def looked(*arguments):
+		trace = os.path.join(r.dir, "trace")
+		told = subprocess.run(["strace", "-f", "-qq", "-o", trace, "-e", "trace=execve", r.program("rekindle"), "-c", r.conf_file, "release",
+			"--config-directory", r.postfix.etc, *arguments], cwd="/", capture_output=True, timeout=60, env=r.env(ASAN_OPTIONS="detect_leaks=0"))
+		with open(trace) as f:
+			return [line.split()[:2] for line in told.stdout.decode().splitlines()[:-1]], \
+				[[i for i in ids if i in line] for line in f if re.search(r"postcat.* = 0$", line)]
+
+	assert looked() == ([["held", i] for i in ids], [ids])
+	# One of them is not there any more, and nobody is taken for another.
+	r.postfix.command("postsuper", "-d", ids[1])
+	assert looked() == ([["held", ids[0]], ["gone", ids[1]], ["held", ids[2]]], [ids] + [[i] for i in ids])
+	assert looked() == ([["held", ids[0]], ["held", ids[2]]], [[ids[0], ids[2]]])
+	for i in ids[::2]:
+		r.postfix.command("postsuper", "-d", i)
+	assert looked()[0] == [["gone", ids[0]], ["gone", ids[2]]]
+
+
 def test_a_warning_of_postfix_is_no_answer():
 	"""Of an odd main.cf its programs warn before they say anything else."""
 	r = shared()
