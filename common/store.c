@@ -179,6 +179,9 @@ store_watch(struct store *s)
 	struct statvfs fs;
 
 	env_watch(&s->facts, &h.facts, now);
+	/* Who records nothing any more, because it is tight, would not find out that another one has raised the limit. */
+	if (store_is_tight(&h.facts) && env_follow_limit(&s->facts))
+		env_watch(&s->facts, &h.facts, now);
 	env_watch(&s->state, &h.state, now);
 	last = store_last(s);
 	store_sweep(s, &folded, &sweep);
