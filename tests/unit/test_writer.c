@@ -325,14 +325,37 @@ listed_done(struct deed *d, bool durable)
 	l->over = true;
 }
 
+/* The store has touches 1 .. n, in order, and none twice. */
+static void
+assert_in_order(const struct fixture *f, size_t n)
+{
+	struct numbered touch[DEEDS + 1];
+	size_t found;
+
+	assert_int_equal(store_touches(f->s, 0, touch, n, &found), STORE_OK);
+	assert_int_equal(found, n);
+	for (size_t i = 0; i < n; i++)
+		assert_int_equal(touch[i].touch.link, i + 1);
+}
+
+/* Each by itself. */
+static void
+add_kept(const struct fixture *f)
+{
+	for (size_t i = 0; i < DEEDS; i++) {
+		listed[i] = (struct listed){ .record = touch_of((uint16_t)(i + 1)) };
+		listed[i].deed = (struct deed){ .done = listed_done, .kept = true, .n = 1, .record = &listed[i].record };
+		assert_true(writer_add(f->w, &listed[i].deed));
+	}
+}
+
 /* Whoever wakes somebody at the last deed of a flush has woken him for each of them. */
 static void
 a_list_is_told_of_together(void **state)
 {
 	struct fixture f = start(64 * MB);
-	struct numbered touch[DEEDS];
 	struct writer_stats stats;
-	size_t n, last = 0;
+	size_t last = 0;
 
 	(void)state;
 	for (size_t i = 0; i < DEEDS; i++) {
@@ -351,11 +374,7 @@ a_list_is_told_of_together(void **state)
 	}
 	assert_false(listed[DEEDS - 1].more);
 	assert_int_equal(last, stats.batches);
-	/* In order, and none twice. */
-	assert_int_equal(store_touches(f.s, 0, touch, DEEDS, &n), STORE_OK);
-	assert_int_equal(n, DEEDS);
-	for (size_t i = 0; i < DEEDS; i++)
-		assert_int_equal(touch[i].touch.link, i + 1);
+	assert_in_order(&f, DEEDS);
 	end(&f);
 }
 
@@ -364,16 +383,10 @@ static void
 kept_ones_share_a_write(void **state)
 {
 	struct fixture f = start_with(64 * MB, 4 * MB);
-	struct numbered touch[DEEDS];
 	struct writer_stats stats;
-	size_t n;
 
 	(void)state;
-	for (size_t i = 0; i < DEEDS; i++) {
-		listed[i] = (struct listed){ .record = touch_of((uint16_t)(i + 1)) };
-		listed[i].deed = (struct deed){ .done = listed_done, .kept = true, .n = 1, .record = &listed[i].record };
-		assert_true(writer_add(f.w, &listed[i].deed));
-	}
+	add_kept(&f);
 	while (!listed[DEEDS - 1].over)
 		usleep(1000);
 	writer_stats(f.w, &stats);
@@ -384,10 +397,7 @@ kept_ones_share_a_write(void **state)
 		assert_true(listed[i].over && listed[i].durable);
 	writer_stop(f.w);
 	f.w = NULL;
-	assert_int_equal(store_touches(f.s, 0, touch, DEEDS, &n), STORE_OK);
-	assert_int_equal(n, DEEDS);
-	for (size_t i = 0; i < DEEDS; i++)
-		assert_int_equal(touch[i].touch.link, i + 1);
+	assert_in_order(&f, DEEDS);
 	end(&f);
 }
 
@@ -397,24 +407,15 @@ a_waited_one_among_kept_ones(void **state)
 {
 	struct fixture f = start_with(64 * MB, 4 * MB);
 	struct record r = touch_of(DEEDS + 1);
-	struct numbered touch[DEEDS + 1];
-	size_t n;
 
 	(void)state;
-	for (size_t i = 0; i < DEEDS; i++) {
-		listed[i] = (struct listed){ .record = touch_of((uint16_t)(i + 1)) };
-		listed[i].deed = (struct deed){ .done = listed_done, .kept = true, .n = 1, .record = &listed[i].record };
-		assert_true(writer_add(f.w, &listed[i].deed));
-	}
+	add_kept(&f);
 	assert_int_equal(writer_write(f.w, &r, 1, 10000), WRITER_DURABLE);
 	for (size_t i = 0; i < DEEDS; i++)
 		assert_true(listed[i].over && listed[i].durable);
 	writer_stop(f.w);
 	f.w = NULL;
-	assert_int_equal(store_touches(f.s, 0, touch, DEEDS + 1, &n), STORE_OK);
-	assert_int_equal(n, DEEDS + 1);
-	for (size_t i = 0; i <= DEEDS; i++)
-		assert_int_equal(touch[i].touch.link, i + 1);
+	assert_in_order(&f, DEEDS + 1);
 	end(&f);
 }
 
