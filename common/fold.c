@@ -31,7 +31,6 @@
 #define BATCH_LESS 1024  /* so few always fit into a transaction, if there is room at all */
 #define SCAN 4096        /* touches read in one go */
 #define TIDY_BATCH 20000 /* touches looked at in one go */
-#define HOUR_MS ((int64_t)3600 * 1000)
 #define CATCH_UP 24      /* how much faster than time itself a clock that is ahead is believed */
 #define REJUDGE_BATCH 2000 /* people in one transaction */
 #define AGE_BATCH 1000   /* the same, each second */

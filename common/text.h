@@ -43,6 +43,7 @@ struct span text_parameter(struct span header, struct span name);
 /* Edit distance (insert, delete, replace, swap neighbours), for "did you mean". */
 unsigned text_distance(struct span, struct span);
 
-#define DAY_MS ((int64_t)24 * 3600 * 1000)
+#define HOUR_MS ((int64_t)3600 * 1000)
+#define DAY_MS (24 * HOUR_MS)
 
 #endif

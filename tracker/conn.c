@@ -6,6 +6,7 @@
 
 #include "common/log.h"
 #include "common/mem.h"
+#include "common/text.h"
 #include "tracker/admin.h"
 #include "tracker/conn.h"
 #include "tracker/tls.h"
@@ -13,7 +14,6 @@
 #define INPUT_MIN 1024 /* most requests; grows to HTTP_INPUT_MAX */
 
 #define NO_METHOD 0xff /* nothing could be read */
-#define HOUR_MS (3600 * (int64_t)1000)
 #define LOOK_EACH_MS 1000
 
 /* ---- tasks ---- */
