@@ -10,6 +10,7 @@
 #include <sys/eventfd.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/clock.h"
@@ -26,6 +27,10 @@
 #define BASKETS_SPARE 16
 static_assert(BASKET_RECORDS >= HIT_RECORDS && BASKET_NAMES >= HIT_RECORDS * TOKEN_DESTINATION_MAX, "what one hit has to say fits");
 #define ACCEPT_TURN 64 /* connections taken before others get a turn */
+#define BUSY_WITHIN_MS 10
+#define BUSY_EACH_MS 2   /* connections */
+#define REST_BELOW 16    /* connections in one turn */
+#define REST_US 100
 
 /* ---- time ---- */
 
@@ -709,6 +714,30 @@ server_wants_tls(const struct server *s)
 	return false;
 }
 
+/*
+ * To fall asleep and be woken costs half as much as all that a new connection
+ * takes, and so does each flush.  When many connect, and a look found only a
+ * few of them, the next look comes a moment later, finds more, and more of
+ * their touches share the flush.  Requests on open connections do not count:
+ * those who wait for our answer before they ask again would not be more.
+ */
+static void
+rest(struct loop *l)
+{
+	static const struct timespec moment = { 0, REST_US * 1000L };
+	uint64_t accepted = atomic_load_explicit(&l->counters.accepted, memory_order_relaxed), turn = accepted - l->accepted_turn;
+	int64_t past = l->now - l->busy_since;
+
+	l->accepted_turn = accepted;
+	if (past >= BUSY_WITHIN_MS) {
+		l->busy = (int64_t)(accepted - l->accepted) >= BUSY_EACH_MS * past;
+		l->accepted = accepted;
+		l->busy_since = l->now;
+	}
+	if (l->busy && turn > 0 && turn < REST_BELOW)
+		nanosleep(&moment, NULL);
+}
+
 static void *
 run_loop(void *arg)
 {
@@ -716,6 +745,7 @@ run_loop(void *arg)
 
 	loop_tick(l);
 	while (!l->over) {
+		rest(l);
 		l->ticked = false;
 		event_base_loop(l->base, l->deed == NULL ? EVLOOP_ONCE : EVLOOP_ONCE | EVLOOP_NONBLOCK);
 		if (!gathers(l))

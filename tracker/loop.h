@@ -122,6 +122,9 @@ struct loop {
 	struct task *deed, *last_deed; /* of this turn, linked by deed.next */
 	size_t ntouches;               /* in them */
 	int64_t deed_since;            /* when the first of them came */
+	bool busy;                     /* many connect */
+	int64_t busy_since;            /* begin of the time in which they are counted */
+	uint64_t accepted, accepted_turn; /* of the counter: then, and when this turn began */
 	struct basket *basket;         /* touches for which nobody waits: to the writer when it is full, or a moment later */
 	struct event basket_timer;
 	bool basket_timed;

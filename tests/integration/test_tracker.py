@@ -7,6 +7,7 @@ Python's standard library only.
 """
 
 import collections
+import contextlib
 import ctypes
 import email
 import email.policy
@@ -283,6 +284,24 @@ class Hits(Case):
 			text=True, timeout=60)
 		self.assertEqual(done.returncode, 1)
 		self.assertIn("127.0.0.1:%d: bind: Address already in use" % self.port, done.stderr)
+
+
+class Rush(Case):
+	settings = {"threads": "1"}
+
+	def test_many_who_connect_for_one_hit_each(self):
+		pixel, link, _ = self.urls()
+		asked = 0
+		for _ in range(20):
+			with contextlib.ExitStack() as stack:
+				clients = [stack.enter_context(Client(self.port)) for _ in range(200)]
+				for n, client in enumerate(clients):
+					client.send(request((pixel, link)[n % 2], fields="Connection: close\r\n"))
+				for n, client in enumerate(clients):
+					self.assertEqual(client.answer().status, (200, 302)[n % 2])
+					self.assertTrue(client.ended())
+			asked += 200
+		self.assertEqual(collections.Counter(t["type"] for t in self.touches()), {"opened": asked // 2, "clicked": asked // 2})
 
 
 class Unsubscribe(Case):
