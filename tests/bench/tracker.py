@@ -19,7 +19,8 @@ counts is the CPU time of all of a server's threads for one hit, as a ratio of
 two servers in the same round; rates come second.  What the fold sums up later
 is told apart, and each of our measurements waits until it has caught up, so
 that it is in nobody else's time; but once there is a backlog to sum up while
-it answers.  Handshakes are full ones, with a P-256 certificate, one at a time.
+it answers.  Handshakes are full ones, of TLS 1.3, with a P-256 certificate, one
+at a time, and all servers give a ticket.
 
 A wrong or missing answer ends the bench, and so does a count of touches that
 is not between what was answered and what was asked.
@@ -274,7 +275,7 @@ http {{
 	server {{
 		listen 127.0.0.1:{port} backlog=4096;
 		listen 127.0.0.1:{tls_port} ssl backlog=4096;
-		ssl_certificate {cert}; ssl_certificate_key {key}; ssl_session_tickets off; ssl_session_cache off;
+		ssl_certificate {cert}; ssl_certificate_key {key}; ssl_protocols TLSv1.2 TLSv1.3;
 		location /o/ {{ empty_gif; }}
 		location = /favicon.ico {{ empty_gif; }}
 		location /c/ {{ return 302 "{elsewhere}"; }}
