@@ -7,10 +7,10 @@ peers in this mode, since they do not wait for the disk either.  And as it
 ships: the answer given when the touch is durable; rates are compared in this
 mode.  Both print all ratios.  Its peers answer with the same 43 bytes (nginx's
 empty_gif, a file of lighttpd and h2o) and write an access log, buffered and
-unsynced where they can; three bare libevent servers (tracker_bare.c) look at
-nothing and answer, and one of them does only that; one records each hit as
-others write their logs, which is what ours must not be far from in CPU time,
-and one answers after one fdatasync for each turn of its loop.
+unsynced where they can.  Three bare libevent servers (tracker_bare.c) answer
+whatever they are sent: one does no more than that, one records each hit as
+others write their logs, and one answers after one fdatasync for each turn of
+its loop.
 
 There are 20,000 people on disk, of whom nobody ever said what may be kept of
 them, as in most stores, so nobody is looked up; CONSENTS=1: one of them did,
