@@ -232,7 +232,7 @@ key_rotate(struct cli *c, const struct conf *conf)
 	}
 	say_made(c, "rotated", &keys.token[keys.n - 1], real);
 	if (!c->json)
-		printf("the daemons read it again at SIGUSR1; the tracker first, or new links are not found until it has\n");
+		printf("the tracker knows it within a second; the milter seals with it from SIGUSR1 on\n");
 	status = EXIT_FOUND;
 out:
 	/* Still open: nothing came of it. */

@@ -18,6 +18,7 @@
 struct setup_slot {
 	pthread_mutex_t lock;
 	struct setup *current;
+	struct stat keys; /* the key file, when setup_add_keys read it */
 };
 
 /* Appends up to max bytes and takes the file's mode from the same open file.  False with why, and errno. */
@@ -322,11 +323,15 @@ setup_become_owner(const struct conf *c, struct buf *why)
 static void
 setup_free(struct setup *s)
 {
-	pages_free(s->pages);
-	conf_free(s->conf);
 	sealer_free(s->sealer);
-	robots_free(s->robots);
-	receivers_free(s->receivers);
+	if (s->rest != NULL)
+		setup_put(s->rest);
+	else {
+		pages_free(s->pages);
+		conf_free(s->conf);
+		robots_free(s->robots);
+		receivers_free(s->receivers);
+	}
 	explicit_bzero(&s->keys, sizeof s->keys);
 	free(s);
 }
@@ -435,11 +440,23 @@ setup_log_faults(struct span why)
 			log_error("%.*s", SPAN_ARG(line));
 }
 
+static void
+replace(struct setup_slot *slot, struct setup *fresh)
+{
+	struct setup *old;
+
+	pthread_mutex_lock(&slot->lock);
+	old = slot->current;
+	slot->current = fresh;
+	pthread_mutex_unlock(&slot->lock);
+	setup_put(old);
+}
+
 bool
 setup_reload(struct setup_slot *slot, const char *conf_file)
 {
 	struct buf why = BUF(FAULTS_MAX);
-	struct setup *fresh = setup_load(conf_file, &why), *old;
+	struct setup *fresh = setup_load(conf_file, &why);
 
 	/* Only we replace it, so it is good without the lock. */
 	if (fresh != NULL && slot->current->pages != NULL && !setup_load_pages(fresh, &why)) {
@@ -452,10 +469,75 @@ setup_reload(struct setup_slot *slot, const char *conf_file)
 		log_error("settings: not reloaded, the old ones stay");
 		return false;
 	}
-	pthread_mutex_lock(&slot->lock);
-	old = slot->current;
-	slot->current = fresh;
-	pthread_mutex_unlock(&slot->lock);
-	setup_put(old);
+	replace(slot, fresh);
+	return true;
+}
+
+/* ---- keys that are added ---- */
+
+static bool
+has_key(const struct keys *k, const struct token_key *wanted)
+{
+	for (size_t i = 0; i < k->n; i++)
+		if (k->token[i].id == wanted->id && memcmp(k->token[i].bytes, wanted->bytes, KEY_BYTES) == 0)
+			return true;
+	return false;
+}
+
+static bool
+has_keys(const struct keys *k, const struct keys *wanted)
+{
+	for (size_t i = 0; i < wanted->n; i++)
+		if (!has_key(k, &wanted->token[i]))
+			return false;
+	return memcmp(k->identity, wanted->identity, KEY_BYTES) == 0;
+}
+
+/* As `now', with these keys. */
+static struct setup *
+with_keys(struct setup *now, const struct keys *keys)
+{
+	struct setup *s = xcalloc(1, sizeof *s);
+
+	*s = (struct setup){ .conf = now->conf, .keys = *keys, .robots = now->robots, .receivers = now->receivers,
+		.pages = now->pages, .rest = now->rest != NULL ? now->rest : now, .refs = 1 };
+	__atomic_add_fetch(&s->rest->refs, 1, __ATOMIC_RELAXED);
+	s->sealer = sealer_new(keys);
+	return s;
+}
+
+static bool
+is_same_file(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size && a->st_mode == b->st_mode &&
+	       a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
+bool
+setup_add_keys(struct setup_slot *slot)
+{
+	struct setup *now = slot->current, *fresh = NULL; /* only we replace it */
+	struct buf why = BUF(FAULTS_MAX);
+	struct keys keys = { 0 };
+	struct stat st;
+
+	if (stat(now->conf->key_file, &st) != 0 || is_same_file(&st, &slot->keys))
+		return false;
+	slot->keys = st; /* before it is read: what changes meanwhile is seen by the next look */
+	if (!load_keys(&keys, now->conf, &why)) {
+		setup_log_faults(buf_span(&why));
+		log_error("keys: not read again, the old ones stay");
+	} else if (!has_keys(&keys, &now->keys))
+		log_warn("%s: a key that is in use is not there any more; it is used until a reload", now->conf->key_file);
+	else if (keys.n > now->keys.n && (fresh = with_keys(now, &keys))->sealer == NULL) {
+		setup_put(fresh);
+		fresh = NULL;
+	}
+	explicit_bzero(&keys, sizeof keys);
+	buf_free(&why);
+	if (fresh == NULL)
+		return false;
+	log_info("%s: %zu keys now; key %c is new", now->conf->key_file, fresh->keys.n, fresh->keys.token[fresh->keys.n - 1].id);
+	replace(slot, fresh);
 	return true;
 }

@@ -16,6 +16,7 @@ struct setup {
 	struct robots *robots;
 	struct receivers *receivers; /* with their ids and limits */
 	struct pages *pages; /* after setup_load_pages; the tracker's */
+	struct setup *rest;  /* whose all of that is but keys and sealer, when these alone are newer */
 	int refs; /* setup.c's */
 };
 
@@ -50,6 +51,14 @@ void setup_put(struct setup *);
 void setup_log_faults(struct span why);
 /* Loads again; on any fault logs all of them, keeps the old one and returns false. */
 bool setup_reload(struct setup_slot *, const char *conf_file);
+
+/*
+ * Has the key file more keys than when it was read?  Then these are taken,
+ * though nobody asked for it, and all else stays as it was: a link that does
+ * not open is lost.  A file that lacks a key in use, or cannot be read, is told
+ * of once, and changes nothing.  Of the thread that reloads; costs a stat(2).
+ */
+bool setup_add_keys(struct setup_slot *);
 
 /* What a reload cannot change: a daemon's own settings, and those that no daemon can.  A line of the log for each that differs. */
 struct fixed {

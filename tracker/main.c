@@ -15,6 +15,7 @@
 #include "tracker/tls.h"
 
 #define DESCRIPTORS_EXTRA 128 /* beside connections: listeners, loops, the store, logs */
+#define LOOK_EACH_MS 1000     /* at the key file */
 
 /* Every connection is a descriptor; the default of 1,024 is for other programs. */
 static void
@@ -127,9 +128,9 @@ inherit(struct inherited *all, const struct conf *conf, bool takeover, pid_t *fr
 	return conversation;
 }
 
-/* The next signal, or 0 when another tracker listens now; its process id is in *to. */
+/* The next signal, or 0 when another tracker listens now; its process id is in *to.  Meanwhile it looks for new keys. */
 static int
-wait_signal(int signals, struct handover *handover, const struct server *server, pid_t *to)
+wait_signal(int signals, struct handover *handover, struct server *server, struct setup_slot *slot, pid_t *to)
 {
 	for (;;) {
 		struct pollfd p[] = {
@@ -138,8 +139,14 @@ wait_signal(int signals, struct handover *handover, const struct server *server,
 		};
 		struct signalfd_siginfo got;
 
-		if (poll(p, 2, -1) == -1)
+		switch (poll(p, 2, LOOK_EACH_MS)) {
+		case 0:
+			if (setup_add_keys(slot))
+				server_reload(server);
 			continue;
+		case -1:
+			continue;
+		}
 		if (p[0].revents != 0 && read(signals, &got, sizeof got) == sizeof got)
 			return (int)got.ssi_signo;
 		if (p[1].revents != 0 && handover_serve(handover, server_listeners(server), to))
@@ -230,7 +237,7 @@ main(int argc, char **argv)
 		log_info("took over from process %d", (int)other);
 	}
 
-	while ((got = wait_signal(signal_fd, handover, server, &other)) == SIGHUP || got == SIGUSR1)
+	while ((got = wait_signal(signal_fd, handover, server, slot, &other)) == SIGHUP || got == SIGUSR1)
 		reload(slot, server, store, fold, first->conf, file);
 
 	proc_notify("STOPPING=1");

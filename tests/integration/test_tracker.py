@@ -901,7 +901,6 @@ class Life(Case):
 			self.configure(links="off", http_listen="127.0.0.1:1")
 			self.cli("key", "rotate")
 			newer = self.urls("zoe@reader.example")[0]
-			self.assertEqual(self.get(newer).status, 404)
 			self.process.send_signal(signal.SIGHUP)
 			self.wait(lambda: "reloaded" in self.log())
 			self.assertIn("http_listen has changed", self.log())
@@ -911,6 +910,44 @@ class Life(Case):
 			kept.send(request("/healthz"))
 			self.assertEqual(kept.answer().status, 200)
 		self.assertEqual(self.touches("clicked"), [])
+
+	def keys(self, change):
+		"""Writes the key file anew, as somebody with an editor would."""
+		with open(self.path("keys")) as f:
+			lines = f.readlines()
+		with open(self.path("keys"), "w") as f:
+			f.writelines(change(lines))
+
+	def test_a_key_that_is_added_needs_no_reload(self):
+		older, link, _ = self.urls()
+		self.configure(links="off")  # which does need one
+		self.cli("key", "rotate")
+		newer = self.urls("zoe@reader.example")[0]
+		self.wait(lambda: self.get(newer).status == 200)
+		self.assertEqual((self.get(older).status, self.get(link).status), (200, 302))
+		self.assertEqual(len(self.touches("clicked")), 1)
+		self.assertIn("2 keys now", self.log())
+
+	def test_a_key_that_is_removed_goes_with_a_reload(self):
+		older = self.urls()[0]
+		self.cli("key", "rotate")
+		newer = self.urls("zoe@reader.example")[0]
+		self.wait(lambda: self.get(newer).status == 200)
+		self.keys(lambda lines: [line for line in lines if not line.startswith("token A ")])
+		self.wait(lambda: "it is used until a reload" in self.log())
+		self.keys(lambda lines: ["identity\n"])
+		self.wait(lambda: "not read again" in self.log())
+		self.keys(lambda lines: [])
+		self.assertEqual((self.get(older).status, self.get(newer).status), (200, 200))
+		self.assertNotIn("settings: reloaded", self.log())
+
+	def test_a_key_that_was_removed_is_gone_after_a_reload(self):
+		older = self.urls()[0]
+		self.cli("key", "rotate")
+		self.keys(lambda lines: [line for line in lines if not line.startswith("token A ")])
+		self.process.send_signal(signal.SIGHUP)
+		self.wait(lambda: self.get(older).status == 404)
+		self.assertEqual(self.get(self.urls("zoe@reader.example")[0]).status, 200)
 
 	def test_a_bad_reload_changes_nothing(self):
 		self.configure(privacy_profile="nonsense")
