@@ -54,6 +54,8 @@ int cmd_conf(struct cli *);
 int cmd_consent(struct cli *);
 int cmd_export(struct cli *);
 int cmd_forget(struct cli *);
+/* When this one was forgotten, ms; 0: not, or somebody came back, and has a name again. */
+int64_t forget_when(struct cli *, const struct who *);
 int cmd_import(struct cli *);
 /* Reads touches from a file, NULL is standard input; with `consents' no others than those, which then need no type. */
 int import_file(struct cli *, const char *file, bool consents);

@@ -7,10 +7,12 @@
 
 #include "cli/cli.h"
 #include "cli/print.h"
+#include "common/addr.h"
 #include "common/fold.h"
 #include "common/mem.h"
 
-#define AT_ONCE 10000 /* people: each search goes over all touches */
+#define FORGOTTEN "forgotten" /* what history says, behind the user's name */
+#define AT_ONCE 10000         /* people: each search goes over all touches */
 #define ROUNDS 2
 
 struct forget {
@@ -19,8 +21,28 @@ struct forget {
 	size_t n, cap;
 	bool entirely;
 	struct buf source;
-	uint64_t forgotten, stopped, touches, unknown, bad;
+	uint64_t forgotten, already, stopped, touches, unknown, bad;
 };
+
+static bool
+see_forgotten(void *arg, const struct touch *t, struct span source)
+{
+	if (t->kind == TOUCH_CONSENT && span_ends(source, SPAN(": " FORGOTTEN)))
+		*(int64_t *)arg = t->when;
+	return true;
+}
+
+int64_t
+forget_when(struct cli *c, const struct who *who)
+{
+	struct buf name = BUF(ADDR_MAX);
+	int64_t when = 0;
+
+	if (store_name(c->store, who, &name) == STORE_NONE)
+		(void)store_each_history_of(c->store, who, see_forgotten, &when);
+	buf_free(&name);
+	return when;
+}
 
 static bool
 see_history(void *arg, const struct touch *t, struct span source)
@@ -106,6 +128,17 @@ is_meant(const struct forget *f, bool yes)
 	return fgets(answer, sizeof answer, stdin) && strcmp(answer, "yes\n") == 0;
 }
 
+/* Those of whom no more is known; yet there may be touches by now, such as of mail that was refused. */
+static uint64_t
+forgotten_before(const struct forget *f, size_t from, size_t to)
+{
+	uint64_t n = 0;
+
+	for (size_t i = from; i < to && !f->entirely; i++)
+		n += forget_when(f->c, &f->who[i]) != 0;
+	return n;
+}
+
 /*
  * Twice: what a daemon had in hand when it was not known yet that nothing may
  * be kept is in its journal a moment later.
@@ -116,6 +149,7 @@ forget_some(struct forget *f, size_t from, size_t to)
 	struct forgetting how = { .who = f->who + from, .n = to - from, .now = f->c->now, .entirely = f->entirely,
 		.source = buf_span(&f->source) };
 	enum store_result r = STORE_OK;
+	uint64_t already = forgotten_before(f, from, to);
 
 	for (int round = 0; round < ROUNDS && r == STORE_OK; round++) {
 		if (round > 0)
@@ -128,11 +162,12 @@ forget_some(struct forget *f, size_t from, size_t to)
 		return forget_some(f, from, from + (to - from) / 2) && forget_some(f, from + (to - from) / 2, to);
 	f->stopped += how.stops;
 	if (r == STORE_OK) {
-		f->forgotten += to - from;
+		f->forgotten += to - from - already;
+		f->already += already;
 		return true;
 	}
 	cli_error("cannot write to the store in %s: %" PRIu64 " of %zu are forgotten; do it again", f->c->setup->conf->data_dir,
-	    f->forgotten, f->n);
+	    f->forgotten + f->already, f->n);
 	return false;
 }
 
@@ -151,14 +186,15 @@ say(const struct forget *f)
 	struct emit e = { 0 };
 
 	if (!f->c->json) {
-		printf("forgot %" PRIu64 ", with %" PRIu64 " touch%s; unknown %" PRIu64 "\n", f->forgotten, f->touches,
-		    f->touches == 1 ? "" : "es", f->unknown);
+		printf("forgot %" PRIu64 ", with %" PRIu64 " touch%s; already forgotten %" PRIu64 ", unknown %" PRIu64 "\n", f->forgotten, f->touches,
+		    f->touches == 1 ? "" : "es", f->already, f->unknown);
 		if (f->stopped)
 			printf("still stopped, without a name: %" PRIu64 "\n", f->stopped);
 		return;
 	}
 	emit_open(&e, NULL, '{');
 	emit_number(&e, "forgotten", f->forgotten);
+	emit_number(&e, "already", f->already);
 	emit_number(&e, "touches", f->touches);
 	emit_number(&e, "stopped", f->stopped);
 	emit_number(&e, "unknown", f->unknown);
@@ -183,7 +219,7 @@ cmd_forget(struct cli *c)
 		from_stdin = from_stdin || strcmp(c->word[i], "-") == 0;
 	if (!yes && (from_stdin || !isatty(STDIN_FILENO)))
 		return cli_usage(c, "forget: there is nobody to ask; --yes says that it is meant");
-	(void)cli_source(&f.source, SPAN("forgotten"));
+	(void)cli_source(&f.source, SPAN(FORGOTTEN));
 	status = EXIT_CANNOT;
 	if (cli_store(c) && cli_addresses(c, 0, add, &f)) {
 		sort(&f);
@@ -195,7 +231,7 @@ cmd_forget(struct cli *c)
 		}
 	}
 	if (good)
-		status = f.bad ? EXIT_CANNOT : f.forgotten ? EXIT_FOUND : EXIT_NOTHING;
+		status = f.bad ? EXIT_CANNOT : f.forgotten || f.touches ? EXIT_FOUND : EXIT_NOTHING;
 	free(f.who);
 	buf_free(&f.source);
 	return status;

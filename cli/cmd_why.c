@@ -737,24 +737,13 @@ tell(struct person *p, const char *only)
 }
 
 static bool
-see_forgotten(void *arg, const struct touch *t, struct span source)
-{
-	if (t->kind == TOUCH_CONSENT && span_ends(source, SPAN(": forgotten")))
-		*(int64_t *)arg = t->when;
-	return true;
-}
-
-static bool
 look_up(struct person *p)
 {
 	enum store_result r = store_profile(p->c->store, &p->who, &p->profile);
-	struct buf name = BUF(ADDR_MAX);
 
 	p->known = r == STORE_OK;
-	/* Who was forgotten and came back has a name again. */
-	if (p->known && store_name(p->c->store, &p->who, &name) == STORE_NONE)
-		(void)store_each_history_of(p->c->store, &p->who, see_forgotten, &p->forgotten);
-	buf_free(&name);
+	if (p->known)
+		p->forgotten = forget_when(p->c, &p->who);
 	if (p->known || r == STORE_NONE)
 		return true;
 	cli_error("cannot read the store in %s", p->c->setup->conf->data_dir);

@@ -1041,6 +1041,33 @@ class Suppress(Case):
         self.assertEqual({s["address"] for s in self.json("suppress", "list")}, {"a@example.org", "b@example.org"})
 
 
+class Forget(Case):
+    def test_twice_is_said(self):
+        self.sends("ann@example.org", [3, 2])
+        who = self.json("why", "ann@example.org")["who"]
+        self.run_ok("suppress", "add", "ann@example.org")
+
+        def forget(status, *more):
+            o = self.json("forget", "ann@example.org", "--yes", *more, status=status)
+            return [o[k] for k in ("forgotten", "already", "touches", "stopped", "unknown")]
+
+        self.assertEqual(forget(FOUND), [1, 0, 3, 1, 0])
+        self.assertEqual(forget(NOTHING), [0, 1, 0, 1, 0])
+        self.assertEqual(self.check(NOTHING, "forget", "ann@example.org", "ANN@example.org", "--yes").stdout.decode(),
+                         "forgot 0, with 0 touches; already forgotten 1, unknown 0\nstill stopped, without a name: 1\n")
+        # What came since under the hash is something to forget, and so is that he was forgotten.
+        self.touches({"type": "skipped", "who": who, "at": ago(1), "cause": "held"})
+        self.assertEqual(forget(FOUND), [0, 1, 1, 1, 0])
+        self.assertEqual(forget(FOUND, "--entirely"), [1, 0, 0, 0, 0])
+        self.assertEqual(forget(NOTHING, "--entirely"), [0, 0, 0, 0, 1])
+
+    def test_who_came_back_is_forgotten_again(self):
+        self.sends("ann@example.org", [3])
+        self.run_ok("forget", "ann@example.org", "--yes")
+        self.sends("ann@example.org", [2])
+        self.assertEqual(self.run_ok("forget", "ann@example.org", "--yes"), "forgot 1, with 1 touch; already forgotten 0, unknown 0\n")
+
+
 class Tag(Case):
     def test_not_selected_is_the_same_bytes(self):
         plain = MESSAGE.replace(b"X-Newsletter: yes\r\n", b"")
