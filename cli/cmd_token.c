@@ -39,6 +39,13 @@ kind_name(enum token_kind kind)
 	return "unknown";
 }
 
+/* The others may name a recipient in any mode, and nobody is tracked by them. */
+static bool
+tracks(enum token_kind kind)
+{
+	return kind == TOKEN_OPEN || kind == TOKEN_CLICK;
+}
+
 /*
  * The token in a tracking URL, wherever the tracker is reached, in a path as
  * a web server's log has it, or in the subject of a mail that unsubscribes;
@@ -127,7 +134,7 @@ print_answer(const struct answer *a)
 		print_when(&text, (int64_t)k->when * 1000, a->c->now);
 		print_field("Made", &text);
 	}
-	print_fieldf("Privacy mode", "%s", mode_name(k->mode));
+	print_fieldf("Privacy mode", "%s", tracks(k->kind) ? mode_name(k->mode) : "none: it tracks nothing");
 	if (k->kind == TOKEN_CLICK) {
 		print_fieldf("Link", "%u", k->link);
 		field_text("Destination", k->text);
@@ -153,7 +160,8 @@ emit_answer(const struct answer *a)
 	if (a->address.n > 0)
 		emit_text(&e, "address", buf_span(&a->address));
 	emit_time(&e, "made", (int64_t)k->when * 1000);
-	emit_string(&e, "mode", mode_name(k->mode));
+	if (tracks(k->kind))
+		emit_string(&e, "mode", mode_name(k->mode));
 	if (k->kind == TOKEN_CLICK) {
 		emit_number(&e, "link", k->link);
 		emit_text(&e, "destination", k->text);

@@ -1252,6 +1252,8 @@ class Tokens(Case):
         self.assertEqual(o["who"], self.json("why", "ann@example.org")["who"])
         o = self.json("token", leave)
         self.assertEqual((o["kind"], o["stream"]), ("unsubscribe", "news"))
+        self.assertNotIn("mode", o)
+        self.assertRegex(self.run_ok("token", leave), r"(?m)^ *Privacy mode +none: it tracks nothing$")
         text = self.run_ok("token", click + "?utm=1#x")
         self.assertIn(LINK, text)
         self.assertIn("ann@example.org", text)
