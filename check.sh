@@ -103,6 +103,10 @@ stage_dist() {
 	for file in sbin/rekindle-milter sbin/rekindle-tracker share/man/man1/rekindle.1 share/man/man5/rekindle.conf.5; do
 		[ -e "$root/usr/local/$file" ] || { echo "$file was not installed"; return 1; }
 	done
+	docs=$root/usr/local/share/doc/rekindle
+	for link in $(grep -ohE '\]\([^):#]+\)' "$docs"/*.md | tr -d ']()'); do
+		[ -e "$docs/$link" ] || { echo "what is installed has no $link, where a link leads"; return 1; }
+	done
 	make uninstall DESTDIR="$root" || return 1
 	left=$(find "$root" -type f)
 	[ -z "$left" ] || { echo "uninstall leaves: $left"; return 1; }
