@@ -292,7 +292,6 @@ struct hold {
 	struct place place;     /* among those that may go out now */
 	uint32_t first;         /* seconds: of its campaign; 0 unknown */
 	bool goes, done;
-	bool there;             /* in Postfix's queue, as was seen in this run */
 	char *why;              /* it does not go */
 };
 
@@ -302,10 +301,11 @@ struct release {
 	struct helper helper;
 	int step;
 	struct buf last; /* what the file of steps said when we began */
-	struct throttle *throttle; /* NULL: what is settled first has gone already */
+	struct throttle *throttle; /* NULL: what is settled has gone already */
 	int64_t synced;
 	struct hold *hold;
 	size_t n, cap;
+	size_t never[LOOKS_MAX], nnever; /* messages that never go, of which we do not know yet whether they are still there */
 	struct emit e;
 	uint64_t released, held, gone, failed;
 };
@@ -723,61 +723,49 @@ never_goes(const struct hold *h, size_t n)
 	return never;
 }
 
-/* Will it never go, and has somebody removed it, as we say that he should? */
-static bool
-was_removed(struct release *x, const struct hold *h, size_t n)
-{
-	return never_goes(h, n) && !x->dry && !h->there && look(x, h) == NOWHERE;
-}
-
-/* When postcat has found all of them nobody needs to look for each. */
 static void
-look_for_some(struct release *x, const size_t *at, size_t n)
+stays(struct release *x, const struct hold *h, size_t n)
 {
-	struct buf ids = BUF(REQUEST_MAX);
-	struct reply r;
-	bool all;
-
-	for (size_t i = 0; i < n; i++)
-		buf_addf(&ids, "%s%s", i > 0 ? " " : "", x->hold[at[i]].id);
-	all = n > 0 && helper_ask(&x->helper, ERRAND_LOOK, buf_cstr(&ids), &r) && r.status == 0;
-	for (size_t i = 0; i < n; i++)
-		x->hold[at[i]].there = all;
-	buf_free(&ids);
+	x->held++;
+	tell_all(x, h, n, "held");
 }
 
 /*
- * What never goes lies there until somebody removes it, and each run has to
- * know whether that was done: for many of them with one program.
+ * What never goes lies there until somebody removes it, as we say that he
+ * should, and each run has to know whether that was done: for many of them
+ * with one program.  When postcat has found all of them nobody needs to look
+ * for each.
  */
 static bool
 look_for_those_that_never_go(struct release *x)
 {
 	int64_t now = clock_read(CLOCK_REALTIME);
-	size_t at[LOOKS_MAX], found = 0, n;
-	bool goes;
+	struct buf ids = BUF(REQUEST_MAX);
+	struct reply r;
+	bool all, good = true;
 
-	for (size_t i = 0; i < x->n; i += n) {
-		n = recipients_of(x, i);
-		if (x->hold[i].done || !is_wanted(x, span_of(x->hold[i].id)))
-			continue;
-		if (!judge_all(x, &x->hold[i], n, now, &goes))
-			return false;
-		if (never_goes(&x->hold[i], n))
-			at[found++] = i;
-		if (found == LOOKS_MAX) {
-			look_for_some(x, at, found);
-			found = 0;
-		}
+	for (size_t i = 0; i < x->nnever; i++)
+		buf_addf(&ids, "%s%s", i > 0 ? " " : "", x->hold[x->never[i]].id);
+	all = x->nnever > 0 && helper_ask(&x->helper, ERRAND_LOOK, buf_cstr(&ids), &r) && r.status == 0;
+	for (size_t i = 0; i < x->nnever && good; i++) {
+		struct hold *h = &x->hold[x->never[i]];
+		size_t n = recipients_of(x, x->never[i]);
+
+		if (!all && look(x, h) == NOWHERE)
+			good = finish(x, h, n, false, now);
+		else
+			stays(x, h, n);
 	}
-	look_for_some(x, at, found);
-	return true;
+	x->nnever = 0;
+	buf_free(&ids);
+	return good;
 }
 
-/* One message, hold[0..n), which goes when it may go to all of its recipients.  False: cannot go on, told why. */
+/* One message, hold[at..at + n), which goes when it may go to all of its recipients.  False: cannot go on, told why. */
 static bool
-release(struct release *x, struct hold *h, size_t n)
+release(struct release *x, size_t at, size_t n)
 {
+	struct hold *h = &x->hold[at];
 	int64_t now = clock_read(CLOCK_REALTIME);
 	bool goes;
 
@@ -789,11 +777,12 @@ release(struct release *x, struct hold *h, size_t n)
 		return false;
 	if (!goes)
 		give_back(x, h, n);
-	if (!goes && was_removed(x, h, n))
-		return finish(x, h, n, false, now);
+	if (!goes && !x->dry && never_goes(h, n)) {
+		x->never[x->nnever++] = at;
+		return x->nnever < LOOKS_MAX || look_for_those_that_never_go(x);
+	}
 	if (!goes) {
-		x->held++;
-		tell_all(x, h, n, "held");
+		stays(x, h, n);
 		return true;
 	}
 	if (!x->dry)
@@ -808,15 +797,13 @@ release_all(struct release *x)
 {
 	size_t n;
 
-	if (!x->dry && !look_for_those_that_never_go(x))
-		return false;
 	x->throttle = throttle_new(x->c->store);
 	for (size_t i = 0; i < x->n; i += n) {
 		n = recipients_of(x, i);
-		if (!x->hold[i].done && is_wanted(x, span_of(x->hold[i].id)) && !release(x, &x->hold[i], n))
+		if (!x->hold[i].done && is_wanted(x, span_of(x->hold[i].id)) && !release(x, i, n))
 			return false;
 	}
-	return true;
+	return look_for_those_that_never_go(x);
 }
 
 /* Queue ids that were asked for, and are of no message that we put on hold. */
