@@ -149,13 +149,22 @@ socket_path(const char *name)
 	return strncmp(name, "local:", 6) == 0 ? name + 6 : NULL;
 }
 
+static void __attribute__((noreturn))
+refuse_socket(const struct conf *c, const char *name, const char *why)
+{
+	struct buf where = BUF(8192);
+
+	conf_blame(c, "milter_socket", &where);
+	fatal("%scannot listen on %s: %s", buf_cstr(&where), name, why);
+}
+
 /*
  * What is left behind by an earlier process may go.  A socket that somebody
  * answers on may not: libmilter would take its place without a word, and at
  * our end remove it from under the other one.
  */
 static void
-refuse_to_replace(const char *path)
+refuse_to_replace(const struct conf *c, const char *name, const char *path)
 {
 	struct sockaddr_un sun = { .sun_family = AF_UNIX };
 	struct stat st;
@@ -164,12 +173,12 @@ refuse_to_replace(const char *path)
 	if (lstat(path, &st) != 0)
 		return;
 	if (!S_ISSOCK(st.st_mode))
-		fatal("%s exists and is not a socket; milter_socket must be a path of its own", path);
+		refuse_socket(c, name, "a file that is not a socket is there; name a path of its own");
 	snprintf(sun.sun_path, sizeof sun.sun_path, "%s", path);
 	if ((fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) < 0)
 		return;
 	if (connect(fd, (struct sockaddr *)&sun, sizeof sun) == 0)
-		fatal("%s: another program listens there; is rekindle-milter running already?", path);
+		refuse_socket(c, name, "another program listens there; is rekindle-milter running already?");
 	close(fd);
 }
 
@@ -230,28 +239,17 @@ open_socket(const char *name)
 	return smfi_setconn((char *)(uintptr_t)name) == MI_SUCCESS && smfi_opensocket(true) == MI_SUCCESS;
 }
 
-static void __attribute__((noreturn))
-refuse_socket(const struct conf *c, const char *name, const char *path, int error)
-{
-	struct buf why = BUF(8192);
-
-	conf_blame(c, "milter_socket", &why);
-	buf_addf(&why, "cannot listen on %s: ", name);
-	bind_why(&why, path, NULL, error);
-	fatal("%s", buf_cstr(&why));
-}
-
 static void
 listen_on(const struct conf *c)
 {
-	struct buf name = BUF(4096);
+	struct buf name = BUF(4096), why = BUF(8192);
 	const char *path;
 	int fd;
 
 	socket_name(c, &name);
 	path = socket_path(buf_cstr(&name));
 	if (path != NULL)
-		refuse_to_replace(path);
+		refuse_to_replace(c, buf_cstr(&name), path);
 	if ((fd = tcp_listener(buf_cstr(&name))) >= 0) {
 		struct buf number = BUF(32);
 		bool good;
@@ -265,8 +263,10 @@ listen_on(const struct conf *c)
 		}
 		close(fd); /* a libmilter that knows no fd: takes the name */
 	}
-	if (!open_socket(buf_cstr(&name)))
-		refuse_socket(c, buf_cstr(&name), path, errno);
+	if (!open_socket(buf_cstr(&name))) {
+		bind_why(&why, path, NULL, errno);
+		refuse_socket(c, buf_cstr(&name), buf_cstr(&why));
+	}
 	if (path != NULL && geteuid() == 0)
 		bind_give_away(path);
 	buf_free(&name);

@@ -994,7 +994,8 @@ class Life(Case):
 		finally:
 			self.rig.write_conf(milter_socket=before)
 		self.assertEqual(1, done.returncode, done)
-		self.assertIn("not a socket", done.stderr.decode())
+		self.assertIn(" error: %s:5: milter_socket: cannot listen on unix:%s: a file that is not a socket is there" % (self.rig.conf_file, path),
+			done.stderr.decode())
 		with open(path) as f:
 			self.assertEqual("do not lose this", f.read())
 
@@ -1014,7 +1015,8 @@ class Life(Case):
 				second = subprocess.run([self.rig.program("rekindle-milter"), "-c", self.rig.conf_file], capture_output=True,
 					env=self.rig.env(), timeout=30, **self.rig.identity())
 				self.assertEqual(1, second.returncode)
-				self.assertIn(b"is rekindle-milter running already?", second.stderr)
+				self.assertIn(" error: %s:5: milter_socket: cannot listen on unix:%s: another program listens there; is rekindle-milter running already?"
+					% (self.rig.conf_file, self.rig.milter_socket), second.stderr.decode())
 				with Milter("unix:" + self.rig.milter_socket) as mta:
 					mta.negotiate()
 				self.rig.milter.kill()
