@@ -410,6 +410,7 @@ main(int argc, char **argv)
 			.slot = filter.slot, .store = filter.store, .writer = filter.writer, .queue = &filter.queue });
 	start_reloader(&reloader);
 	proc_notify("READY=1");
+	log_info("started, version %s", PACKAGE_VERSION);
 
 	rc = smfi_main();
 

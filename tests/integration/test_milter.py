@@ -1079,16 +1079,19 @@ class Life(Case):
 			os.chmod(path, 0o777)
 			s.settimeout(20)
 			child = subprocess.Popen([self.rig.program("rekindle-milter"), "-c", self.rig.conf_file],
-				env=dict(self.rig.env(), NOTIFY_SOCKET=path), stderr=subprocess.DEVNULL, **self.rig.identity())
+				env=dict(self.rig.env(), NOTIFY_SOCKET=path), stderr=subprocess.PIPE, **self.rig.identity())
 			try:
 				self.assertIn(b"READY=1", s.recv(1000))
 				self.alive()
 				child.send_signal(signal.SIGTERM)
 				self.assertIn(b"STOPPING=1", s.recv(1000))
 				self.assertEqual(0, child.wait(60))
+				self.assertRegex(child.stderr.read().decode(),
+					r"rekindle-milter: listening on inet.*\n\S+ rekindle-milter: started, version \d+\.\d+\.\d+\n")
 			finally:
 				child.kill()
 				child.wait()
+				child.stderr.close()
 
 
 if __name__ == "__main__":
