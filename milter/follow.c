@@ -52,7 +52,7 @@ struct follow {
 	int place_fd;      /* -1: the place cannot be kept */
 	struct journald *journald; /* NULL: a file is read, and what follows is about that */
 	int fd;            /* -1: there is no log, or not yet */
-	ino_t inode;       /* of it, or the one that was read last */
+	ino_t inode;       /* of it, or of the one that is to be read on; 0: any, from its start */
 	uint64_t offset;   /* all before it is done */
 	char mark[MARK];
 	size_t nmark;
@@ -429,6 +429,8 @@ open_file(struct follow *f, const char *path)
 		log_warn("mail_log: %s: %s%s", path, strerror(f->said),
 		    f->said == EACCES ? "; the milter's user needs the group that may read it (adm)" : "; waiting for it");
 	}
+	if (fd >= 0)
+		f->said = 0;
 	return fd;
 }
 
@@ -447,9 +449,6 @@ open_new(struct follow *f)
 
 	if ((f->fd = open_file(f, f->o.log)) < 0)
 		return false;
-	if (f->said)
-		log_info("mail_log: %s is here", f->o.log);
-	f->said = 0;
 	fstat(f->fd, &st);
 	f->inode = st.st_ino;
 	begin_at(f, 0);
@@ -493,31 +492,40 @@ find_old(struct follow *f)
 	return found;
 }
 
+/* Where the last process left off. */
+static bool
+open_old(struct follow *f)
+{
+	char *old = find_old(f);
+
+	if (old == NULL) {
+		log_warn("mail_log: the file that was read last is gone; what came behind the place is lost");
+		f->inode = 0;
+		return open_new(f);
+	}
+	f->fd = open_file(f, old);
+	free(old);
+	return f->fd >= 0;
+}
+
 /* At the start: where the last process left off; without one at the end of what is there. */
 static void
 open_first(struct follow *f)
 {
 	struct stat st;
-	char *old;
 
-	if (!load_place(f, NULL)) {
-		if (!open_new(f))
-			return;
-		if (fstat(f->fd, &st) == 0 && st.st_size > 0) {
-			begin_at(f, (uint64_t)st.st_size - 1);
-			f->inside = true; /* of the last line there is, ended or not */
-		}
-		/* Of an empty one too: what comes while nobody reads is behind this place, and not at an end. */
-		save_place(f);
+	if (load_place(f, NULL)) {
+		open_old(f);
 		return;
 	}
-	if ((old = find_old(f)) == NULL) {
-		log_warn("mail_log: the file that was read last is gone; what came behind the place is lost");
-		open_new(f);
+	if (!open_new(f))
 		return;
+	if (fstat(f->fd, &st) == 0 && st.st_size > 0) {
+		begin_at(f, (uint64_t)st.st_size - 1);
+		f->inside = true; /* of the last line there is, ended or not */
 	}
-	f->fd = open_file(f, old);
-	free(old);
+	/* Of an empty one too: what comes while nobody reads is behind this place, and not at an end. */
+	save_place(f);
 }
 
 /*
@@ -574,9 +582,10 @@ step(struct follow *f)
 	size_t end;
 
 	if (f->fd < 0) {
-		if (!open_new(f))
+		if (!(f->inode != 0 ? open_old(f) : open_new(f)))
 			return false;
 		save_place(f);
+		log_info("mail_log: following %s", f->o.log);
 	}
 	if ((n = read_on(f)) < 0)
 		return true;
@@ -592,6 +601,7 @@ step(struct follow *f)
 	if (end == 0) {
 		if (f->switching) {
 			close(f->fd);
+			f->inode = 0;
 			return open_new(f);
 		}
 		/* Who rotates tells the writer afterwards, so the old file is read until the new one has something, and then once more. */
@@ -668,7 +678,7 @@ open_log(struct follow *f)
 		open_first(f);
 	else if ((f->journald = journald_open(f->log[7] == ':' ? f->log + 8 : NULL, &f->why)) != NULL)
 		open_journal(f);
-	if (f->why.n == 0)
+	if (f->journald != NULL || f->fd >= 0)
 		log_info("mail_log: following %s", f->o.log);
 }
 

@@ -177,7 +177,7 @@ def test_split():
 		# Postfix makes it for itself.
 		r.milter.wait_log("Permission denied; the milter's user needs the group")
 		os.chmod(r.postfix.log_file, 0o644)
-		r.milter.wait_log("mail.log is here")
+		r.milter.wait_log("mail_log: following .*mail.log")
 		told = r.send(CAMPAIGN % "all@example.com", rcpts=[name + "@example.com" for name in ("ann", "bob", "gone")], listener="front", login="news")
 		assert told.ok, told
 		wait_for(r, [("bounced", "gone", "spring", None), ("delivered", "ann", "spring", None), ("delivered", "bob", "spring", None)])
@@ -281,10 +281,47 @@ def test_rotation_and_restart():
 		# There is none, for a while.
 		r.milter.kill()
 		os.unlink(log.path)
-		log.start()
+		r.start_milter()
 		r.milter.wait_log("No such file or directory; waiting for it")
 		log.write(log.line("l"))
+		r.milter.wait_log("mail_log: following")
 		delivered(r, *"abcdefghijkl")
+		log.stop()
+
+
+def test_what_may_not_be_read():
+	"""It is not said to be followed until it is; and then from its place on, whatever it is called by now, no line twice."""
+	denied = "Permission denied; the milter's user needs the group"
+	with rig.Rig(streams=STREAMS, milter="inet") as r:
+		log = Log(r)
+		open(log.path, "w").close()
+		r.write_conf(mail_log=log.path)
+		log.start()
+		assert r.cli("import", input=json.dumps({"type": "joined", "address": "known@example.com", "stream": "weekly"})).code == 0
+		log.ids["known"] = "3A4B5C6D7E8"
+		log.send("a", "b", "c", "d")
+		log.write(log.line("known", "bounced (user unknown)", "5.1.1") + log.line("a"))
+		said = [("bounced", "known", None, None), ("delivered", "a", "spring", None)]
+		wait_for(r, said)
+		log.stop()
+
+		log.write(log.line("b"))
+		os.chmod(log.path, 0)
+		r.start_milter()
+		r.milter.wait_log(denied)
+		r.milter.wait_log("started")
+		assert "following" not in r.milter.log_now(), r.milter.log_now()
+		os.rename(log.path, log.path + ".1")
+		log.write(log.line("c"))
+		os.chmod(log.path, 0)
+		os.chmod(log.path + ".1", 0o644)
+		r.milter.wait_log("following(.*\n)+.*followed.log: " + denied)
+		said += [("delivered", "b", "spring", None)]
+		wait_for(r, said)
+		os.chmod(log.path, 0o644)
+		r.milter.wait_log("following(.*\n)+.*" + denied + "(.*\n)+.*following")
+		log.write(log.line("d"))
+		wait_for(r, said + [("delivered", "c", "spring", None), ("delivered", "d", "spring", None)])
 		log.stop()
 
 
