@@ -196,10 +196,7 @@ check_access_log(const struct conf *conf, struct buf *why)
 	return good;
 }
 
-/*
- * The daemons do without it, so this is no fault, but nobody hears of it
- * until a disk hangs.  Nothing is made here.
- */
+/* The daemons do without it, and warn at their start, so this is no fault.  Nothing is made here. */
 static void
 check_lock_dir(const struct conf *conf, struct buf *why)
 {
@@ -211,7 +208,8 @@ check_lock_dir(const struct conf *conf, struct buf *why)
 		int error = errno;
 
 		conf_blame(conf, "lock_dir", why);
-		buf_addf(why, "locks will be in data_dir, where a disk that hangs holds up readers: %s: %s\n", conf->lock_dir, strerror(error));
+		buf_addf(why, "locks will be in data_dir, where a disk that hangs holds up readers: %s: %s%s\n", conf->lock_dir, strerror(error),
+		    error == ENOENT ? "; make it, owned by the user that the daemons run as" : "");
 	}
 	buf_free(&inside);
 }

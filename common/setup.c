@@ -307,14 +307,22 @@ setup_load_pages(struct setup *s, struct buf *why)
 	return (s->pages = setup_pages(s->conf, why)) != NULL;
 }
 
+/* What helps, when it is not there. */
+static void
+advise_directory(const char *dir, struct buf *out)
+{
+	if (access(dir, F_OK) != 0 && errno == ENOENT)
+		buf_adds(out, "; make it, owned by the user that the daemons run as");
+}
+
 bool
 setup_become_owner(const struct conf *c, struct buf *why)
 {
 	struct buf fault = BUF(PATH_MAX + 256);
 	bool good = store_become_owner(c->data_dir, &fault);
 
-	if (!good && access(c->data_dir, F_OK) != 0 && errno == ENOENT)
-		buf_adds(&fault, "; make it, owned by the user that the daemons run as");
+	if (!good)
+		advise_directory(c->data_dir, &fault);
 	blame(c, "data_dir", &fault, why);
 	buf_free(&fault);
 	return good;
@@ -398,6 +406,20 @@ setup_warn_fixed(const struct conf *was, const struct conf *is, const struct fix
 		if (f->differs)
 			log_warn("%s has changed; that needs a restart", f->name);
 	}
+}
+
+void
+setup_warn_locks(const struct conf *c, struct store *s)
+{
+	struct buf why = BUF(4 * PATH_MAX);
+
+	if (store_no_locks(s) == NULL)
+		return;
+	conf_blame(c, "lock_dir", &why);
+	buf_addf(&why, "locks are in data_dir, where a disk that hangs holds up readers: %s", store_no_locks(s));
+	advise_directory(c->lock_dir, &why);
+	log_warn("%s", buf_cstr(&why));
+	buf_free(&why);
 }
 
 struct setup_slot *

@@ -66,6 +66,9 @@ struct fixed {
 	bool differs;
 };
 void setup_warn_fixed(const struct conf *was, const struct conf *is, const struct fixed *own, size_t n);
+struct store;
+/* Warns of a lock_dir that the store's locks could not be in.  A daemon works without, until a disk hangs. */
+void setup_warn_locks(const struct conf *, struct store *);
 
 /* A whole file, at most max bytes.  False with why. */
 bool file_read(const char *path, size_t max, struct buf *out, struct buf *why);

@@ -96,6 +96,7 @@ store_open(const struct store_options *o, struct buf *why)
 	s->state.tables = state_tables;
 	s->state.meta = offsetof(struct store, state_meta);
 	pthread_mutex_init(&s->health_lock, NULL);
+	buf_init(&s->no_locks, 3 * PATH_MAX);
 	s->dir = xstrdup(o->dir);
 	s->create = o->create;
 	s->damaged = o->damaged;
@@ -131,6 +132,7 @@ store_close(struct store *s)
 	pthread_mutex_destroy(&s->health_lock);
 	free(s->dir);
 	free(s->lock_dir);
+	buf_free(&s->no_locks);
 	free(s);
 }
 

@@ -46,6 +46,8 @@ void store_close(struct store *);
  * where there is no such place.  The same for all processes.
  */
 const char *store_lock_dir(const struct store *);
+/* Why they could not be in the lock_dir of the options: a path and what is wrong with it.  NULL: they are, or none was wanted. */
+const char *store_no_locks(struct store *);
 
 /*
  * What one process at a time is enough for.  True: it is ours until it is

@@ -59,6 +59,7 @@ struct env {
 struct store {
 	struct env facts, state;
 	char *dir, *lock_dir; /* lock_dir NULL: locks are in dir */
+	struct buf no_locks;  /* why, where lock_dir was asked for */
 	bool create, damaged; /* as in struct store_options */
 	int guard;            /* descriptor whose flock(2) says that we use dir */
 	char locks[64];       /* which lock file we came with (locks_identity), "" unknown */

@@ -60,23 +60,23 @@ locks_find(struct store *s, const char *parent)
 		return false;
 	if ((size_t)snprintf(path, sizeof path, "%s/%llx-%llx", parent, (unsigned long long)st.st_dev,
 		(unsigned long long)st.st_ino) >= sizeof path)
-		return false;
+		return store_fault(&s->no_locks, parent, "path is too long");
 	if (mkdir(path, 0770) != 0 && errno != EEXIST)
-		return false;
+		return store_fault(&s->no_locks, parent, strerror(errno));
 	if (lstat(path, &ours) != 0 || !S_ISDIR(ours.st_mode) || (ours.st_mode & S_IWOTH) ||
 	    (ours.st_uid != st.st_uid && ours.st_uid != geteuid()))
-		return false;
+		return store_fault(&s->no_locks, path, "no directory of the daemons' user alone; remove it while none runs");
 	for (const char *const *name = (const char *const[]){ s->facts.name, s->state.name, NULL }; *name != NULL; name++) {
 		snprintf(link, sizeof link, "%s/%s", path, *name);
 		snprintf(target, sizeof target, "%s/%s", s->dir, *name);
 		if (symlink(target, link) == 0)
 			continue;
 		if (errno != EEXIST || (n = readlink(link, was, sizeof was)) < 0)
-			return false;
+			return store_fault(&s->no_locks, link, strerror(errno));
 		/* The directory's old name, perhaps. */
 		if (((size_t)n != strlen(target) || memcmp(was, target, (size_t)n) != 0) &&
 		    (unlink(link) != 0 || symlink(target, link) != 0))
-			return false;
+			return store_fault(&s->no_locks, link, strerror(errno));
 	}
 	s->lock_dir = xstrdup(path);
 	return true;
@@ -86,6 +86,12 @@ const char *
 store_lock_dir(const struct store *s)
 {
 	return s->lock_dir != NULL ? s->lock_dir : s->dir;
+}
+
+const char *
+store_no_locks(struct store *s)
+{
+	return s->no_locks.n > 0 ? buf_cstr(&s->no_locks) : NULL;
 }
 
 /* Which lock files do we use?  Device and inode, to be compared with what others use. */

@@ -392,6 +392,7 @@ main(int argc, char **argv)
 	listen_on(setup->conf);
 	become_owner(&setup, file);
 	filter.store = open_store(setup->conf);
+	setup_warn_locks(setup->conf, filter.store);
 	proc_settle();
 	filter.writer = writer_start(filter.store, store_lock_dir(filter.store), setup->conf->data_dir, setup->conf->journal_size);
 	filter.recents = recents_new(RECENT_MAX);

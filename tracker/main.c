@@ -221,6 +221,7 @@ main(int argc, char **argv)
 
 	if ((store = store_open(&options, &why)) == NULL)
 		fatal("%s", buf_cstr(&why));
+	setup_warn_locks(first->conf, store);
 	proc_settle();
 	slot = setup_slot_new(first);
 	first = setup_get(slot);

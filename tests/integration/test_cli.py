@@ -494,7 +494,7 @@ class Conf(Case):
         # The daemons start all the same.
         self.assertIn("good", self.wrong(FOUND, said + "Permission denied for user nobody$", "conf", "--check").stdout.decode())
         locks.rmdir()
-        self.wrong(FOUND, said + "No such file or directory$", "conf", "--check")
+        self.wrong(FOUND, said + "No such file or directory; make it, owned by the user that the daemons run as$", "conf", "--check")
         locks.write_text("")
         self.wrong(FOUND, said + "Not a directory$", "conf", "--check")
 

@@ -349,6 +349,23 @@ class Rights(Daemons):
 					os.chown(self.path(file), was.st_uid, was.st_gid)
 					os.chmod(self.path(file), was.st_mode & 0o777)
 
+	def test_where_the_locks_are_not_is_told(self):
+		os.mkdir(self.path("locks"))  # of root's
+		for lock_dir, reason in ((self.path("locks"), "Permission denied"),
+				("/nonexistent", "No such file or directory; make it, owned by the user that the daemons run as")):
+			self.configure(lock_dir=lock_dir)
+			for name in ("rekindle-tracker", "rekindle-milter"):
+				with self.subTest(name, lock_dir=lock_dir):
+					process = self.start(name, says=" started")
+					self.assertRegex(self.text, r"warning: %s:7: lock_dir: locks are in data_dir, where .*: %s: %s\n"
+						% (self.path("conf"), lock_dir, reason))
+					process.terminate()
+					self.assertEqual(process.wait(60), 0)
+		self.configure(lock_dir=self.path("locks"))
+		shutil.chown(self.path("locks"), rig.OWNER)
+		self.start("rekindle-tracker", says=" started")
+		self.assertNotIn("lock_dir", self.text)
+
 	def test_a_socket_made_by_root(self):
 		owner = pwd.getpwnam(rig.OWNER)
 		for mode, group in ((0o755, owner.pw_gid), (0o2755, 7)):

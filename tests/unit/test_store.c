@@ -1612,6 +1612,7 @@ locks_elsewhere_are_the_same_for_all(void **state)
 	assert_non_null(s);
 	snprintf(lock, sizeof lock, "%s/facts.mdb-lock", dir);
 	assert_int_not_equal(access(lock, F_OK), 0);
+	assert_null(store_no_locks(s));
 	assert_int_equal(store_append(s, &r, 1, NULL), STORE_OK);
 	assert_int_equal(another("open", dir, here), 0);
 	assert_int_equal(another("open", dir, there), 2);
@@ -1621,6 +1622,7 @@ locks_elsewhere_are_the_same_for_all(void **state)
 	assert_int_equal(another("open", dir, there), 0);
 	o.lock_dir = "/nonexistent";
 	assert_non_null(s = store_open(&o, &why));
+	assert_string_equal(store_no_locks(s), "/nonexistent: No such file or directory");
 	assert_int_equal(access(lock, F_OK), 0);
 	assert_int_equal(another("open", dir, here), 2);
 	assert_int_equal(another("open", dir, ""), 0);
@@ -1636,7 +1638,12 @@ locks_elsewhere_are_the_same_for_all(void **state)
 	snprintf(lock, sizeof lock, "chmod 0777 '%s'/*", here);
 	assert_int_equal(system(lock), 0);
 	assert_non_null(s = store_open(&o, &why));
+	assert_non_null(strstr(store_no_locks(s), ": no directory of the daemons' user alone"));
 	assert_int_equal(another("open", dir, ""), 0);
+	store_close(s);
+	o.lock_dir = "";
+	assert_non_null(s = store_open(&o, &why));
+	assert_null(store_no_locks(s));
 	store_close(s);
 	buf_free(&why);
 	remove_locks(here);
