@@ -94,7 +94,10 @@ static void
 tell_refused(const struct conf *conf, struct span fault)
 {
 	struct stat st;
-	struct group *group = stat(conf->data_dir, &st) == 0 ? getgrgid(st.st_gid) : NULL;
+	struct passwd *pw = getpwuid(geteuid());
+	/* Ours is the daemons'; but root's, of a data_dir that was only given to a user, would not be theirs as a service. */
+	gid_t gid = getegid() == 0 && pw ? pw->pw_gid : getegid();
+	struct group *group = gid != 0 ? getgrgid(gid) : NULL;
 	struct buf of_keys = BUF(PRINTED_MAX);
 	char number[32];
 	bool keys;
@@ -105,7 +108,8 @@ tell_refused(const struct conf *conf, struct span fault)
 	if (keys && !may_enter(conf->key_file))
 		cli_error("%.*s for user %s; its directory is closed to that user", SPAN_ARG(fault), user_name(number));
 	else if (keys && group)
-		cli_error("%.*s for user %s; chgrp %s and chmod 0640", SPAN_ARG(fault), user_name(number), group->gr_name);
+		cli_error("%.*s for user %s; chgrp %s%s and chmod 0640", SPAN_ARG(fault), user_name(number), group->gr_name,
+		    stat(conf->data_dir, &st) == 0 && st.st_gid != gid ? " (data_dir too)" : "");
 	else
 		cli_error("%.*s for user %s", SPAN_ARG(fault), user_name(number));
 }

@@ -447,6 +447,15 @@ class Conf(Case):
         self.assertEqual(len(p.stderr.splitlines()), 1, p.stderr)
         shutil.chown(keys, group=group)
         self.assertIn("good", self.run_ok("conf", "--check"))
+        # Given to the user alone: a service would have that user's group, and not root's.
+        os.chown(self.dir / "data", NOBODY.pw_uid, 0)
+        os.chown(keys, 0, 0)
+        os.chmod(keys, 0o600)
+        self.wrong(CANNOT, rf"{keys}: Permission denied for user nobody; chgrp {group} \(data_dir too\) and chmod 0640$", "conf", "--check")
+        os.chmod(keys, 0o640)
+        shutil.chown(keys, group=group)
+        shutil.chown(self.dir / "data", group=group)
+        self.assertIn("good", self.run_ok("conf", "--check"))
         os.chmod(self.conf, 0o600)
         self.wrong(CANNOT, rf"{self.conf}: Permission denied for user nobody$", "conf", "--check")
         self.write_conf(general="answer_wihtin = 1s")
@@ -560,6 +569,8 @@ class Others(Case):
         os.chown(self.dir / "keys", 0, 0)
         p = self.wrong(CANNOT, r"/keys: Permission denied for user nobody; chgrp \w+ and chmod 0640\n", "conf", "--check", user=NOBODY.pw_uid)
         self.assertNotIn("run it as", p.stderr.decode())
+        os.chown(self.dir / "data", NOBODY.pw_uid, 0)
+        self.wrong(CANNOT, rf"; chgrp {grp.getgrgid(NOBODY.pw_gid).gr_name} \(data_dir too\) and chmod 0640\n", "conf", "--check", user=NOBODY.pw_uid)
         # A third one can only be sent to them.
         os.chmod(self.dir / "data", 0o777)
         self.wrong(CANNOT, r"lock_dir.*\nrekindle: run it as root, or as the owner of data_dir \(nobody\)\n$", "conf", "--check",
