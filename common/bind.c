@@ -1,18 +1,25 @@
 #include "common/bind.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/conf.h"
 #include "common/log.h"
 #include "common/mem.h"
+
+/* Others may lock a directory for reasons of their own, and for long. */
+#define LOCK_TRIES 300
+#define LOCK_PAUSE_MS 10
 
 bool
 address_of(int fd, struct address *a)
@@ -125,11 +132,35 @@ is_stale(const struct address *a)
 	return stale;
 }
 
+/* The directory of a socket. */
+static void
+add_directory(struct buf *out, const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	buf_add(out, slash == NULL ? SPAN(".") : slash == path ? SPAN("/") : span_make(path, (size_t)(slash - path)));
+}
+
 int
-bind_path(const struct address *a, unsigned mode, const char **what)
+bind_lock(const char *path)
+{
+	const struct timespec pause = { .tv_nsec = LOCK_PAUSE_MS * 1000000 };
+	struct buf dir = BUF(4096);
+	int fd;
+
+	add_directory(&dir, path);
+	fd = open(buf_cstr(&dir), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	for (int i = 0; fd != -1 && i < LOCK_TRIES && flock(fd, LOCK_EX | LOCK_NB) == -1 && errno == EWOULDBLOCK; i++)
+		nanosleep(&pause, NULL);
+	buf_free(&dir);
+	return fd;
+}
+
+int
+bind_path(const struct address *a, unsigned mode, int backlog, const char **what)
 {
 	mode_t mask = umask(0777 & ~mode);
-	int fd, error;
+	int lock = bind_lock(address_path(a)), fd, error;
 
 	if ((fd = bind_network(a, false, what)) == -1 && errno == EADDRINUSE) {
 		if (is_stale(a) && unlink(address_path(a)) == 0)
@@ -138,18 +169,17 @@ bind_path(const struct address *a, unsigned mode, const char **what)
 			errno = EADDRINUSE;
 	}
 	error = errno;
+	if (fd != -1 && listen(fd, backlog) == -1) {
+		*what = "listen";
+		error = errno;
+		close(fd);
+		fd = -1;
+	}
+	if (lock != -1)
+		close(lock);
 	umask(mask);
 	errno = error;
 	return fd;
-}
-
-/* The directory of a socket. */
-static void
-add_directory(struct buf *out, const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	buf_add(out, slash == NULL ? SPAN(".") : slash == path ? SPAN("/") : span_make(path, (size_t)(slash - path)));
 }
 
 void

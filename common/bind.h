@@ -32,11 +32,20 @@ struct address *address_find(const char *text, size_t *n, struct buf *why);
  */
 int bind_network(const struct address *, bool shared, const char **what);
 /*
- * The socket's file has this mode from the first moment.  One that nobody
- * listens at, as a program that was killed leaves it, is replaced; other files
- * are not.  Sets the umask for a moment: before any thread.
+ * The same for a path, and listening already.  The socket's file has this mode
+ * from the first moment.  One that nobody listens at, as a program that was
+ * killed leaves it, is replaced; other files are not.  Sets the umask for a
+ * moment: before any thread.
  */
-int bind_path(const struct address *, unsigned mode, const char **what);
+int bind_path(const struct address *, unsigned mode, int backlog, const char **what);
+/*
+ * From the look at what is at a path until somebody listens there no other one
+ * may think that it was left behind: of two that start at once the second
+ * would remove the first one's socket.  To be closed when we listen; -1 where
+ * there is no such lock, or after three seconds a descriptor without one,
+ * which must do.
+ */
+int bind_lock(const char *path);
 /*
  * Appends why a socket could not be had: what failed, unless NULL, and
  * errno's words.  For one in the file system (path not NULL) whose directory

@@ -570,12 +570,12 @@ inlet_open(struct ask *a, const struct address *at, unsigned mode, const char **
 	const char *path = address_path(at);
 	struct buf name = BUF(1024);
 	struct address bound;
-	int fd = path != NULL ? bind_path(at, mode, what) : bind_network(at, false, what);
+	int fd = path != NULL ? bind_path(at, mode, BACKLOG, what) : bind_network(at, false, what);
 
 	if (fd == -1)
 		return false;
 	*what = "listen";
-	if (listen(fd, BACKLOG) != 0 || !address_of(fd, &bound)) {
+	if ((path == NULL && listen(fd, BACKLOG) != 0) || !address_of(fd, &bound)) {
 		int error = errno;
 
 		close(fd);

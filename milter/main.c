@@ -244,12 +244,14 @@ listen_on(const struct conf *c)
 {
 	struct buf name = BUF(4096), why = BUF(8192);
 	const char *path;
-	int fd;
+	int fd, lock = -1;
 
 	socket_name(c, &name);
 	path = socket_path(buf_cstr(&name));
-	if (path != NULL)
+	if (path != NULL) {
+		lock = bind_lock(path);
 		refuse_to_replace(c, buf_cstr(&name), path);
+	}
 	if ((fd = tcp_listener(buf_cstr(&name))) >= 0) {
 		struct buf number = BUF(32);
 		bool good;
@@ -269,6 +271,8 @@ listen_on(const struct conf *c)
 	}
 	if (path != NULL && geteuid() == 0)
 		bind_give_away(path);
+	if (lock != -1)
+		close(lock);
 	buf_free(&name);
 }
 

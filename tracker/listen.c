@@ -216,7 +216,7 @@ open_network(struct listener *l, struct address a, size_t wanted, const char **w
 static bool
 open_path(struct listener *l, struct address a, unsigned mode, const char **what)
 {
-	if ((l->fd[0] = bind_path(&a, mode, what)) == -1)
+	if ((l->fd[0] = bind_path(&a, mode, LISTEN_BACKLOG, what)) == -1)
 		return false;
 	l->n = 1;
 	l->path = xstrdup(address_path(&a));
@@ -282,7 +282,7 @@ open_address(struct opening *o, struct address a, const char **what)
 	}
 	good = local ? open_path(l, a, o->mode, what)
 	    : open_network(l, a, o->kind == LISTEN_ADMIN ? 1 : o->all->loops, what);
-	for (size_t i = 0; i < l->n && good; i++) {
+	for (size_t i = 0; i < l->n && good && !local; i++) {
 		*what = "listen";
 		good = listen(l->fd[i], LISTEN_BACKLOG) == 0;
 	}

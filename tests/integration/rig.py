@@ -131,6 +131,38 @@ def refusal_at_end(process, path, wake=None):
 				return refused
 
 
+def one_of_two(command, **popen):
+	"""
+	Starts the same daemon twice, with strace holding up whatever removes a
+	file: what the one says that ends, of the other the process, which its
+	caller kills with its group.  None where strace is not there or may not.
+	"""
+	if shutil.which("strace") is None or subprocess.run(["strace", "-qq", "-o", "/dev/null", "true"], stderr=subprocess.DEVNULL).returncode != 0:
+		return None
+	slowly = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=/^unlink", "-e", "inject=/^unlink:delay_enter=300000", *command]
+	logs = [tempfile.TemporaryFile("w+") for _ in range(2)]
+	both = [subprocess.Popen(slowly, stderr=log, start_new_session=True, **popen) for log in logs]
+
+	def said(log):
+		log.seek(0)
+		return log.read()
+	try:
+		wait_until(lambda: any(p.poll() is not None for p in both) or all("started" in said(log) for log in logs), 20, "one of two to end")
+		assert any(p.poll() is not None for p in both), "both have started"
+		ended = 0 if both[0].poll() is not None else 1
+		wait_until(lambda: "started" in said(logs[1 - ended]), 20, "the other one to start")
+		return said(logs[ended]), both.pop(1 - ended)
+	except AssertionError:
+		raise AssertionError("\n".join(map(said, logs))) from None
+	finally:
+		for log in logs:
+			log.close()
+		for p in both:
+			with contextlib.suppress(ProcessLookupError):
+				os.killpg(p.pid, signal.SIGKILL)
+			p.wait()
+
+
 def links(page):
 	"""The href of every <a> and <area>, as a browser would follow it."""
 	return [html.unescape(m[2]) for m in re.finditer(r"""(?is)<(?:a|area|[vw]:\w+)\s[^>]*?href\s*=\s*(["'])(.*?)\1""", page)]

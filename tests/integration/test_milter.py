@@ -18,6 +18,7 @@ import rig
 from milterclient import (
 	ADDHDRS, ADDRCPT, ALL_ACTIONS, ALL_STEPS, CHGBODY, CHGHDRS, DELRCPT, HDR_LEADSPC, NO_EOH, NR_BODY, NR_CONNECT, NR_HEADER, NR_MAIL,
 	NR_RCPT, QUARANTINE, SETSYMLIST, SKIP, Closed, Milter, split)
+from test_tracker import SANITIZED
 
 PAGE = '<html><body><p>Hello</p><a href="https://shop.example.org/a?x=1&amp;y=2">one</a>' \
 	'<A HREF=\'https://shop.example.org/b\'>two</A> <a href="mailto:a@b.example">no</a></body></html>'
@@ -1020,6 +1021,29 @@ class Life(Case):
 				with Milter("unix:" + self.rig.milter_socket) as mta:
 					mta.negotiate()
 				self.rig.milter.kill()
+		finally:
+			self.rig.write_conf(milter_socket=before)
+
+	def test_of_two_that_start_at_once_one_has_the_socket(self):
+		"""Both find what a killed one left, and none removes what the other one has just made."""
+		self.rig.milter.kill()
+		before = self.rig.settings["milter_socket"]
+		self.rig.write_conf(milter_socket="unix:" + self.rig.milter_socket)
+		try:
+			self.rig.start_milter()
+			self.rig.milter.kill()
+			found = None if SANITIZED else rig.one_of_two([self.rig.program("rekindle-milter"), "-c", self.rig.conf_file],
+				env=self.rig.env(), **self.rig.identity())
+			if found is None:
+				self.skipTest("strace cannot be used")
+			said, other = found
+			try:
+				self.assertIn("another program listens there", said)
+				with Milter("unix:" + self.rig.milter_socket) as mta:
+					mta.negotiate()
+			finally:
+				os.killpg(other.pid, signal.SIGKILL)
+				other.wait()
 		finally:
 			self.rig.write_conf(milter_socket=before)
 

@@ -287,6 +287,24 @@ class UnixSocket(ProxyCase):
 			c.send(b"PROXY UNKNOWN\r\n" + request("/healthz"))
 			self.assertEqual(c.answer().status, 200)
 
+	def test_of_two_that_start_at_once_one_has_it(self):
+		"""Both find what a killed one left, and none removes what the other one has just made."""
+		self.kill()
+		found = None if SANITIZED else rig.one_of_two([TRACKER, "-c", self.path("conf")])
+		if found is None:
+			self.start()
+			self.skipTest("strace cannot be used")
+		said, other = found
+		try:
+			self.assertIn("cannot listen on unix:%s: bind: Address already in use" % self.file, said)
+			with UnixClient(self.file) as c:
+				c.send(b"PROXY UNKNOWN\r\n" + request("/healthz"))
+				self.assertEqual(c.answer().status, 200)
+		finally:
+			os.killpg(other.pid, signal.SIGKILL)
+			other.wait()
+		self.start()
+
 	def test_a_file_that_is_not_ours_stays(self):
 		self.stop()
 		with open(self.file, "w") as f:
