@@ -497,22 +497,36 @@ setup_reload(struct setup_slot *slot, const char *conf_file)
 
 /* ---- keys that are added ---- */
 
-static bool
-has_key(const struct keys *k, const struct token_key *wanted)
+static const struct token_key *
+find_key(const struct keys *k, char id)
 {
 	for (size_t i = 0; i < k->n; i++)
-		if (k->token[i].id == wanted->id && memcmp(k->token[i].bytes, wanted->bytes, KEY_BYTES) == 0)
-			return true;
-	return false;
+		if (k->token[i].id == id)
+			return &k->token[i];
+	return NULL;
 }
 
-static bool
-has_keys(const struct keys *k, const struct keys *wanted)
+/* Puts those that are in use and not in the file before those of the file, which seal; the ids of what is new and of what is not there. */
+static void
+add_missing(struct keys *file, const struct keys *used, struct buf *fresh, struct buf *missing)
 {
-	for (size_t i = 0; i < wanted->n; i++)
-		if (!has_key(k, &wanted->token[i]))
-			return false;
-	return memcmp(k->identity, wanted->identity, KEY_BYTES) == 0;
+	struct keys all = { .n = 0 };
+
+	for (size_t i = 0; i < used->n; i++)
+		if (find_key(file, used->token[i].id) == NULL) {
+			all.token[all.n++] = used->token[i];
+			buf_addc(missing, used->token[i].id);
+		}
+	for (size_t i = 0; i < file->n; i++) {
+		const struct token_key *k = &file->token[i], *was = find_key(used, k->id);
+
+		if (was == NULL || memcmp(was->bytes, k->bytes, KEY_BYTES) != 0)
+			buf_addc(fresh, k->id);
+		all.token[all.n++] = *k;
+	}
+	memcpy(file->token, all.token, sizeof all.token);
+	file->n = all.n;
+	explicit_bzero(&all, sizeof all);
 }
 
 /* As `now', with these keys. */
@@ -535,31 +549,48 @@ is_same_file(const struct stat *a, const struct stat *b)
 	       a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
 }
 
+/* What the file adds to the keys in use, and to `keys'; false: nothing, told why where that should be known. */
+static bool
+read_new_keys(const struct setup *now, struct keys *keys, struct buf *fresh)
+{
+	struct buf why = BUF(FAULTS_MAX), missing = BUF(KEYS_MAX + 1);
+	const char *path = now->conf->key_file;
+
+	if (!load_keys(keys, now->conf, &why)) {
+		setup_log_faults(buf_span(&why));
+		log_error("keys: not read again, the old ones stay");
+	} else if (memcmp(keys->identity, now->keys.identity, KEY_BYTES) != 0)
+		log_warn("%s: the identity is another one now; it and all keys stay as they were until a reload", path);
+	else {
+		add_missing(keys, &now->keys, fresh, &missing);
+		if (missing.n > 0)
+			log_warn("%s: not there any more, and used until a reload: key %s", path, buf_cstr(&missing));
+	}
+	buf_free(&why);
+	buf_free(&missing);
+	return fresh->n > 0;
+}
+
 bool
 setup_add_keys(struct setup_slot *slot)
 {
 	struct setup *now = slot->current, *fresh = NULL; /* only we replace it */
-	struct buf why = BUF(FAULTS_MAX);
+	struct buf ids = BUF(KEYS_MAX + 1);
 	struct keys keys = { 0 };
 	struct stat st;
 
 	if (stat(now->conf->key_file, &st) != 0 || is_same_file(&st, &slot->keys))
 		return false;
 	slot->keys = st; /* before it is read: what changes meanwhile is seen by the next look */
-	if (!load_keys(&keys, now->conf, &why)) {
-		setup_log_faults(buf_span(&why));
-		log_error("keys: not read again, the old ones stay");
-	} else if (!has_keys(&keys, &now->keys))
-		log_warn("%s: a key that is in use is not there any more; it is used until a reload", now->conf->key_file);
-	else if (keys.n > now->keys.n && (fresh = with_keys(now, &keys))->sealer == NULL) {
+	if (read_new_keys(now, &keys, &ids) && (fresh = with_keys(now, &keys))->sealer == NULL) {
 		setup_put(fresh);
 		fresh = NULL;
 	}
 	explicit_bzero(&keys, sizeof keys);
-	buf_free(&why);
-	if (fresh == NULL)
-		return false;
-	log_info("%s: %zu keys now; key %c is new", now->conf->key_file, fresh->keys.n, fresh->keys.token[fresh->keys.n - 1].id);
-	replace(slot, fresh);
-	return true;
+	if (fresh != NULL) {
+		log_info("%s: used from now on: key %s", now->conf->key_file, buf_cstr(&ids));
+		replace(slot, fresh);
+	}
+	buf_free(&ids);
+	return fresh != NULL;
 }

@@ -53,10 +53,10 @@ void setup_log_faults(struct span why);
 bool setup_reload(struct setup_slot *, const char *conf_file);
 
 /*
- * Has the key file more keys than when it was read?  Then these are taken,
- * though nobody asked for it, and all else stays as it was: a link that does
- * not open is lost.  A file that lacks a key in use, or cannot be read, is told
- * of once, and changes nothing.  Of the thread that reloads; costs a stat(2).
+ * Has the key file keys that it had not when it was read?  Then these are
+ * used too, though nobody asked for it, and all else stays as it was: a link
+ * that does not open is lost.  What is missing there is told of once and used
+ * until a reload.  Of the thread that reloads; costs a stat(2).
  */
 bool setup_add_keys(struct setup_slot *);
 

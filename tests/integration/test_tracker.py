@@ -926,15 +926,15 @@ class Life(Case):
 		self.wait(lambda: self.get(newer).status == 200)
 		self.assertEqual((self.get(older).status, self.get(link).status), (200, 302))
 		self.assertEqual(len(self.touches("clicked")), 1)
-		self.assertIn("2 keys now", self.log())
+		self.assertRegex(self.log(), r"used from now on: key B\n")
 
 	def test_a_key_that_is_removed_goes_with_a_reload(self):
 		older = self.urls()[0]
 		self.cli("key", "rotate")
+		self.keys(lambda lines: [line for line in lines if not line.startswith("token A ")])
 		newer = self.urls("zoe@reader.example")[0]
 		self.wait(lambda: self.get(newer).status == 200)
-		self.keys(lambda lines: [line for line in lines if not line.startswith("token A ")])
-		self.wait(lambda: "it is used until a reload" in self.log())
+		self.assertRegex(self.log(), r"used until a reload: key A\n")
 		self.keys(lambda lines: ["identity\n"])
 		self.wait(lambda: "not read again" in self.log())
 		self.keys(lambda lines: [])
