@@ -984,15 +984,18 @@ last_line(struct span raw, const struct mime_text *t, size_t k, const struct edi
 	return k;
 }
 
-/* Raw lines first .. last with the edits that touch them, as quoted-printable again; `line` is room for one. */
+/*
+ * Raw lines first .. last with the edits that touch them, as quoted-printable
+ * again; `line` is room for one, and eol for where the content has no line break behind them.
+ */
 static void
-encode_run(struct buf *out, struct buf *line, struct span raw, const struct mime_text *t, size_t first, size_t last,
-    const struct edit *edit, size_t n, struct span text)
+encode_run(struct buf *out, struct buf *line, struct span raw, struct span eol, const struct mime_text *t, size_t first,
+    size_t last, const struct edit *edit, size_t n, struct span text)
 {
-	struct span eol = line_break(span_from(raw, t->line[first].raw), line_break(raw, SPAN("\r\n")));
 	size_t from = t->line[first].text, to = t->line[last + 1].text, done = 0, here = 0;
 	struct ending e = { 0 };
 
+	eol = line_break(span_from(raw, t->line[first].raw), eol);
 	buf_clear(line);
 	for (size_t k = first; k <= last; k++) {
 		e = ending(raw, t, k);
@@ -1016,7 +1019,8 @@ encode_run(struct buf *out, struct buf *line, struct span raw, const struct mime
 }
 
 static void
-write_qp(struct span raw, size_t base, const struct mime_text *t, const struct edits *in, struct edits *out)
+write_qp(struct span raw, size_t base, struct span eol, const struct mime_text *t, const struct edits *in,
+    struct edits *out)
 {
 	struct buf new = BUF(out->text.max), line = BUF(SIZE_MAX / 2);
 	size_t k = 0;
@@ -1027,7 +1031,7 @@ write_qp(struct span raw, size_t base, const struct mime_text *t, const struct e
 		k = last_line(raw, t, first, &in->edit[i]);
 		for (j = i + 1; j < in->n && line_of(t, k, in->edit[j].start) == k; j++)
 			k = last_line(raw, t, k, &in->edit[j]);
-		encode_run(&new, &line, raw, t, first, k, in->edit + i, j - i, buf_span(&in->text));
+		encode_run(&new, &line, raw, eol, t, first, k, in->edit + i, j - i, buf_span(&in->text));
 		edits_add(out, base + t->line[first].raw, base + t->line[k + 1].raw, buf_span(&new));
 		out->text.over |= new.over;
 		buf_clear(&new);
@@ -1038,9 +1042,10 @@ write_qp(struct span raw, size_t base, const struct mime_text *t, const struct e
 
 /* White space around the characters stays, and with it the way the part ends. */
 static void
-write_base64(struct span raw, size_t base, const struct mime_text *t, const struct edits *in, struct edits *out)
+write_base64(struct span raw, size_t base, struct span eol, const struct mime_text *t, const struct edits *in,
+    struct edits *out)
 {
-	struct span old = span_trim(raw), eol = line_break(raw, SPAN("\r\n"));
+	struct span old = span_trim(raw);
 	struct buf plain = BUF(out->text.max), new = BUF(out->text.max);
 	size_t start = old.n > 0 ? base + (size_t)(old.p - raw.p) : base;
 
@@ -1123,12 +1128,16 @@ static bool
 write_bytes(struct span body, const struct mime_part *part, const struct mime_text *t, const struct edits *in,
     struct edits *out)
 {
+	struct span raw = content(body, part);
+	/* How its lines end; one that is a single line has none, and goes by the others. */
+	struct span eol = line_break(raw, line_break(body, SPAN("\r\n")));
+
 	if (part->encoding == MIME_QP) {
-		write_qp(content(body, part), part->start, t, in, out);
+		write_qp(raw, part->start, eol, t, in, out);
 		return false;
 	}
 	if (part->encoding == MIME_BASE64) {
-		write_base64(content(body, part), part->start, t, in, out);
+		write_base64(raw, part->start, eol, t, in, out);
 		return false;
 	}
 	if (needs_encoding(t->bytes, in)) {

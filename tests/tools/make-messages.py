@@ -345,6 +345,10 @@ encoded("base64-url-alphabet", untouched("broken base64"), "base64", b64("<p>???
 encoded("base64-text-behind", untouched("broken base64"), "base64", b64(PAGE) + "-- \nSent by a list. It adds this.\n")
 encoded("base64-crlf-inside", tagged(2), "base64", b64(PAGE.replace("\n", "\r\n")))
 encoded("base64-lf-message", tagged(2), "BASE64", b64(PAGE), b"\n")
+# Without a line break of its own such a part goes by the message's.
+odd("encoding-one-line-parts-lf", tagged(3), *mixed("mixed", "one-line",
+	html_part(b64(PAGE, 5000).strip(), "Content-Type: text/html; charset=utf-8\nContent-Transfer-Encoding: base64"),
+	html_part(qp(a("quoted"), 900), "Content-Type: text/html\nContent-Transfer-Encoding: quoted-printable")), eol=b"\n")
 encoded("base64-cr-inside", tagged(1), "base64", b64("<p>old Macintosh\r<p>" + a("cr") + "\r"))
 encoded("base64-wrong-count", untouched("broken base64"), "base64", b64(PAGE)[:76 * 5 + 5] + "A\n")
 encoded("unknown", untouched("unknown transfer encoding"), "x-uuencode", "begin 644 a.html\n#/'`^\n`\nend\n")
