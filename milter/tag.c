@@ -606,8 +606,11 @@ scan_conditional(struct scan *outer, const struct html_token *comment)
 static void
 scan_html(struct scan *s)
 {
+	static const struct span mark = SPAN("\xef\xbb\xbf");
 	struct html_token t;
 
+	if (span_starts(s->html->in, mark)) /* browsers drop it: no text that would begin the body */
+		s->end = s->html->at = mark.n;
 	while (html_next(s->html, &t)) {
 		if (t.kind == HTML_START)
 			start_tag(s, &t);

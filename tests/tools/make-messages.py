@@ -498,6 +498,9 @@ html("plaintext", tagged(1), page(a("before") + "<plaintext><a href='%s'>no more
 html("style-never-closed", tagged(1), "<html><body>%s<style>p { color: red }\n<p>%s</p></body></html>" % (a("before"), a("inside")))
 html("truncated", tagged(1), "<html><body><table><tr><td>" + a("whole") + '<p><a class="b" href="https://www.example.com/cu')
 html("truncated-head", untouched("nothing to tag"), "<htm  thats all folks")
+# Neither has a body yet, and a pixel would begin one around the title.
+html("truncated-title", untouched("nothing to tag"), "<html><head><title>News")
+html("truncated-title-behind-mark", untouched("nothing to tag"), "\ufeff<html><head><title>News")
 html("truncated-entity", tagged(1), "<p>" + a("x") + "<b>bold &am")
 html("truncated-comment", tagged(1), "<p>" + a("x") + "</p>\n<!-- the end is mis")
 html("truncated-end-tag", tagged(1), "<html><body><p>" + a("x") + "</p></bod")
