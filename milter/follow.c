@@ -497,13 +497,21 @@ static bool
 open_old(struct follow *f)
 {
 	char *old = find_old(f);
+	struct stat st;
 
+	/* Only when the log can be opened: in a directory that is closed nothing is found. */
 	if (old == NULL) {
+		if (!open_new(f))
+			return false;
 		log_warn("mail_log: the file that was read last is gone; what came behind the place is lost");
-		f->inode = 0;
-		return open_new(f);
+		return true;
 	}
 	f->fd = open_file(f, old);
+	if (f->fd >= 0 && fstat(f->fd, &st) == 0 && st.st_ino != f->inode) {
+		close(f->fd); /* renamed this very moment */
+		f->fd = -1;
+	} else if (f->fd < 0 && f->said == EACCES && strcmp(old, f->o.log) != 0 && access(f->o.log, R_OK) == 0 && open_new(f))
+		log_warn("mail_log: %s may not be read; what came in it behind the place is lost", old);
 	free(old);
 	return f->fd >= 0;
 }

@@ -325,6 +325,47 @@ def test_what_may_not_be_read():
 		log.stop()
 
 
+def test_a_closed_directory():
+	"""Nothing is found in it, and nothing is gone for that."""
+	with rig.Rig(streams=STREAMS, milter="inet") as r:
+		log = Log(r)
+		inside = os.path.join(r.dir, "inside")
+		os.mkdir(inside)
+		os.chmod(inside, 0o755)
+		log.path = os.path.join(inside, "followed.log")
+		open(log.path, "w").close()
+		r.write_conf(mail_log=log.path)
+		log.start()
+		assert r.cli("import", input=json.dumps({"type": "joined", "address": "known@example.com", "stream": "weekly"})).code == 0
+		log.ids["known"] = "3A4B5C6D7E8"
+		log.send("a", "b", "c")
+		log.write(log.line("known", "bounced (user unknown)", "5.1.1") + log.line("a"))
+		said = [("bounced", "known", None, None), ("delivered", "a", "spring", None)]
+		wait_for(r, said)
+		log.stop()
+
+		log.write(log.line("b"))
+		os.chmod(inside, 0)
+		r.start_milter()
+		r.milter.wait_log("Permission denied")
+		os.chmod(inside, 0o755)
+		said += [("delivered", "b", "spring", None)]
+		wait_for(r, said)
+		assert "is gone" not in r.milter.log_now(), r.milter.log_now()
+		log.stop()
+
+		# Rotated into what stays closed: the log goes on.
+		os.chmod(log.path, 0)
+		r.start_milter()
+		r.milter.wait_log("Permission denied")
+		os.rename(log.path, log.path + ".1")
+		log.write(log.line("c"))
+		os.chmod(log.path, 0o644)
+		wait_for(r, said + [("delivered", "c", "spring", None)])
+		r.milter.wait_log(r"followed.log.1 may not be read; what came in it")
+		log.stop()
+
+
 def test_whose_it_is():
 	"""
 	A filter behind us hands mail on under another name; an alias is its
