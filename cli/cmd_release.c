@@ -800,8 +800,11 @@ release_all(struct release *x)
 	x->throttle = throttle_new(x->c->store);
 	for (size_t i = 0; i < x->n; i += n) {
 		n = recipients_of(x, i);
-		if (!x->hold[i].done && is_wanted(x, span_of(x->hold[i].id)) && !release(x, i, n))
+		if (!x->hold[i].done && is_wanted(x, span_of(x->hold[i].id)) && !release(x, i, n)) {
+			for (size_t k = 0; k < x->nnever; k++)
+				stays(x, &x->hold[x->never[k]], recipients_of(x, x->never[k]));
 			return false;
+		}
 	}
 	return look_for_those_that_never_go(x);
 }
