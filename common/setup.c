@@ -19,6 +19,7 @@ struct setup_slot {
 	pthread_mutex_t lock;
 	struct setup *current;
 	struct stat keys; /* the key file, when setup_add_keys read it */
+	bool unread;      /* which it could not: to be tried again, and told of once */
 };
 
 /* Appends up to max bytes and takes the file's mode from the same open file.  False with why, and errno. */
@@ -49,11 +50,13 @@ read_file(const char *path, size_t max, struct buf *out, mode_t *mode, struct bu
 			goto fail;
 		}
 	}
+	explicit_bzero(chunk, sizeof chunk); /* keys, perhaps */
 	close(fd);
 	return true;
 
 fail:
 	error = errno;
+	explicit_bzero(chunk, sizeof chunk);
 	if (error == EFBIG)
 		buf_addf(why, "%s: larger than %zu bytes", path, max);
 	else
@@ -506,7 +509,7 @@ find_key(const struct keys *k, char id)
 	return NULL;
 }
 
-/* Puts those that are in use and not in the file before those of the file, which seal; the ids of what is new and of what is not there. */
+/* Puts those that are in use and not in the file before those of the file, which seal, and whose ids are theirs; the ids of what is new and of what is not there. */
 static void
 add_missing(struct keys *file, const struct keys *used, struct buf *fresh, struct buf *missing)
 {
@@ -535,8 +538,14 @@ with_keys(struct setup *now, const struct keys *keys)
 {
 	struct setup *s = xcalloc(1, sizeof *s);
 
-	*s = (struct setup){ .conf = now->conf, .keys = *keys, .robots = now->robots, .receivers = now->receivers,
-		.pages = now->pages, .rest = now->rest != NULL ? now->rest : now, .refs = 1 };
+	/* One by one: a whole struct would be made on the stack first, and its keys stay there. */
+	s->conf = now->conf;
+	s->keys = *keys;
+	s->robots = now->robots;
+	s->receivers = now->receivers;
+	s->pages = now->pages;
+	s->rest = now->rest != NULL ? now->rest : now;
+	s->refs = 1;
 	__atomic_add_fetch(&s->rest->refs, 1, __ATOMIC_RELAXED);
 	s->sealer = sealer_new(keys);
 	return s;
@@ -551,14 +560,17 @@ is_same_file(const struct stat *a, const struct stat *b)
 
 /* What the file adds to the keys in use, and to `keys'; false: nothing, told why where that should be known. */
 static bool
-read_new_keys(const struct setup *now, struct keys *keys, struct buf *fresh)
+read_new_keys(struct setup_slot *slot, bool told, struct keys *keys, struct buf *fresh)
 {
 	struct buf why = BUF(FAULTS_MAX), missing = BUF(KEYS_MAX + 1);
+	const struct setup *now = slot->current;
 	const char *path = now->conf->key_file;
 
-	if (!load_keys(keys, now->conf, &why)) {
-		setup_log_faults(buf_span(&why));
-		log_error("keys: not read again, the old ones stay");
+	if ((slot->unread = !load_keys(keys, now->conf, &why))) {
+		if (!told) {
+			setup_log_faults(buf_span(&why));
+			log_error("keys: not read again, the old ones stay");
+		}
 	} else if (memcmp(keys->identity, now->keys.identity, KEY_BYTES) != 0)
 		log_warn("%s: the identity is another one now; it and all keys stay as they were until a reload", path);
 	else {
@@ -578,11 +590,12 @@ setup_add_keys(struct setup_slot *slot)
 	struct buf ids = BUF(KEYS_MAX + 1);
 	struct keys keys = { 0 };
 	struct stat st;
+	bool same;
 
-	if (stat(now->conf->key_file, &st) != 0 || is_same_file(&st, &slot->keys))
+	if (stat(now->conf->key_file, &st) != 0 || ((same = is_same_file(&st, &slot->keys)) && !slot->unread))
 		return false;
 	slot->keys = st; /* before it is read: what changes meanwhile is seen by the next look */
-	if (read_new_keys(now, &keys, &ids) && (fresh = with_keys(now, &keys))->sealer == NULL) {
+	if (read_new_keys(slot, same, &keys, &ids) && (fresh = with_keys(now, &keys))->sealer == NULL) {
 		setup_put(fresh);
 		fresh = NULL;
 	}

@@ -928,6 +928,17 @@ class Life(Case):
 		self.assertEqual(len(self.touches("clicked")), 1)
 		self.assertRegex(self.log(), r"used from now on: key B\n")
 
+	def test_a_key_file_that_cannot_be_read_is_tried_again(self):
+		limit = resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE)
+		open_now = len(os.listdir("/proc/%d/fd" % self.process.pid))
+		resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE, (open_now, limit[1]))
+		self.cli("key", "rotate")
+		self.wait(lambda: "not read again" in self.log())
+		resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE, limit)
+		newer = self.urls("zoe@reader.example")[0]
+		self.wait(lambda: self.get(newer).status == 200)
+		self.assertEqual(self.log().count("not read again"), 1)
+
 	def test_a_key_that_is_removed_goes_with_a_reload(self):
 		older = self.urls()[0]
 		self.cli("key", "rotate")
