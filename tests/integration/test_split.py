@@ -420,9 +420,9 @@ def test_zz_all_of_it_ends_in_good_order():
 	global _rig
 	r, _rig = shared(), None
 	assert "corrupt" not in r.postfix.log
-	# No message was bounced on the way, and the two halves of the recipe say nothing that Postfix would warn of.
+	# No message was bounced on the way, and the two halves of the recipe say nothing that Postfix would warn of, but for a machine whose clock was set.
 	assert "status=bounced" not in r.postfix.log
-	warnings = re.findall(r"warning: .*|fatal: .*", r.postfix.log)
+	warnings = re.findall(r"warning: (?!file system clock is|resetting file time stamps).*|fatal: .*", r.postfix.log)
 	assert not warnings, warnings
 	r.__exit__(None, None, None)
 
