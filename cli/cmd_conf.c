@@ -212,8 +212,9 @@ check_lock_dir(const struct conf *conf, struct buf *why)
 		int error = errno;
 
 		conf_blame(conf, "lock_dir", why);
-		buf_addf(why, "locks will be in data_dir, where a disk that hangs holds up readers: %s: %s%s\n", conf->lock_dir, strerror(error),
-		    error == ENOENT ? "; make it, owned by the user that the daemons run as" : "");
+		buf_addf(why, "locks will be in data_dir, where a disk that hangs holds up readers: %s: %s", conf->lock_dir, strerror(error));
+		setup_advise_directory(conf->lock_dir, why);
+		buf_addc(why, '\n');
 	}
 	buf_free(&inside);
 }

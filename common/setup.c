@@ -310,9 +310,8 @@ setup_load_pages(struct setup *s, struct buf *why)
 	return (s->pages = setup_pages(s->conf, why)) != NULL;
 }
 
-/* What helps, when it is not there. */
-static void
-advise_directory(const char *dir, struct buf *out)
+void
+setup_advise_directory(const char *dir, struct buf *out)
 {
 	if (access(dir, F_OK) != 0 && errno == ENOENT)
 		buf_adds(out, "; make it, owned by the user that the daemons run as");
@@ -325,7 +324,7 @@ setup_become_owner(const struct conf *c, struct buf *why)
 	bool good = store_become_owner(c->data_dir, &fault);
 
 	if (!good)
-		advise_directory(c->data_dir, &fault);
+		setup_advise_directory(c->data_dir, &fault);
 	blame(c, "data_dir", &fault, why);
 	buf_free(&fault);
 	return good;
@@ -420,7 +419,7 @@ setup_warn_locks(const struct conf *c, struct store *s)
 		return;
 	conf_blame(c, "lock_dir", &why);
 	buf_addf(&why, "locks are in data_dir, where a disk that hangs holds up readers: %s", store_no_locks(s));
-	advise_directory(c->lock_dir, &why);
+	setup_advise_directory(c->lock_dir, &why);
 	log_warn("%s", buf_cstr(&why));
 	buf_free(&why);
 }

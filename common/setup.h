@@ -39,6 +39,8 @@ struct pages *setup_pages(const struct conf *, struct buf *why);
 /* For a program that shows pages; setup_reload does it again for a setup that has them. */
 bool setup_load_pages(struct setup *, struct buf *why);
 
+/* Appends what helps when a directory of the settings is not there; nothing when it is. */
+void setup_advise_directory(const char *dir, struct buf *out);
 /* store_become_owner of data_dir.  False with all faults in why, one per line. */
 bool setup_become_owner(const struct conf *, struct buf *why);
 
