@@ -291,17 +291,17 @@ class Rush(Case):
 
 	def test_many_who_connect_for_one_hit_each(self):
 		pixel, link, _ = self.urls()
-		asked = 0
-		for _ in range(20):
+		rounds, at_once = 20, 200
+		for _ in range(rounds):
 			with contextlib.ExitStack() as stack:
-				clients = [stack.enter_context(Client(self.port)) for _ in range(200)]
+				clients = [stack.enter_context(Client(self.port)) for _ in range(at_once)]
 				for n, client in enumerate(clients):
 					client.send(request((pixel, link)[n % 2], fields="Connection: close\r\n"))
 				for n, client in enumerate(clients):
 					self.assertEqual(client.answer().status, (200, 302)[n % 2])
 					self.assertTrue(client.ended())
-			asked += 200
-		self.assertEqual(collections.Counter(t["type"] for t in self.touches()), {"opened": asked // 2, "clicked": asked // 2})
+		each = rounds * at_once // 2
+		self.assertEqual(collections.Counter(t["type"] for t in self.touches()), {"opened": each, "clicked": each})
 
 
 class Unsubscribe(Case):
