@@ -1,5 +1,7 @@
 #include "common/codec.h"
 
+#include <endian.h>
+
 #include "common/scan.h"
 
 static const char url_digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -55,19 +57,17 @@ decode_group(char *out, unsigned v, size_t n)
 		out[i] = (char)(v >> (16 - 8 * i));
 }
 
-/* Three bytes of four characters.  False, and nothing written, unless all four are digits. */
+/* Three bytes of four characters, and one more that means nothing: buf_room has it.  False, and nothing written, unless all four are digits. */
 static inline bool
 decode_four(char *out, const unsigned char *in, const signed char table[256])
 {
 	int a = table[in[0]] - 1, b = table[in[1]] - 1, c = table[in[2]] - 1, d = table[in[3]] - 1;
-	unsigned v;
+	uint32_t v;
 
 	if ((a | b | c | d) < 0)
 		return false;
-	v = (unsigned)a << 18 | (unsigned)b << 12 | (unsigned)c << 6 | (unsigned)d;
-	out[0] = (char)(v >> 16);
-	out[1] = (char)(v >> 8);
-	out[2] = (char)v;
+	v = htobe32((uint32_t)a << 26 | (uint32_t)b << 20 | (uint32_t)c << 14 | (uint32_t)d << 8);
+	memcpy(out, &v, sizeof v);
 	return true;
 }
 

@@ -1,12 +1,14 @@
 /* robots.c -- what machines call themselves and where they live. */
 #include "common/robots.h"
 
+#include <endian.h>
 #include <stdlib.h>
 
 #include "common/datafile.h"
 #include "common/ip.h"
 #include "common/mem.h"
 #include "common/robots_text.h" /* made from conf/agents and conf/networks */
+#include "common/scan.h"
 #include "common/text.h"
 
 #define SLOTS 4096 /* of names, by their first three characters */
@@ -40,6 +42,7 @@ struct robots {
 	struct name *name;
 	size_t nnames, capnames;
 	uint32_t slot[SLOTS];
+	uint64_t some[SLOTS / 64]; /* a bit for each slot that has any: of most words this is all that is looked at */
 	struct piece *piece;
 	size_t npieces;
 };
@@ -66,31 +69,20 @@ robots_free(struct robots *r)
 
 /* ---- agents ---- */
 
-/* Every User-Agent is gone through byte by byte: what may stand in a word. */
-static const bool alnum[256] = {
-	['0'] = true, ['1'] = true, ['2'] = true, ['3'] = true, ['4'] = true, ['5'] = true, ['6'] = true, ['7'] = true,
-	['8'] = true, ['9'] = true, ['a'] = true, ['b'] = true, ['c'] = true, ['d'] = true, ['e'] = true, ['f'] = true,
-	['g'] = true, ['h'] = true, ['i'] = true, ['j'] = true, ['k'] = true, ['l'] = true, ['m'] = true, ['n'] = true,
-	['o'] = true, ['p'] = true, ['q'] = true, ['r'] = true, ['s'] = true, ['t'] = true, ['u'] = true, ['v'] = true,
-	['w'] = true, ['x'] = true, ['y'] = true, ['z'] = true, ['A'] = true, ['B'] = true, ['C'] = true, ['D'] = true,
-	['E'] = true, ['F'] = true, ['G'] = true, ['H'] = true, ['I'] = true, ['J'] = true, ['K'] = true, ['L'] = true,
-	['M'] = true, ['N'] = true, ['O'] = true, ['P'] = true, ['Q'] = true, ['R'] = true, ['S'] = true, ['T'] = true,
-	['U'] = true, ['V'] = true, ['W'] = true, ['X'] = true, ['Y'] = true, ['Z'] = true,
-};
-
 static bool
 is_alnum(char c)
 {
-	return alnum[(unsigned char)c];
+	return (ascii_lower(c) >= 'a' && ascii_lower(c) <= 'z') || (c >= '0' && c <= '9');
 }
 
 /* The same for both cases of a letter, and for some signs that differ in that bit alone. */
 static size_t
 slot_of(const char *p)
 {
-	uint32_t h = (uint32_t)(unsigned char)p[0] << 16 | (uint32_t)(unsigned char)p[1] << 8 | (unsigned char)p[2];
+	uint16_t two;
 
-	return ((h | 0x202020) * 2654435761u) >> 20;
+	memcpy(&two, p, sizeof two);
+	return (((uint32_t)two | (uint32_t)(unsigned char)p[2] << 16 | 0x202020) * 2654435761u) >> 20;
 }
 
 _Static_assert(SLOTS == 1 << 12, "slot_of gives 12 bits");
@@ -99,6 +91,7 @@ static void
 forget_agents(struct robots *r)
 {
 	memset(r->slot, 0, sizeof r->slot);
+	memset(r->some, 0, sizeof r->some);
 	buf_clear(&r->text);
 	r->nnames = 0;
 }
@@ -120,10 +113,11 @@ static void
 link_names(struct robots *r)
 {
 	for (size_t i = r->nnames; i-- > 0;) {
-		uint32_t *slot = &r->slot[slot_of(r->text.p + r->name[i].at)];
+		size_t slot = slot_of(r->text.p + r->name[i].at);
 
-		r->name[i].next = *slot;
-		*slot = (uint32_t)i + 1;
+		r->name[i].next = r->slot[slot];
+		r->slot[slot] = (uint32_t)i + 1;
+		r->some[slot / 64] |= (uint64_t)1 << slot % 64;
 	}
 }
 
@@ -201,18 +195,38 @@ is_called(const struct robots *r, const struct name *name, struct span s)
 	return s.n == name->n || text[name->n - 1] == '/' || !is_alnum(s.p[name->n]);
 }
 
+/* What s, which begins at a word, begins with; ROBOT_NONE nothing that is listed. */
+static enum robot
+called(const struct robots *r, struct span s)
+{
+	size_t slot = slot_of(s.p);
+
+	if (!(r->some[slot / 64] >> slot % 64 & 1))
+		return ROBOT_NONE;
+	for (uint32_t k = r->slot[slot]; k != 0; k = r->name[k - 1].next)
+		if (is_called(r, &r->name[k - 1], s))
+			return (enum robot)r->name[k - 1].verdict;
+	return ROBOT_NONE;
+}
+
 /* Words, not substrings: CUBOT is a telephone, and Slack's own window (Slack_SSB) has a person in front of it. */
 enum robot
 robots_agent(const struct robots *r, struct span agent)
 {
-	for (size_t i = 0; i + ROBOTS_NAME_MIN <= agent.n; i++) {
-		if (!is_alnum(agent.p[i]))
-			continue;
-		for (uint32_t k = r->slot[slot_of(agent.p + i)]; k != 0; k = r->name[k - 1].next)
-			if (is_called(r, &r->name[k - 1], span_from(agent, i)))
-				return (enum robot)r->name[k - 1].verdict;
-		while (i < agent.n && is_alnum(agent.p[i]))
-			i++;
+	unsigned inside = 0; /* of a word that began in an earlier block */
+
+	for (size_t i = 0; i < agent.n; i += SCAN_BLOCK) {
+		unsigned words = scan_alnum(agent, i), starts = words & ~(words << 1 | inside);
+
+		inside = words >> (SCAN_BLOCK - 1) & 1;
+		for (; starts != 0; starts &= starts - 1) {
+			size_t at = i + (unsigned)__builtin_ctz(starts);
+			struct span rest = { agent.p + at, agent.n - at };
+			enum robot verdict = rest.n < ROBOTS_NAME_MIN ? ROBOT_NONE : called(r, rest);
+
+			if (verdict != ROBOT_NONE)
+				return verdict;
+		}
 	}
 	return ROBOT_NONE;
 }
@@ -230,12 +244,11 @@ compare(struct address a, struct address b)
 static struct address
 address_of(const uint8_t b[16])
 {
-	struct address a = { 0, 0 };
+	struct address a;
 
-	for (size_t i = 0; i < 8; i++) {
-		a.hi = a.hi << 8 | b[i];
-		a.lo = a.lo << 8 | b[8 + i];
-	}
+	memcpy(&a, b, sizeof a);
+	a.hi = be64toh(a.hi);
+	a.lo = be64toh(a.lo);
 	return a;
 }
 

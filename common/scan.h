@@ -124,6 +124,36 @@ scan_markup(struct span s, size_t i)
 	return i;
 }
 
+#define SCAN_BLOCK 16
+
+/* A bit for each of the 16 bytes from i on, the first byte's the lowest: is it a letter or a digit of ASCII?  Behind s there is none. */
+static inline unsigned
+scan_alnum(struct span s, size_t i)
+{
+#ifdef __SSE2__
+	char last[SCAN_BLOCK] = { 0 };
+	scan_block v, letter, digit;
+
+	if (i + SCAN_BLOCK > s.n)
+		memcpy(last, s.p + i, s.n - i);
+	v = scan_load(i + SCAN_BLOCK > s.n ? last : s.p + i);
+	/* From the range's first on, counted from 0: so one comparison is enough for each. */
+	letter = scan_upto(_mm_sub_epi8(_mm_or_si128(v, _mm_set1_epi8(0x20)), _mm_set1_epi8('a')), 'z' - 'a');
+	digit = scan_upto(_mm_sub_epi8(v, _mm_set1_epi8('0')), 9);
+	return scan_mask(_mm_or_si128(letter, digit));
+#else
+	unsigned mask = 0;
+
+	for (size_t k = 0; k < SCAN_BLOCK && i + k < s.n; k++) {
+		unsigned char c = (unsigned char)s.p[i + k];
+
+		if ((unsigned)((c | 0x20) - 'a') <= 'z' - 'a' || (unsigned)(c - '0') <= 9)
+			mask |= 1u << k;
+	}
+	return mask;
+#endif
+}
+
 #ifdef __SSE2__
 /* All ones where there is an a, and a b behind it, or, with `flip` all ones, none. */
 static inline scan_block

@@ -1,11 +1,8 @@
 #include "common/span.h"
 
 bool
-span_ieq_bytes(const char *a, const char *b, size_t n)
+span_ieq_slowly(const char *a, const char *b, size_t n)
 {
-	/* Most who write a name write it as everybody does. */
-	if (n > 0 && memcmp(a, b, n) == 0)
-		return true;
 	for (size_t i = 0; i < n; i++)
 		if (a[i] != b[i] && ascii_lower(a[i]) != ascii_lower(b[i]))
 			return false;
@@ -58,15 +55,17 @@ span_hash(struct span s)
 static bool
 is_blank(char c)
 {
-	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+	return (unsigned char)c <= ' ' && (c == ' ' || c == '\t' || c == '\r' || c == '\n');
 }
 
 struct span
 span_trim(struct span s)
 {
-	while (s.n && is_blank(s.p[0]))
-		s = span_from(s, 1);
-	while (s.n && is_blank(s.p[s.n - 1]))
+	while (s.n > 0 && is_blank(s.p[0])) {
+		s.p++;
+		s.n--;
+	}
+	while (s.n > 0 && is_blank(s.p[s.n - 1]))
 		s.n--;
 	return s;
 }

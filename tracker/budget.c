@@ -45,18 +45,20 @@ mix(uint64_t x)
 bool
 budget_charge(struct budget *b, uint64_t id, unsigned burst, int64_t each_ms, int64_t now)
 {
-	struct account *set = b->account + mix(mix(id ^ b->key) + b->key) % b->sets * BUDGET_WAYS, *a = &set[0];
+	struct account *set = b->account + (mix(mix(id ^ b->key) + b->key) & (b->sets - 1)) * BUDGET_WAYS, *a = NULL;
+	int64_t least = INT64_MAX;
+	int oldest = 0;
 
+	/* Which one it is cannot be foreseen, so that a branch for each would be the wrong one. */
 	for (int i = 0; i < BUDGET_WAYS; i++) {
-		if (set[i].id == id) {
-			a = &set[i];
-			break;
-		}
-		if (set[i].paid < a->paid)
-			a = &set[i];
+		oldest = set[i].paid < least ? i : oldest;
+		least = set[i].paid < least ? set[i].paid : least;
+		a = set[i].id == id ? &set[i] : a;
 	}
-	if (a->id != id)
+	if (a == NULL) {
+		a = &set[oldest];
 		*a = (struct account){ .id = id, .paid = now };
+	}
 	if (a->paid < now)
 		a->paid = now;
 	if (a->paid + each_ms > now + (int64_t)burst * each_ms)

@@ -29,7 +29,7 @@ struct budget {
 	} *account;
 };
 
-/* The key is any number that strangers do not know. */
+/* The key is any number that strangers do not know; the number of sets is a power of two. */
 void budget_init(struct budget *, uint64_t key, size_t sets);
 void budget_free(struct budget *);
 /*

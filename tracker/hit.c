@@ -459,8 +459,19 @@ hit_take(struct hit *h, const struct setup *setup, struct store *store, const st
 
 /* ---- the response ---- */
 
-static void
-add_number(struct buf *out, size_t n)
+#define RENDERED_MAX 512 /* all that is neither head, location nor body */
+
+/* There is room. */
+static inline char *
+put(char *to, struct span s)
+{
+	if (s.n > 0)
+		memcpy(to, s.p, s.n);
+	return to + s.n;
+}
+
+static char *
+put_number(char *to, size_t n)
 {
 	char digits[24];
 	size_t at = sizeof digits;
@@ -468,43 +479,45 @@ add_number(struct buf *out, size_t n)
 	do
 		digits[--at] = (char)('0' + n % 10);
 	while ((n /= 10) > 0);
-	buf_add(out, span_make(digits + at, sizeof digits - at));
+	return put(to, span_make(digits + at, sizeof digits - at));
 }
 
-static void
-add_status(struct buf *out, unsigned status)
+static char *
+put_status(char *to, unsigned status)
 {
-	if (status == 200) {
-		buf_add(out, SPAN("HTTP/1.1 200 OK\r\n"));
-		return;
-	}
-	if (status == 302) {
-		buf_add(out, SPAN("HTTP/1.1 302 Found\r\n"));
-		return;
-	}
-	buf_addf(out, "HTTP/1.1 %u %s\r\n", status, http_reason(status));
+	if (status == 200)
+		return put(to, SPAN("HTTP/1.1 200 OK\r\n"));
+	if (status == 302)
+		return put(to, SPAN("HTTP/1.1 302 Found\r\n"));
+	to = put_number(put(to, SPAN("HTTP/1.1 ")), status);
+	to = put(put(to, SPAN(" ")), span_of(http_reason(status)));
+	return put(to, SPAN("\r\n"));
 }
 
 void
 hit_render(const struct hit *h, struct buf *out, const char *date, bool head, bool keep, bool http10)
 {
-	add_status(out, h->status);
-	buf_add(out, SPAN("Date: "));
-	buf_add(out, span_make(date, HTTP_DATE_BYTES - 1));
-	buf_add(out, SPAN("\r\n"));
-	buf_add(out, h->head);
+	char *start = buf_room(out, RENDERED_MAX + h->head.n + h->location.n + h->body.n), *to = start;
+
+	if (start == NULL)
+		return;
+	to = put_status(to, h->status);
+	to = put(to, SPAN("Date: "));
+	to = put(to, span_make(date, HTTP_DATE_BYTES - 1));
+	to = put(to, SPAN("\r\n"));
+	to = put(to, h->head);
 	if (h->location.n > 0) {
-		buf_add(out, SPAN("Location: "));
-		buf_add(out, h->location);
-		buf_add(out, SPAN("\r\n"));
+		to = put(to, SPAN("Location: "));
+		to = put(to, h->location);
+		to = put(to, SPAN("\r\n"));
 	}
 	if (!keep)
-		buf_add(out, SPAN("Connection: close\r\n"));
+		to = put(to, SPAN("Connection: close\r\n"));
 	else if (http10)
-		buf_add(out, SPAN("Connection: keep-alive\r\n"));
-	buf_add(out, SPAN("Content-Length: "));
-	add_number(out, h->body.n);
-	buf_add(out, SPAN("\r\n\r\n"));
+		to = put(to, SPAN("Connection: keep-alive\r\n"));
+	to = put_number(put(to, SPAN("Content-Length: ")), h->body.n);
+	to = put(to, SPAN("\r\n\r\n"));
 	if (!head)
-		buf_add(out, h->body);
+		to = put(to, h->body);
+	buf_grew(out, (size_t)(to - start));
 }

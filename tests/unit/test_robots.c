@@ -47,6 +47,44 @@ names(void **state)
 	robots_free(r);
 }
 
+/* Where a name stands in an agent must not matter: what is looked at together has ends, too. */
+static void
+names_anywhere(void **state)
+{
+	struct robots *r = robots_new();
+	struct buf errors = BUF(1000);
+	static const struct {
+		const char *says, *before, *fill, *behind;
+		enum robot verdict;
+	} rows[] = {
+		{ "behind signs", "", ";", "", ROBOT_SCANNER },
+		{ "behind a word", "x", "y", " ", ROBOT_SCANNER },
+		{ "inside of a word", "x", "y", "", ROBOT_NONE },
+		{ "behind bytes that are letters but for a bit", "\xe1", "@", "[", ROBOT_SCANNER },
+	};
+
+	(void)state;
+	assert_true(robots_read_agents(r, SPAN("scanner curl/\n"), "f", &errors));
+	for (size_t i = 0; i < COUNT(rows); i++)
+		for (size_t n = 0; n < 70; n++) {
+			struct buf agent = BUF(1000);
+
+			buf_adds(&agent, rows[i].before);
+			for (size_t k = 0; k < n; k++)
+				buf_adds(&agent, rows[i].fill);
+			buf_adds(&agent, rows[i].behind);
+			buf_adds(&agent, "cUrl/8");
+			assert_row(rows[i].says, robots_agent(r, buf_span(&agent)) == rows[i].verdict);
+			buf_addc(&agent, ';');
+			assert_row(rows[i].says, robots_agent(r, buf_span(&agent)) == rows[i].verdict);
+			agent.n -= 3;
+			assert_row(rows[i].says, robots_agent(r, buf_span(&agent)) == ROBOT_NONE);
+			buf_free(&agent);
+		}
+	buf_free(&errors);
+	robots_free(r);
+}
+
 static void
 to_address(const char *text, uint8_t out[16])
 {
@@ -293,6 +331,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(names),
+		cmocka_unit_test(names_anywhere),
 		cmocka_unit_test(addresses),
 		cmocka_unit_test(a_search_finds_what_a_look_at_all_finds),
 		cmocka_unit_test(faults),
