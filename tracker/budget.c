@@ -1,6 +1,7 @@
 /* budget.c -- how much of the same somebody may send before we save ourselves the trouble. */
 #include "tracker/budget.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "common/ip.h"
@@ -9,6 +10,7 @@
 void
 budget_init(struct budget *b, uint64_t key, size_t sets)
 {
+	assert((sets & (sets - 1)) == 0);
 	*b = (struct budget){ .key = key, .sets = sets, .account = xcalloc(sets * BUDGET_WAYS, sizeof *b->account) };
 }
 

@@ -497,7 +497,8 @@ put_status(char *to, unsigned status)
 void
 hit_render(const struct hit *h, struct buf *out, const char *date, bool head, bool keep, bool http10)
 {
-	char *start = buf_room(out, RENDERED_MAX + h->head.n + h->location.n + h->body.n), *to = start;
+	struct span body = head ? SPAN("") : h->body;
+	char *start = buf_room(out, RENDERED_MAX + h->head.n + h->location.n + body.n), *to = start;
 
 	if (start == NULL)
 		return;
@@ -516,8 +517,6 @@ hit_render(const struct hit *h, struct buf *out, const char *date, bool head, bo
 	else if (http10)
 		to = put(to, SPAN("Connection: keep-alive\r\n"));
 	to = put_number(put(to, SPAN("Content-Length: ")), h->body.n);
-	to = put(to, SPAN("\r\n\r\n"));
-	if (!head)
-		to = put(to, h->body);
+	to = put(put(to, SPAN("\r\n\r\n")), body);
 	buf_grew(out, (size_t)(to - start));
 }
