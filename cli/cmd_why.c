@@ -327,7 +327,7 @@ print_evidence(struct person *p)
 		field_when(p, "Complained", r->complained);
 	if (r->held)
 		field_when(p, "Held", r->held);
-	if (r->held_until)
+	if (r->held_until && r->held >= r->released)
 		field_when(p, "Held until", r->held_until);
 	if (r->released)
 		field_when(p, "Released", r->released);

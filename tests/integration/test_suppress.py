@@ -142,7 +142,10 @@ def test_a_hold_ends_by_itself():
 	# The last word counts, also when it is shorter.
 	told(r, "suppress", "add", "nora@example.com", "--until", "2098-01-31")
 	assert told(r, "suppress", "show", "nora@example.com", "--json").json["stopped"][0]["until"] == "2098-01-31T00:00:00Z"
+	rig.wait_until(lambda: re.search(r"Held until +2098-01-31", told(r, "why", "nora@example.com").out), 15, "the hold")
 	told(r, "suppress", "remove", "nora@example.com")
+	why = rig.wait_until(lambda: [out for out in [told(r, "why", "nora@example.com").out] if "Released" in out], 15, "the release")[0]
+	assert "Held until" not in why, why
 
 
 def test_one_click_stands_in_the_history():
