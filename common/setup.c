@@ -118,7 +118,7 @@ load_keys(struct keys *keys, const struct conf *c, struct buf *why)
 
 	buf_room(&text, text.max);
 	if (!read_file(path, KEY_FILE_MAX, &text, &mode, &fault))
-		buf_adds(&fault, errno == ENOENT ? "; make one with `rekindle key new'" : "");
+		buf_adds(&fault, errno == ENOENT ? "; restore it from your copy; where there never was one, `rekindle key new' makes it" : "");
 	else if (mode & 07)
 		buf_addf(&fault, "%s: everybody may use these keys (mode %04o); chmod 0640 %s", path,
 		    (unsigned)mode & 07777, path);

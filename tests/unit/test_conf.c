@@ -1201,7 +1201,7 @@ a_setup_needs_both_files(void **state)
 		{ "no keys", NULL, 0, "",
 		    { "/rekindle.conf:3: key_file: /", NULL } },
 		{ "and what makes some", NULL, 0, "",
-		    { "/keys: No such file or directory; make one with `rekindle key new'\n", NULL } },
+		    { "/keys: No such file or directory; restore it from your copy; where there never was one, `rekindle key new' makes it\n", NULL } },
 		{ "keys for all", KEYS, 0644, "",
 		    { "/keys: everybody may use these keys (mode 0644); chmod 0640 ", NULL } },
 		{ "keys that all may write", KEYS, 0602, "", { "(mode 0602); chmod 0640 ", NULL } },
