@@ -22,6 +22,7 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "common/addr.h"
@@ -72,7 +73,7 @@ struct ask {
 	size_t nclients;
 	struct event_base *base;
 	struct event woken, idle, pause;
-	int wake;
+	int wake, clock; /* the latter for idle: a timeout of the loop would be set and dropped at each wait */
 	bool ended;
 	pthread_t thread;
 
@@ -98,15 +99,15 @@ struct ask {
 static void
 arm(struct ask *a)
 {
+	struct itimerspec at = { 0 };
 	int64_t left;
-	struct timeval tv;
 
 	if (a->first == NULL)
 		return;
 	left = a->first->since + a->setup->conf->ask_idle - a->ms;
 	left = left > 0 ? left + 1 : 1;
-	tv = (struct timeval){ left / 1000, left % 1000 * 1000 };
-	evtimer_add(&a->idle, &tv);
+	at.it_value = (struct timespec){ left / 1000, left % 1000 * 1000000 };
+	timerfd_settime(a->clock, 0, &at, NULL);
 }
 
 /* Settings and keys of this moment.  Ids of streams are keyed hashes, and worth remembering. */
@@ -452,8 +453,10 @@ static void
 on_idle(evutil_socket_t fd, short what, void *arg)
 {
 	struct ask *a = arg;
+	uint64_t times;
 
-	(void)fd, (void)what;
+	(void)what;
+	(void)!read(fd, &times, sizeof times);
 	look(a);
 	end_turn(a);
 	while (a->first != NULL && a->ms - a->first->since >= a->setup->conf->ask_idle)
@@ -687,12 +690,14 @@ ask_start(struct ask *a, struct setup_slot *slot, struct store *store)
 	take_setup(a);
 	how = event_config_new();
 	event_config_set_flag(how, EVENT_BASE_FLAG_NOLOCK);
-	if ((a->base = event_base_new_with_config(how)) == NULL || (a->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) == -1)
+	if ((a->base = event_base_new_with_config(how)) == NULL || (a->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) == -1 ||
+	    (a->clock = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)) == -1)
 		fatal("cannot answer lookups: no event loop");
 	event_config_free(how);
 	event_assign(&a->woken, a->base, a->wake, EV_READ, on_wake, a);
 	event_add(&a->woken, NULL);
-	evtimer_assign(&a->idle, a->base, on_idle, a);
+	event_assign(&a->idle, a->base, a->clock, EV_READ | EV_PERSIST, on_idle, a);
+	event_add(&a->idle, NULL);
 	evtimer_assign(&a->pause, a->base, on_pause_end, a);
 	for (size_t i = 0; i < a->ninlets; i++)
 		event_assign(&a->inlet[i].ev, a->base, a->inlet[i].fd, EV_READ | EV_PERSIST, on_accept, &a->inlet[i]);
@@ -716,6 +721,7 @@ ask_stop(struct ask *a)
 	inlets_close(a);
 	event_base_free(a->base);
 	close(a->wake);
+	close(a->clock);
 	setup_put(a->setup);
 	a->setup = NULL;
 	free(a->id);
