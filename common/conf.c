@@ -64,7 +64,7 @@ is_digit(char c)
 static bool
 is_word(char c)
 {
-	return is_digit(c) || (ascii_lower(c) >= 'a' && ascii_lower(c) <= 'z') || c == '-' || c == '_';
+	return ascii_alnum(c) || c == '-' || c == '_';
 }
 
 static bool

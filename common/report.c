@@ -84,9 +84,7 @@ struct reading {
 static bool
 is_token_byte(char c)
 {
-	char l = ascii_lower(c);
-
-	return (l >= 'a' && l <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+	return ascii_alnum(c) || c == '-' || c == '_';
 }
 
 static void

@@ -69,12 +69,6 @@ robots_free(struct robots *r)
 
 /* ---- agents ---- */
 
-static bool
-is_alnum(char c)
-{
-	return (ascii_lower(c) >= 'a' && ascii_lower(c) <= 'z') || (c >= '0' && c <= '9');
-}
-
 /* The same for both cases of a letter, and for some signs that differ in that bit alone. */
 static size_t
 slot_of(const char *p)
@@ -146,7 +140,7 @@ is_name(struct span s)
 	for (size_t i = 0; i < s.n; i++)
 		if (s.p[i] < ' ' || s.p[i] > '~')
 			return false;
-	return s.n >= ROBOTS_NAME_MIN && s.n <= ROBOTS_NAME_MAX && is_alnum(s.p[0]);
+	return s.n >= ROBOTS_NAME_MIN && s.n <= ROBOTS_NAME_MAX && ascii_alnum(s.p[0]);
 }
 
 bool
@@ -192,7 +186,7 @@ is_called(const struct robots *r, const struct name *name, struct span s)
 	for (size_t i = 0; i < name->n; i++)
 		if (ascii_lower(s.p[i]) != text[i])
 			return false;
-	return s.n == name->n || text[name->n - 1] == '/' || !is_alnum(s.p[name->n]);
+	return s.n == name->n || text[name->n - 1] == '/' || !ascii_alnum(s.p[name->n]);
 }
 
 /* What s, which begins at a word, begins with; ROBOT_NONE nothing that is listed. */

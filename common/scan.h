@@ -132,11 +132,12 @@ scan_alnum(struct span s, size_t i)
 {
 #ifdef __SSE2__
 	char last[SCAN_BLOCK] = { 0 };
+	const char *p = s.p + i;
 	scan_block v, letter, digit;
 
 	if (i + SCAN_BLOCK > s.n)
-		memcpy(last, s.p + i, s.n - i);
-	v = scan_load(i + SCAN_BLOCK > s.n ? last : s.p + i);
+		p = memcpy(last, p, s.n - i);
+	v = scan_load(p);
 	/* From the range's first on, counted from 0: so one comparison is enough for each. */
 	letter = scan_upto(_mm_sub_epi8(_mm_or_si128(v, _mm_set1_epi8(0x20)), _mm_set1_epi8('a')), 'z' - 'a');
 	digit = scan_upto(_mm_sub_epi8(v, _mm_set1_epi8('0')), 9);
@@ -144,12 +145,8 @@ scan_alnum(struct span s, size_t i)
 #else
 	unsigned mask = 0;
 
-	for (size_t k = 0; k < SCAN_BLOCK && i + k < s.n; k++) {
-		unsigned char c = (unsigned char)s.p[i + k];
-
-		if ((unsigned)((c | 0x20) - 'a') <= 'z' - 'a' || (unsigned)(c - '0') <= 9)
-			mask |= 1u << k;
-	}
+	for (size_t k = 0; k < SCAN_BLOCK && i + k < s.n; k++)
+		mask |= (unsigned)ascii_alnum(s.p[i + k]) << k;
 	return mask;
 #endif
 }

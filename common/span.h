@@ -63,6 +63,15 @@ span_ends(struct span s, struct span end)
 	return s.n >= end.n && span_eq(span_from(s, s.n - end.n), end);
 }
 
+/* Copies it to where there is room for it, and gives what is behind. */
+static inline char *
+span_put(char *to, struct span s)
+{
+	if (s.n > 0)
+		memcpy(to, s.p, s.n);
+	return to + s.n;
+}
+
 /* Index of the first c, or s.n when there is none. */
 static inline size_t
 span_find(struct span s, char c)
@@ -77,6 +86,12 @@ static inline char
 ascii_lower(char c)
 {
 	return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
+}
+
+static inline bool
+ascii_alnum(char c)
+{
+	return (ascii_lower(c) >= 'a' && ascii_lower(c) <= 'z') || (c >= '0' && c <= '9');
 }
 
 bool span_ieq_slowly(const char *, const char *, size_t n);

@@ -195,12 +195,6 @@ static const struct words {
  * the end back: printf, or to ask for the room of each byte, takes longer than
  * to find out what to say.
  */
-static char *
-put(char *to, struct span s)
-{
-	memcpy(to, s.p, s.n);
-	return to + s.n;
-}
 
 /* Of a netstring; less than a thousand. */
 static char *
@@ -228,7 +222,7 @@ put_quoted(char *to, struct span text)
 {
 	for (size_t i = 0; i < text.n; i++)
 		if (text.p[i] == ' ' || text.p[i] == '%')
-			to = put(to, text.p[i] == ' ' ? SPAN("%20") : SPAN("%25"));
+			to = span_put(to, text.p[i] == ' ' ? SPAN("%20") : SPAN("%25"));
 		else
 			to = put_text(to, span_cut(text, i, i + 1));
 	return to;
@@ -254,16 +248,16 @@ answer_write(struct buf *out, enum answer_protocol protocol, enum answer answer,
 		break;
 	case ANSWER_SOCKETMAP:
 		to = put_length(to, w->socketmap.n + text.n + colon.n);
-		to = put_text(put(to, w->socketmap), text);
-		to = put(put(to, colon), SPAN(","));
+		to = put_text(span_put(to, w->socketmap), text);
+		to = span_put(span_put(to, colon), SPAN(","));
 		break;
 	case ANSWER_TCP:
-		to = put_quoted(put(to, w->tcp), text);
-		to = put(put(to, colon), SPAN("\n"));
+		to = put_quoted(span_put(to, w->tcp), text);
+		to = span_put(span_put(to, colon), SPAN("\n"));
 		break;
 	case ANSWER_POLICY:
-		to = put(put(to, SPAN("action=")), w->policy);
-		to = put(put_text(to, text), SPAN("\n\n"));
+		to = span_put(span_put(to, SPAN("action=")), w->policy);
+		to = span_put(put_text(to, text), SPAN("\n\n"));
 		break;
 	}
 	buf_grew(out, (size_t)(to - room));

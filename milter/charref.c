@@ -2249,14 +2249,6 @@ is_digit(char c)
 	return c >= '0' && c <= '9';
 }
 
-static bool
-is_alnum(char c)
-{
-	char l = ascii_lower(c);
-
-	return is_digit(c) || (l >= 'a' && l <= 'z');
-}
-
 static void
 add_utf8(struct buf *b, uint32_t c)
 {
@@ -2325,7 +2317,7 @@ named(struct buf *b, struct span s, bool in_attribute)
 	if (name == NULL)
 		return 0;
 	n++;
-	if (in_attribute && s.p[n - 1] != ';' && n < s.n && (s.p[n] == '=' || is_alnum(s.p[n])))
+	if (in_attribute && s.p[n - 1] != ';' && n < s.n && (s.p[n] == '=' || ascii_alnum(s.p[n])))
 		return 0;
 	buf_adds(b, name->text);
 	return n;

@@ -248,8 +248,7 @@ static void
 add_identifier(struct buf *out, struct span s)
 {
 	for (size_t i = 0; i < s.n; i++) {
-		char l = ascii_lower(s.p[i]);
-		bool plain = (l >= 'a' && l <= 'z') || (l >= '0' && l <= '9') || l == '-' || l == '.';
+		bool plain = ascii_alnum(s.p[i]) || s.p[i] == '-' || s.p[i] == '.';
 
 		if (((unsigned char)s.p[i] & 0xc0) != 0x80) /* one for a character of several bytes */
 			buf_addc(out, plain ? s.p[i] : '_');

@@ -5,9 +5,7 @@
 static bool
 is_word(char c)
 {
-	char l = ascii_lower(c);
-
-	return (l >= 'a' && l <= 'z') || (c >= '0' && c <= '9') || c == '_';
+	return ascii_alnum(c) || c == '_';
 }
 
 /* A colon stands at i.  Is it that of "http://" or "https://", and where does that start? */

@@ -461,15 +461,6 @@ hit_take(struct hit *h, const struct setup *setup, struct store *store, const st
 
 #define RENDERED_MAX 512 /* all that is neither head, location nor body */
 
-/* There is room. */
-static inline char *
-put(char *to, struct span s)
-{
-	if (s.n > 0)
-		memcpy(to, s.p, s.n);
-	return to + s.n;
-}
-
 static char *
 put_number(char *to, size_t n)
 {
@@ -479,19 +470,19 @@ put_number(char *to, size_t n)
 	do
 		digits[--at] = (char)('0' + n % 10);
 	while ((n /= 10) > 0);
-	return put(to, span_make(digits + at, sizeof digits - at));
+	return span_put(to, span_make(digits + at, sizeof digits - at));
 }
 
 static char *
 put_status(char *to, unsigned status)
 {
 	if (status == 200)
-		return put(to, SPAN("HTTP/1.1 200 OK\r\n"));
+		return span_put(to, SPAN("HTTP/1.1 200 OK\r\n"));
 	if (status == 302)
-		return put(to, SPAN("HTTP/1.1 302 Found\r\n"));
-	to = put_number(put(to, SPAN("HTTP/1.1 ")), status);
-	to = put(put(to, SPAN(" ")), span_of(http_reason(status)));
-	return put(to, SPAN("\r\n"));
+		return span_put(to, SPAN("HTTP/1.1 302 Found\r\n"));
+	to = put_number(span_put(to, SPAN("HTTP/1.1 ")), status);
+	to = span_put(span_put(to, SPAN(" ")), span_of(http_reason(status)));
+	return span_put(to, SPAN("\r\n"));
 }
 
 void
@@ -503,20 +494,20 @@ hit_render(const struct hit *h, struct buf *out, const char *date, bool head, bo
 	if (start == NULL)
 		return;
 	to = put_status(to, h->status);
-	to = put(to, SPAN("Date: "));
-	to = put(to, span_make(date, HTTP_DATE_BYTES - 1));
-	to = put(to, SPAN("\r\n"));
-	to = put(to, h->head);
+	to = span_put(to, SPAN("Date: "));
+	to = span_put(to, span_make(date, HTTP_DATE_BYTES - 1));
+	to = span_put(to, SPAN("\r\n"));
+	to = span_put(to, h->head);
 	if (h->location.n > 0) {
-		to = put(to, SPAN("Location: "));
-		to = put(to, h->location);
-		to = put(to, SPAN("\r\n"));
+		to = span_put(to, SPAN("Location: "));
+		to = span_put(to, h->location);
+		to = span_put(to, SPAN("\r\n"));
 	}
 	if (!keep)
-		to = put(to, SPAN("Connection: close\r\n"));
+		to = span_put(to, SPAN("Connection: close\r\n"));
 	else if (http10)
-		to = put(to, SPAN("Connection: keep-alive\r\n"));
-	to = put_number(put(to, SPAN("Content-Length: ")), h->body.n);
-	to = put(put(to, SPAN("\r\n\r\n")), body);
+		to = span_put(to, SPAN("Connection: keep-alive\r\n"));
+	to = put_number(span_put(to, SPAN("Content-Length: ")), h->body.n);
+	to = span_put(span_put(to, SPAN("\r\n\r\n")), body);
 	buf_grew(out, (size_t)(to - start));
 }

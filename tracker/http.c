@@ -630,8 +630,7 @@ http_unchunk(char *p, size_t n)
 static bool
 is_unreserved(unsigned char c)
 {
-	return (c >= '0' && c <= '9') || (ascii_lower((char)c) >= 'a' && ascii_lower((char)c) <= 'z') || c == '-' || c == '.' ||
-	    c == '_' || c == '~';
+	return ascii_alnum((char)c) || c == '-' || c == '.' || c == '_' || c == '~';
 }
 
 struct span
