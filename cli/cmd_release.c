@@ -734,24 +734,24 @@ stays(struct release *x, const struct hold *h, size_t n)
  * What never goes lies there until somebody removes it, as we say that he
  * should, and each run has to know whether that was done: for many of them
  * with one program.  When postcat has found all of them nobody needs to look
- * for each.
+ * for each; nor when we cannot go on: then they are told of as they were seen.
  */
 static bool
-look_for_those_that_never_go(struct release *x)
+look_for_those_that_never_go(struct release *x, bool good)
 {
 	int64_t now = clock_read(CLOCK_REALTIME);
 	struct buf ids = BUF(REQUEST_MAX);
 	struct reply r;
-	bool all, good = true;
+	bool all;
 
 	for (size_t i = 0; i < x->nnever; i++)
 		buf_addf(&ids, "%s%s", i > 0 ? " " : "", x->hold[x->never[i]].id);
-	all = x->nnever > 0 && helper_ask(&x->helper, ERRAND_LOOK, buf_cstr(&ids), &r) && r.status == 0;
-	for (size_t i = 0; i < x->nnever && good; i++) {
+	all = good && x->nnever > 0 && helper_ask(&x->helper, ERRAND_LOOK, buf_cstr(&ids), &r) && r.status == 0;
+	for (size_t i = 0; i < x->nnever; i++) {
 		struct hold *h = &x->hold[x->never[i]];
 		size_t n = recipients_of(x, x->never[i]);
 
-		if (!all && look(x, h) == NOWHERE)
+		if (good && !all && look(x, h) == NOWHERE)
 			good = finish(x, h, n, false, now);
 		else
 			stays(x, h, n);
@@ -779,7 +779,7 @@ release(struct release *x, size_t at, size_t n)
 		give_back(x, h, n);
 	if (!goes && !x->dry && never_goes(h, n)) {
 		x->never[x->nnever++] = at;
-		return x->nnever < LOOKS_MAX || look_for_those_that_never_go(x);
+		return x->nnever < LOOKS_MAX || look_for_those_that_never_go(x, true);
 	}
 	if (!goes) {
 		stays(x, h, n);
@@ -795,18 +795,16 @@ release(struct release *x, size_t at, size_t n)
 static bool
 release_all(struct release *x)
 {
+	bool good = true;
 	size_t n;
 
 	x->throttle = throttle_new(x->c->store);
-	for (size_t i = 0; i < x->n; i += n) {
+	for (size_t i = 0; i < x->n && good; i += n) {
 		n = recipients_of(x, i);
-		if (!x->hold[i].done && is_wanted(x, span_of(x->hold[i].id)) && !release(x, i, n)) {
-			for (size_t k = 0; k < x->nnever; k++)
-				stays(x, &x->hold[x->never[k]], recipients_of(x, x->never[k]));
-			return false;
-		}
+		if (!x->hold[i].done && is_wanted(x, span_of(x->hold[i].id)))
+			good = release(x, i, n);
 	}
-	return look_for_those_that_never_go(x);
+	return look_for_those_that_never_go(x, good);
 }
 
 /* Queue ids that were asked for, and are of no message that we put on hold. */
