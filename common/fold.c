@@ -362,13 +362,18 @@ add_to_campaign(struct batch *b, const struct touch *t)
 static void
 count_reactions(struct batch *b, const struct trail *t, int64_t sign)
 {
+	struct volume *v = NULL;
+	uint32_t last = 0;
+
 	for (size_t i = 0; i < t->n; i++) {
 		const struct trail_hit *h = &t->hit[i];
-		struct volume *v;
+		uint32_t hour = (uint32_t)(h->when / 3600000);
 
 		if (!trail_counts(&h->final))
 			continue;
-		v = volume_of(b, (uint32_t)(h->when / 3600000), VOLUME_RECEIVER, b->receiver);
+		if (v == NULL || hour != last)
+			v = volume_of(b, hour, VOLUME_RECEIVER, b->receiver);
+		last = hour;
 		*(h->click ? &v->clicks_human : &v->opens_human) += sign;
 	}
 }

@@ -6,7 +6,7 @@
 
 #define FACTS_SCHEMA 1
 #define META_NO_CONSENTS "no consents" /* of state: 1 while nobody ever said what may be kept of them */
-#define STATE_SCHEMA 6 /* who knows only an older one sums up nothing into it */
+#define STATE_SCHEMA 7 /* who knows only an older one sums up nothing into it */
 #define STATE_READ 2 /* from this one on sums are gone on with; of an older one all is summed up anew */
 
 /* Numbers in values are little-endian (codec.h), those in keys big-endian so that they sort. */

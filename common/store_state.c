@@ -560,15 +560,13 @@ fold_put_trail(struct fold_txn *t, const struct who *w, uint64_t campaign, uint3
 {
 	unsigned char key[TRAIL_KEY];
 	size_t n = row_trail_key(key, w, campaign, day);
-	struct buf bytes = BUF(TRAIL_BYTES_MAX);
-	enum store_result r;
+	char room[TRAIL_BYTES_MAX + 1];
+	struct buf bytes = BUF_ON(room);
 
 	if (trail_is_empty(trail))
 		return fold_delete(t, t->store->trails, key, n);
 	trail_pack(trail, &bytes);
-	r = fold_put(t, t->store->trails, key, n, bytes.p, bytes.n);
-	buf_free(&bytes);
-	return r;
+	return fold_put(t, t->store->trails, key, n, bytes.p, bytes.n);
 }
 
 enum store_result

@@ -138,6 +138,16 @@ in_order(const void *a, const void *b)
 	return (x->counted.evidence == EVIDENCE_REPEAT) - (y->counted.evidence == EVIDENCE_REPEAT);
 }
 
+/* Mostly: hits are told of as they come. */
+static bool
+is_in_order(const struct trail *t)
+{
+	for (size_t i = 1; i < t->n; i++)
+		if (in_order(&t->hit[i - 1], &t->hit[i]) > 0)
+			return false;
+	return true;
+}
+
 /* Who is in the middle of some hits is in the middle of more of them: what goes now would have gone in any order. */
 static void
 drop_middle(struct trail *t)
@@ -331,36 +341,39 @@ fold_back(struct trail *t)
 	}
 }
 
-static bool
-same_event(const struct trail_hit *a, const struct trail_hit *b)
-{
-	return a->click == b->click && a->link == b->link &&
-	    (a->final.verdict == b->final.verdict ||
-	     (robot_is_human(a->final.verdict) && robot_is_human(b->final.verdict)));
-}
-
 /* The first of each run counts, and the next one that is `dedupe` later than that. */
 static void
 damp(struct trail *t, const struct rules *r)
 {
+	struct {
+		const struct trail_hit *counts; /* last */
+		bool human;
+	} event[TRAIL_HITS];
+	size_t n = 0;
+
 	for (size_t i = 0; i < t->n; i++) {
 		struct trail_hit *h = &t->hit[i];
+		bool human = robot_is_human(h->final.verdict);
+		size_t k = 0;
 
-		if (!robot_is_human(h->final.verdict) && h->final.verdict != ROBOT_PRIVACY_OPEN)
+		if (!human && h->final.verdict != ROBOT_PRIVACY_OPEN)
 			continue;
-		for (size_t k = i; k-- > 0 && h->when - t->hit[k].when < r->dedupe;) {
-			if (t->hit[k].final.evidence != EVIDENCE_REPEAT && same_event(h, &t->hit[k])) {
-				h->final.evidence = EVIDENCE_REPEAT;
-				break;
-			}
-		}
+		while (k < n && (event[k].human != human || event[k].counts->click != h->click || event[k].counts->link != h->link))
+			k++;
+		if (k < n && h->when - event[k].counts->when < r->dedupe)
+			h->final.evidence = EVIDENCE_REPEAT;
+		if (h->final.evidence == EVIDENCE_REPEAT)
+			continue;
+		event[k].counts = h;
+		event[k].human = human;
+		n += k == n;
 	}
 }
 
 void
 trail_judge(struct trail *t, const struct rules *r)
 {
-	if (t->n > 0)
+	if (!is_in_order(t))
 		qsort(t->hit, t->n, sizeof *t->hit, in_order);
 	drop_middle(t);
 	for (size_t i = 0; i < t->n; i++) {
@@ -573,24 +586,243 @@ rules_unpack(struct rules *r, struct span s)
 }
 
 /*
- * Version 1:
+ * Version 2, numbers in 7 bits a byte, the lowest first, all but the last with
+ * the top bit set:
  *
- *	version 1, flags (gateway, gap, deliveries << 4), bytes of links 2, opens 8, clicks 8, left 4, hits 1, gone 1,
- *	gap 6 + 6 when there is one, deliveries 6 each, links,
- *	hits of HIT_BYTES: when 6, link 2, sent 4, click << 7 | verdict, evidence, and both as counted
+ *	version 2, flags (gateway, gap, deliveries << 4), hits, gone, a byte each,
+ *	bytes of links, opens, clicks, left,
+ *	gap: its first, and how long after that its last one, where there is one,
+ *	deliveries: the newest, and how long before each of them the next one,
+ *	links,
+ *	hits: a byte of flags, how long after the one before, and what its flags
+ *	do not say: sent, link of a click, verdict and evidence at the hit (a byte
+ *	each), the same two as they count
+ *
+ * There is one spelling of each trail.  Most people leave a few hits that say
+ * nearly the same, in 5 bytes each: rows are written anew for each hit, and
+ * what is small shares its page with others that are written then.
  */
-#define TRAIL_VERSION 1
-#define HEAD_BYTES 26
-#define HIT_BYTES 16
+#define TRAIL_VERSION 2
 #define FLAG_GATEWAY 1
 #define FLAG_GAP 2
+/* Of a hit; the same as the one before, the link as that of the last click, or 0 before the first. */
+#define HIT_CLICK 0x80
+#define HIT_SAME_SENT 0x40
+#define HIT_SAME_LINK 0x20
+#define HIT_SAME_AT 0x10
+#define HIT_AS_CAME 0x08 /* counts as what it was at the hit */
+#define HIT_FLAGS 0xf8
+
+static unsigned char *
+put_number(unsigned char *p, uint64_t v)
+{
+	for (; v > 0x7f; v >>= 7)
+		*p++ = (unsigned char)(v | 0x80);
+	*p++ = (unsigned char)v;
+	return p;
+}
+
+static unsigned char *
+put_judgement(unsigned char *p, const struct judgement *j)
+{
+	*p++ = (unsigned char)j->verdict;
+	*p++ = (unsigned char)j->evidence;
+	return p;
+}
+
+static bool
+same_judgement(const struct judgement *a, const struct judgement *b)
+{
+	return a->verdict == b->verdict && a->evidence == b->evidence;
+}
+
+/* `before`: what hits are compared with, and here moves on. */
+static unsigned char *
+put_hit(unsigned char *p, const struct trail_hit *h, struct trail_hit *before)
+{
+	bool same_sent = h->sent == before->sent, same_link = h->click && h->link == before->link;
+	bool same_at = same_judgement(&h->at_hit, &before->at_hit), as_came = same_judgement(&h->final, &h->at_hit);
+
+	*p++ = (unsigned char)((h->click ? HIT_CLICK : 0) | (same_sent ? HIT_SAME_SENT : 0) | (same_link ? HIT_SAME_LINK : 0) |
+	    (same_at ? HIT_SAME_AT : 0) | (as_came ? HIT_AS_CAME : 0));
+	p = put_number(p, (uint64_t)(h->when - before->when));
+	if (!same_sent)
+		p = put_number(p, h->sent);
+	if (h->click && !same_link)
+		p = put_number(p, h->link);
+	if (!same_at)
+		p = put_judgement(p, &h->at_hit);
+	if (!as_came)
+		p = put_judgement(p, &h->final);
+	before->when = h->when;
+	before->sent = h->sent;
+	before->at_hit = h->at_hit;
+	if (h->click)
+		before->link = h->link;
+	return p;
+}
+
+void
+trail_pack(const struct trail *t, struct buf *out)
+{
+	unsigned char *start = (unsigned char *)buf_room(out, TRAIL_HEAD_MAX + t->nlinks + TRAIL_HIT_MAX * t->n), *p = start;
+	struct trail_hit before = { 0 };
+	size_t deliveries = 0;
+
+	if (p == NULL)
+		return;
+	while (deliveries < TRAIL_DELIVERIES && t->delivered[deliveries] != 0)
+		deliveries++;
+	*p++ = TRAIL_VERSION;
+	*p++ = (unsigned char)((t->gateway ? FLAG_GATEWAY : 0) | (t->gap_first != 0 ? FLAG_GAP : 0) | deliveries << 4);
+	*p++ = (unsigned char)t->n;
+	*p++ = t->gone;
+	p = put_number(p, t->nlinks);
+	p = put_number(p, t->opens);
+	p = put_number(p, t->clicks);
+	p = put_number(p, t->left);
+	if (t->gap_first != 0) {
+		p = put_number(p, (uint64_t)t->gap_first);
+		p = put_number(p, (uint64_t)(t->gap_last - t->gap_first));
+	}
+	for (size_t i = 0; i < deliveries; i++)
+		p = put_number(p, (uint64_t)(i == 0 ? t->delivered[0] : t->delivered[i - 1] - t->delivered[i]));
+	if (t->nlinks > 0)
+		memcpy(p, t->links, t->nlinks);
+	p += t->nlinks;
+	for (size_t i = 0; i < t->n; i++)
+		p = put_hit(p, &t->hit[i], &before);
+	buf_grew(out, (size_t)(p - start));
+}
+
+/* What is left to be read; `bad` once it was no trail, and then all that is read is 0. */
+struct packed {
+	const unsigned char *p, *end;
+	bool bad;
+};
+
+static unsigned char
+take_byte(struct packed *s)
+{
+	if (s->p < s->end)
+		return *s->p++;
+	s->bad = true;
+	return 0;
+}
+
+static uint64_t
+take_long_number(struct packed *s, uint64_t max)
+{
+	uint64_t v = 0;
+	unsigned shift = 0;
+	unsigned char b;
+
+	do {
+		b = take_byte(s);
+		if (shift == 63 && b > 1)
+			s->bad = true;
+		v |= (uint64_t)(b & 0x7f) << shift;
+		shift += 7;
+	} while (b > 0x7f && shift < 70 && !s->bad);
+	if ((b == 0 && shift > 7) || v > max)
+		s->bad = true;
+	return s->bad ? 0 : v;
+}
+
+/* In its shortest spelling, and not over max. */
+static inline uint64_t
+take_number(struct packed *s, uint64_t max)
+{
+	return s->p < s->end && *s->p <= 0x7f && *s->p <= max && !s->bad ? *s->p++ : take_long_number(s, max);
+}
+
+/* A moment this long after another one, which may be 0. */
+static int64_t
+take_later(struct packed *s, int64_t than)
+{
+	return than + (int64_t)take_number(s, (uint64_t)(WHEN_MAX - than));
+}
+
+static struct judgement
+take_judgement(struct packed *s)
+{
+	unsigned char verdict = take_byte(s), e = take_byte(s);
+
+	s->bad = s->bad || e >= EVIDENCES;
+	return (struct judgement){ verdict, s->bad ? 0 : e };
+}
 
 static void
-put_when(unsigned char *p, int64_t when)
+take_hit(struct packed *s, struct trail_hit *h, struct trail_hit *before)
 {
-	put_u32(p, (uint32_t)when);
-	put_u16(p + 4, (uint16_t)(when >> 32));
+	unsigned char flags = take_byte(s);
+
+	*h = (struct trail_hit){ .click = flags & HIT_CLICK, .sent = before->sent, .at_hit = before->at_hit };
+	if ((flags & ~HIT_FLAGS) != 0 || (flags & HIT_SAME_LINK && !h->click))
+		s->bad = true;
+	h->when = take_later(s, before->when);
+	if (!(flags & HIT_SAME_SENT) && (h->sent = (uint32_t)take_number(s, UINT32_MAX)) == before->sent)
+		s->bad = true;
+	if (h->click) {
+		h->link = before->link;
+		if (!(flags & HIT_SAME_LINK) && (h->link = (uint16_t)take_number(s, UINT16_MAX)) == before->link)
+			s->bad = true;
+		before->link = h->link;
+	}
+	if (!(flags & HIT_SAME_AT)) {
+		h->at_hit = take_judgement(s);
+		s->bad = s->bad || same_judgement(&h->at_hit, &before->at_hit);
+	}
+	h->final = h->at_hit;
+	if (!(flags & HIT_AS_CAME)) {
+		h->final = take_judgement(s);
+		s->bad = s->bad || same_judgement(&h->final, &h->at_hit);
+	}
+	h->counted = h->final;
+	before->when = h->when;
+	before->sent = h->sent;
+	before->at_hit = h->at_hit;
 }
+
+static void
+take_deliveries(struct packed *s, struct trail *t, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		int64_t max = i == 0 ? WHEN_MAX : t->delivered[i - 1] - 1;
+		int64_t v = (int64_t)take_number(s, (uint64_t)max);
+
+		if (v == 0) {
+			s->bad = true;
+			return;
+		}
+		t->delivered[i] = i == 0 ? v : t->delivered[i - 1] - v;
+	}
+}
+
+static void
+take_links(struct packed *s, struct trail *t, size_t n)
+{
+	if (s->bad || n == 0)
+		return;
+	if ((size_t)(s->end - s->p) < n) {
+		s->bad = true;
+		return;
+	}
+	t->links = xmalloc(n);
+	t->nlinks = n;
+	memcpy(t->links, s->p, n);
+	s->p += n;
+}
+
+/*
+ * Version 1, as an older program left it:
+ *
+ *	version 1, flags, bytes of links 2, opens 8, clicks 8, left 4, hits 1, gone 1,
+ *	gap 6 + 6 when there is one, deliveries 6 each, links,
+ *	hits: when 6, link 2, sent 4, click << 7 | verdict, evidence, and both as counted
+ */
+#define HEAD_BYTES_1 26
+#define HIT_BYTES_1 16
 
 static int64_t
 get_when(const unsigned char *p)
@@ -598,103 +830,94 @@ get_when(const unsigned char *p)
 	return (int64_t)get_u32(p) | (int64_t)get_u16(p + 4) << 32;
 }
 
-static void
-pack_hit(const struct trail_hit *h, unsigned char *p)
+static bool
+unpack_hit_1(struct trail_hit *h, const unsigned char *p, int64_t before)
 {
-	put_when(p, h->when);
-	put_u16(p + 6, h->link);
-	put_u32(p + 8, h->sent);
-	p[12] = (unsigned char)((unsigned)h->click << 7 | ((unsigned)h->at_hit.verdict & 0x7f));
-	p[13] = (unsigned char)h->at_hit.evidence;
-	p[14] = (unsigned char)h->final.verdict;
-	p[15] = (unsigned char)h->final.evidence;
-}
-
-void
-trail_pack(const struct trail *t, struct buf *out)
-{
-	unsigned char p[HEAD_BYTES + 12], hit[HIT_BYTES];
-	size_t n = HEAD_BYTES, deliveries = 0;
-
-	while (deliveries < TRAIL_DELIVERIES && t->delivered[deliveries] != 0)
-		deliveries++;
-	p[0] = TRAIL_VERSION;
-	p[1] = (unsigned char)((t->gateway ? FLAG_GATEWAY : 0) | (t->gap_first != 0 ? FLAG_GAP : 0) | deliveries << 4);
-	put_u16(p + 2, (uint16_t)t->nlinks);
-	put_u64(p + 4, t->opens);
-	put_u64(p + 12, t->clicks);
-	put_u32(p + 20, t->left);
-	p[24] = (unsigned char)t->n;
-	p[25] = t->gone;
-	if (t->gap_first != 0) {
-		put_when(p + n, t->gap_first);
-		put_when(p + n + 6, t->gap_last);
-		n += 12;
-	}
-	buf_add(out, span_make(p, n));
-	for (size_t i = 0; i < deliveries; i++) {
-		put_when(p, t->delivered[i]);
-		buf_add(out, span_make(p, 6));
-	}
-	buf_add(out, span_make(t->links, t->nlinks));
-	for (size_t i = 0; i < t->n; i++) {
-		pack_hit(&t->hit[i], hit);
-		buf_add(out, span_make(hit, sizeof hit));
-	}
+	*h = (struct trail_hit){ .when = get_when(p), .sent = get_u32(p + 8), .click = p[12] >> 7,
+		.at_hit = { p[12] & 0x7f, p[13] }, .final = { p[14], p[15] }, .counted = { p[14], p[15] } };
+	h->link = h->click ? get_u16(p + 6) : 0;
+	return h->when >= before && p[13] < EVIDENCES && p[15] < EVIDENCES;
 }
 
 static bool
-unpack_hit(struct trail_hit *h, const unsigned char *p)
+unpack_1(struct trail *t, const unsigned char *p, size_t size)
 {
-	*h = (struct trail_hit){ .when = get_when(p), .link = get_u16(p + 6), .sent = get_u32(p + 8), .click = p[12] >> 7,
-		.at_hit = { p[12] & 0x7f, p[13] }, .final = { p[14], p[15] }, .counted = { p[14], p[15] } };
-	return p[13] < EVIDENCES && p[15] < EVIDENCES;
+	size_t gap, deliveries, nlinks, n, at = HEAD_BYTES_1;
+	struct packed links;
+	bool good;
+
+	if (size < HEAD_BYTES_1)
+		return false;
+	gap = p[1] & FLAG_GAP ? 12 : 0;
+	deliveries = p[1] >> 4;
+	nlinks = get_u16(p + 2);
+	n = p[24];
+	if (deliveries > TRAIL_DELIVERIES || n > TRAIL_HITS || p[25] > GONE_ALL || nlinks > TRAIL_LINK_BYTES ||
+	    size != HEAD_BYTES_1 + gap + 6 * deliveries + nlinks + HIT_BYTES_1 * n)
+		return false;
+	*t = (struct trail){ .gateway = p[1] & FLAG_GATEWAY, .opens = get_u64(p + 4), .clicks = get_u64(p + 12),
+		.left = get_u32(p + 20), .gone = p[25] };
+	if (gap > 0) {
+		t->gap_first = get_when(p + at);
+		t->gap_last = get_when(p + at + 6);
+		at += gap;
+	}
+	good = gap == 0 || (t->gap_first > 0 && t->gap_last >= t->gap_first);
+	for (size_t i = 0; i < deliveries; i++, at += 6) {
+		t->delivered[i] = get_when(p + at);
+		good = good && t->delivered[i] != 0 && (i == 0 || t->delivered[i] < t->delivered[i - 1]);
+	}
+	links = (struct packed){ p + at, p + size, false };
+	take_links(&links, t, nlinks);
+	at += nlinks;
+	if (n > 0)
+		t->hit = xreallocarray(NULL, n, sizeof *t->hit);
+	for (t->cap = n; t->n < n; t->n++, at += HIT_BYTES_1)
+		good = unpack_hit_1(&t->hit[t->n], p + at, t->n > 0 ? t->hit[t->n - 1].when : 0) && good;
+	return good;
+}
+
+static bool
+unpack(struct trail *t, const unsigned char *p, size_t size)
+{
+	struct packed s = { p, p + size, false };
+	struct trail_hit before = { 0 };
+	unsigned char version = take_byte(&s), flags = take_byte(&s);
+	size_t n = take_byte(&s), nlinks;
+
+	t->gone = take_byte(&s);
+	if (version != TRAIL_VERSION || (flags & ~(FLAG_GATEWAY | FLAG_GAP | 0xf0)) != 0 || flags >> 4 > TRAIL_DELIVERIES ||
+	    n > TRAIL_HITS || t->gone > GONE_ALL)
+		return false;
+	t->gateway = flags & FLAG_GATEWAY;
+	nlinks = (size_t)take_number(&s, TRAIL_LINK_BYTES);
+	t->opens = take_number(&s, UINT64_MAX);
+	t->clicks = take_number(&s, UINT64_MAX);
+	t->left = (uint32_t)take_number(&s, UINT32_MAX);
+	if (flags & FLAG_GAP) {
+		t->gap_first = take_later(&s, 0);
+		t->gap_last = take_later(&s, t->gap_first);
+		s.bad = s.bad || t->gap_first == 0;
+	}
+	take_deliveries(&s, t, flags >> 4);
+	take_links(&s, t, nlinks);
+	if (s.bad)
+		return false;
+	if (n > 0)
+		t->hit = xreallocarray(NULL, n, sizeof *t->hit);
+	for (t->cap = n; t->n < n && !s.bad; t->n++)
+		take_hit(&s, &t->hit[t->n], &before);
+	return !s.bad && s.p == s.end;
 }
 
 bool
 trail_unpack(struct trail *t, struct span s)
 {
 	const unsigned char *p = (const unsigned char *)s.p;
-	size_t gap, deliveries, n, at = HEAD_BYTES;
 	bool good;
 
 	*t = (struct trail){ 0 };
-	if (s.n < HEAD_BYTES || p[0] != TRAIL_VERSION || (p[1] & ~(FLAG_GATEWAY | FLAG_GAP | 0xf0)) != 0)
-		return false;
-	gap = p[1] & FLAG_GAP ? 12 : 0;
-	deliveries = p[1] >> 4;
-	t->nlinks = get_u16(p + 2);
-	n = p[24];
-	if (deliveries > TRAIL_DELIVERIES || n > TRAIL_HITS || p[25] > GONE_ALL ||
-	    s.n != HEAD_BYTES + gap + 6 * deliveries + t->nlinks + HIT_BYTES * n) {
-		t->nlinks = 0;
-		return false;
-	}
-	t->gateway = p[1] & FLAG_GATEWAY;
-	t->opens = get_u64(p + 4);
-	t->clicks = get_u64(p + 12);
-	t->left = get_u32(p + 20);
-	t->gone = p[25];
-	if (gap) {
-		t->gap_first = get_when(p + at);
-		t->gap_last = get_when(p + at + 6);
-		at += gap;
-	}
-	good = gap == 0 || t->gap_first != 0;
-	for (size_t i = 0; i < deliveries; i++, at += 6) {
-		t->delivered[i] = get_when(p + at);
-		good = good && t->delivered[i] != 0;
-	}
-	if (t->nlinks > 0) {
-		t->links = xmalloc(t->nlinks);
-		memcpy(t->links, p + at, t->nlinks);
-		at += t->nlinks;
-	}
-	if (n > 0)
-		t->hit = xreallocarray(NULL, n, sizeof *t->hit);
-	t->cap = n;
-	for (; t->n < n; t->n++, at += HIT_BYTES)
-		good = unpack_hit(&t->hit[t->n], p + at) && good;
+	good = s.n > 0 && p[0] == 1 ? unpack_1(t, p, s.n) : unpack(t, p, s.n);
 	if (!good)
 		trail_free(t);
 	return good;

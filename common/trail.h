@@ -91,11 +91,14 @@ bool trail_part(struct trail *, const struct rules *, int64_t before, int64_t fu
 /* Nothing in it any more, not even that? */
 bool trail_is_empty(const struct trail *);
 
-/* Appends; 26 to some 2,200 bytes, and one for each 8 links of the message. */
+/* Appends; of who opened once some 20 bytes, and of nobody more than TRAIL_BYTES_MAX.  Hits are in order: it was judged. */
 void trail_pack(const struct trail *, struct buf *);
 /* False, and an empty trail, when it is none of ours.  What it has was counted. */
 bool trail_unpack(struct trail *, struct span);
-#define TRAIL_BYTES_MAX (48 + 8192 + 17 * TRAIL_HITS)
+#define TRAIL_LINK_BYTES (65536 / 8)
+#define TRAIL_HEAD_MAX 96
+#define TRAIL_HIT_MAX 24
+#define TRAIL_BYTES_MAX (TRAIL_HEAD_MAX + TRAIL_LINK_BYTES + TRAIL_HIT_MAX * TRAIL_HITS)
 
 /* What a trail adds to its campaign, besides what went with the facts; human <= all, together with that. */
 struct tally {

@@ -679,7 +679,7 @@ sums_of_an_older_program_are_made_anew(void **state)
 
 	/* Who may not make files leaves them alone. */
 	assert_null(store_open(&reader, &why));
-	assert_string_equal(buf_cstr(&why), "state.mdb: schema 1, this program knows 6; restart the daemons, which will sum up anew");
+	assert_string_equal(buf_cstr(&why), "state.mdb: schema 1, this program knows 7; restart the daemons, which will sum up anew");
 	s = open_store(dir, 64 * MB);
 	assert_int_equal(store_folded(s), 0);
 	assert_int_equal(store_profile(s, &w, &p), STORE_NONE);
@@ -694,7 +694,7 @@ sums_of_an_older_program_are_made_anew(void **state)
 	set_schema(dir, "state.mdb", 2);
 	buf_clear(&why);
 	assert_null(store_open(&reader, &why));
-	assert_string_equal(buf_cstr(&why), "state.mdb: schema 2, this program knows 6; restart the daemons");
+	assert_string_equal(buf_cstr(&why), "state.mdb: schema 2, this program knows 7; restart the daemons");
 	s = open_store(dir, 64 * MB);
 	assert_int_equal(store_folded(s), 1);
 	assert_int_equal(store_profile(s, &w, &p), STORE_OK);
@@ -706,12 +706,12 @@ sums_of_an_older_program_are_made_anew(void **state)
 	store_close(s);
 
 	/* What is newer than we are nobody guesses at; and facts are never made anew. */
-	set_schema(dir, "state.mdb", 7);
+	set_schema(dir, "state.mdb", 8);
 	buf_clear(&why);
 	reader.create = true;
 	assert_null(store_open(&reader, &why));
-	assert_string_equal(buf_cstr(&why), "state.mdb: schema 7, this program knows 6");
-	set_schema(dir, "state.mdb", 6);
+	assert_string_equal(buf_cstr(&why), "state.mdb: schema 8, this program knows 7");
+	set_schema(dir, "state.mdb", 7);
 	set_schema(dir, "facts.mdb", 2);
 	buf_clear(&why);
 	assert_null(store_open(&reader, &why));
@@ -1978,7 +1978,7 @@ main(int argc, char **argv)
 	if (argc == 4 && strcmp(argv[1], "limit") == 0)
 		return raise_limit(argv[2]);
 	if (argc == 4 && strcmp(argv[1], "upgrade") == 0) {
-		set_schema(argv[2], "state.mdb", 7);
+		set_schema(argv[2], "state.mdb", 8);
 		return 0;
 	}
 	if (argc == 4 && strcmp(argv[1], "open") == 0)

@@ -1,4 +1,5 @@
 /* test_trail.c -- one recipient's hits in one campaign, judged together: any order, any portions, and late touches too. */
+#include "common/codec.h"
 #include "common/trail.h"
 
 #include "tests/unit/unit.h"
@@ -524,9 +525,120 @@ what_is_no_trail(void **state)
 	buf_addc(&b, 0);
 	assert_false(trail_unpack(&t, buf_span(&b))); /* extended */
 	b.n--;
-	b.p[0] = 2;
+	b.p[0] = 3;
 	assert_false(trail_unpack(&t, buf_span(&b))); /* another version */
 	buf_free(&b);
+}
+
+/* ---- on disk ---- */
+
+static void
+put_when(unsigned char *p, int64_t when)
+{
+	put_u32(p, (uint32_t)when);
+	put_u16(p + 4, (uint16_t)(when >> 32));
+}
+
+/* As the program before wrote it. */
+static void
+pack_1(const struct trail *t, struct buf *out)
+{
+	unsigned char p[26 + 12];
+	size_t n = 26, deliveries = 0;
+
+	while (deliveries < TRAIL_DELIVERIES && t->delivered[deliveries] != 0)
+		deliveries++;
+	p[0] = 1;
+	p[1] = (unsigned char)((t->gateway ? 1 : 0) | (t->gap_first != 0 ? 2 : 0) | deliveries << 4);
+	put_u16(p + 2, (uint16_t)t->nlinks);
+	put_u64(p + 4, t->opens);
+	put_u64(p + 12, t->clicks);
+	put_u32(p + 20, t->left);
+	p[24] = (unsigned char)t->n;
+	p[25] = t->gone;
+	if (t->gap_first != 0) {
+		put_when(p + n, t->gap_first);
+		put_when(p + n + 6, t->gap_last);
+		n += 12;
+	}
+	buf_add(out, span_make(p, n));
+	for (size_t i = 0; i < deliveries; i++) {
+		put_when(p, t->delivered[i]);
+		buf_add(out, span_make(p, 6));
+	}
+	buf_add(out, span_make(t->links, t->nlinks));
+	for (size_t i = 0; i < t->n; i++) {
+		const struct trail_hit *h = &t->hit[i];
+
+		put_when(p, h->when);
+		put_u16(p + 6, h->link);
+		put_u32(p + 8, h->sent);
+		p[12] = (unsigned char)((unsigned)h->click << 7 | (unsigned)h->at_hit.verdict);
+		p[13] = (unsigned char)h->at_hit.evidence;
+		p[14] = (unsigned char)h->final.verdict;
+		p[15] = (unsigned char)h->final.evidence;
+		buf_add(out, span_make(p, 16));
+	}
+}
+
+static void
+trails_of_the_program_before_are_read(void **state)
+{
+	struct touch t[900];
+	size_t gaps = 0;
+
+	(void)state;
+	for (unsigned seed = 0; seed < 40; seed++) {
+		size_t n = seed % 4 == 3 ? 900 : 1 + seed;
+		struct buf want, old = BUF(TRAIL_BYTES_MAX), got = BUF(TRAIL_BYTES_MAX);
+		struct trail trail;
+
+		jumble(t, n, seed, 3000 * S);
+		gather(t, n, 1000000, &want);
+		assert_true(trail_unpack(&trail, buf_span(&want)));
+		gaps += trail.gap_first != 0;
+		pack_1(&trail, &old);
+		trail_free(&trail);
+		assert_true(trail_unpack(&trail, buf_span(&old)));
+		trail_pack(&trail, &got);
+		trail_free(&trail);
+		assert_true(span_eq(buf_span(&got), buf_span(&want)));
+		assert_false(trail_unpack(&trail, span_cut(buf_span(&old), 0, old.n - 1)));
+		assert_int_equal(trail.n, 0);
+		buf_free(&want);
+		buf_free(&old);
+		buf_free(&got);
+	}
+	assert_true(gaps > 5);
+}
+
+/* What most people leave behind is small, and one who leaves much shares a page with others. */
+static void
+a_trail_is_small(void **state)
+{
+	static const struct {
+		const char *says;
+		size_t hits, most;
+	} cases[] = { { "one open", 1, 20 }, { "five of them", 5, 45 }, { "more than are kept", 1000, 800 } };
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct touch open = { .kind = TOUCH_OPEN, .mode = MODE_IDENTIFIED, .verdict = ROBOT_HUMAN, .who = { { 1 } }, .campaign = 5 };
+		struct touch t[1000];
+		struct trail trail;
+		struct buf b;
+
+		for (size_t k = 0; k < cases[i].hits; k++) {
+			t[k] = open;
+			t[k].when = T0 + (int64_t)k * 3600 * S;
+		}
+		gather(t, cases[i].hits, 1, &b);
+		assert_row(cases[i].says, b.n <= cases[i].most);
+		assert_true(trail_unpack(&trail, buf_span(&b)));
+		assert_row(cases[i].says, trail.n == (cases[i].hits < TRAIL_HITS ? cases[i].hits : TRAIL_HITS));
+		trail_free(&trail);
+		buf_free(&b);
+	}
 }
 
 /* A story whose facts up to a time are gone; then a late hit.  What is counted of both together. */
@@ -692,6 +804,8 @@ main(void)
 		cmocka_unit_test(hits_from_the_future_go_too),
 		cmocka_unit_test(parting_changes_no_figure),
 		cmocka_unit_test(what_is_no_trail),
+		cmocka_unit_test(trails_of_the_program_before_are_read),
+		cmocka_unit_test(a_trail_is_small),
 		cmocka_unit_test(rules_survive_the_disk),
 	};
 
