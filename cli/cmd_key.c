@@ -113,6 +113,15 @@ as_root(int error)
 	return error == EACCES && geteuid() != 0 ? "; run it as root" : "";
 }
 
+/* Its group is that of data_dir: without one the keys are root's alone, and no daemon would start. */
+static void
+tell_of_no_group(const struct conf *conf)
+{
+	if (geteuid() == 0 && access(conf->data_dir, F_OK) != 0)
+		cli_error("there is no data_dir %s yet, so only root can read %s; make it, owned by the user that the daemons run as,"
+		    " and chgrp the key file", conf->data_dir, conf->key_file);
+}
+
 static int
 key_new(struct cli *c, const struct conf *conf)
 {
@@ -143,6 +152,7 @@ key_new(struct cli *c, const struct conf *conf)
 		goto out;
 	}
 	say_made(c, "made", &keys.token[keys.n - 1], conf->key_file);
+	tell_of_no_group(conf);
 	status = EXIT_FOUND;
 out:
 	if (text.p)

@@ -280,8 +280,10 @@ tell_who_may(const struct cli *c)
 		pw = getpwuid(st.st_uid);
 	if (!pw)
 		cli_error("run it as root, or as the owner of data_dir");
-	else if (pw->pw_uid == 0 || pw->pw_uid == geteuid())
+	else if (pw->pw_uid == 0)
 		cli_error("run it as root");
+	else if (pw->pw_uid == geteuid())
+		cli_error("run it as root, or see `rekindle conf --check`: the owner of data_dir (%s) should have access", pw->pw_name);
 	else
 		cli_error("run it as root, or as the owner of data_dir (%s)", pw->pw_name);
 	conf_free(conf);

@@ -569,6 +569,8 @@ class Others(Case):
         os.chown(self.dir / "keys", 0, 0)
         p = self.wrong(CANNOT, r"/keys: Permission denied for user nobody; chgrp \w+ and chmod 0640\n", "conf", "--check", user=NOBODY.pw_uid)
         self.assertNotIn("run it as", p.stderr.decode())
+        self.wrong(CANNOT, r"/keys: Permission denied\nrekindle: run it as root, or see .rekindle conf --check.: .* \(nobody\) should have access\n$",
+                   "segment", user=NOBODY.pw_uid)
         os.chown(self.dir / "data", NOBODY.pw_uid, 0)
         self.wrong(CANNOT, rf"; chgrp {grp.getgrgid(NOBODY.pw_gid).gr_name} \(data_dir too\) and chmod 0640\n", "conf", "--check", user=NOBODY.pw_uid)
         # A third one can only be sent to them.
@@ -587,6 +589,18 @@ class Keys(Case):
     def test_new_needs_its_directory(self):
         self.conf.write_text(self.conf.read_text().replace(f"{self.dir}/keys", f"{self.dir}/no/keys"))
         self.wrong(CANNOT, "directory does not exist", "key", "new")
+
+    @needs_root
+    def test_new_before_there_is_a_data_dir(self):
+        (self.dir / "keys").unlink()
+        (self.dir / "data").rename(self.dir / "later")
+        self.wrong(FOUND, rf"^rekindle: there is no data_dir {self.dir}/data yet, so only root can read {self.dir}/keys; .* chgrp the key file\n$",
+                   "key", "new")
+        (self.dir / "keys").unlink()
+        (self.dir / "later").rename(self.dir / "data")
+        os.chown(self.dir / "data", NOBODY.pw_uid, NOBODY.pw_gid)
+        self.assertEqual(self.check(FOUND, "key", "new").stderr, b"")
+        self.assertEqual((self.dir / "keys").stat().st_gid, NOBODY.pw_gid)
 
     def test_rotate_adds_a_sealing_key(self):
         os.chmod(self.dir / "keys", 0o600)
