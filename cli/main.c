@@ -433,7 +433,10 @@ own_option(struct cli *c, const struct cli_option *options, size_t n, size_t *i)
 		char *bare = xstrndup(a, name.n);
 		const char *meant = nearest(bare + strspn(bare, "-"), nth_option, &names);
 
-		if (meant)
+		/* One that all commands have, and the same letter by letter: it is the value that is wrong. */
+		if (meant && span_starts(name, SPAN("--")) && span_eq(span_from(name, 2), span_of(meant)))
+			cli_usage(c, "%s: %s takes no value", c->command->name, bare);
+		else if (meant)
 			cli_usage(c, "%s: unknown option %s, did you mean --%s?", c->command->name, bare, meant);
 		else
 			cli_usage(c, "%s: unknown option %s", c->command->name, bare);

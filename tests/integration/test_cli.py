@@ -253,6 +253,8 @@ class Manners(Case):
             (("consent", "import", "a", "b"), "one file"),
             (("consent", "import", "--opens"), "one file"),
             (("tag", "--diff=yes"), "takes no value"),
+            (("segment", "--json=yes"), "segment: --json takes no value"),
+            (("segment", "-json"), "unknown option -json, did you mean --json"),
             (("tag", "--stream", "newz"), 'did you mean "news"'),
             (("conf", "--check", "--sample"), "not both"),
             (("suppress", "add", "a@b.example", "--stream", "news", "--stream=offers"), "--stream is there twice"),
