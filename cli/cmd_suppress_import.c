@@ -463,6 +463,7 @@ read_csv(struct import *im, FILE *in, struct buf *have)
 			continue;
 		}
 		if (n < 0) {
+			im->read++;
 			good = wrong(im, line, csv.why);
 			n = (long)csv_skip(rest);
 			lost = true;

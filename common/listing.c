@@ -453,7 +453,7 @@ read_reason(const struct listing *l, struct span reason, enum touch_kind as, str
 static enum list_row
 bad_date(struct span text, struct buf *why)
 {
-	buf_addf(why, "\"%.*s\" is not a date, or could be two", SPAN_ARG(span_cut(text, 0, 50)));
+	buf_addf(why, "\"%.*s\" is not a date, or could be two; write 2026-01-31", SPAN_ARG(span_cut(text, 0, 50)));
 	return LIST_BAD;
 }
 

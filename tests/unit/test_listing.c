@@ -68,7 +68,7 @@ static const struct {
 	{ "addresses alone", "ann@example.org", "ann@example.org", "plain: bad: it says no reason; --as says what such rows mean" },
 	{ "no address", "Email,Reason", ",bounced", "generic: bad: the address is missing" },
 	{ "fewer fields than columns", "name,Reason,Email", "Ann", "generic: bad: the address is missing" },
-	{ "no such date", "Email,Reason,Date", "ann@example.org,bounced,soon", "generic: bad: \"soon\" is not a date, or could be two" },
+	{ "no such date", "Email,Reason,Date", "ann@example.org,bounced,soon", "generic: bad: \"soon\" is not a date, or could be two; write 2026-01-31" },
 	{ "not UTF-8", "Email,Reason", "ann@example.org,\xe4", "generic: bad: it is not UTF-8" },
 	{ "of nobody", "a,b,c", "", "none: the first line has no columns that are known; rekindle(1) says which are" },
 };
