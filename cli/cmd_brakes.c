@@ -102,7 +102,7 @@ add_rate(struct table *t, const struct brake_rate *r)
 		table_adds(t, "-");
 		return;
 	}
-	buf_addf(&text, "%.2f%% / %.2f%%", (double)r->part * 100 / (double)r->of, (double)r->limit / 100);
+	buf_addf(&text, "%.2f %% / %.2f %%", (double)r->part * 100 / (double)r->of, (double)r->limit / 100);
 	table_add(t, buf_span(&text));
 	buf_free(&text);
 }
@@ -192,7 +192,7 @@ show_stream(struct brakes *b, const struct stream *stream)
 		emit_close(b->emit, '}');
 	} else {
 		print_when(&when, row.since, b->c->now);
-		printf("\n%sStream %s%s at RCPT: policy would stop %.2f%% of 24 hours (limit %.2f%%), since %s; nobody is stopped there as inactive.\n",
+		printf("\n%sStream %s%s at RCPT: policy would stop %.2f %% of 24 hours (limit %.2f %%), since %s; nobody is stopped there as inactive.\n",
 		    print_red(), stream->name, print_plain(), r.of > 0 ? (double)r.part * 100 / (double)r.of : 0, (double)r.limit / 100,
 		    buf_cstr(&when));
 	}

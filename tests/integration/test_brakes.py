@@ -220,7 +220,7 @@ class Envelope(Base):
 		self.assertEqual(("envelope", "share"), (s["stream"], s["brake"]))
 		self.assertGreaterEqual(s["stopped_by_class"]["count"], 10)
 		self.assertIsNotNone(s["since"])
-		self.assertRegex(self.rig.cli("brakes").out, r"Stream envelope at RCPT: policy would stop \d+\.\d\d% of 24 hours \(limit 50\.00%\), since 20")
+		self.assertRegex(self.rig.cli("brakes").out, r"Stream envelope at RCPT: policy would stop \d+\.\d\d % of 24 hours \(limit 50\.00 %\), since 20")
 
 
 class Throttling(Base):
