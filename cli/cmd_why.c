@@ -300,7 +300,10 @@ print_evidence(struct person *p)
 	const struct finding *f = &p->finding;
 
 	printf("\n%sEvidence%s\n", print_bold(), print_plain());
-	field_when(p, "First seen", r->first_seen);
+	if (r->first_seen == 0 && profile_open_is_day(r))
+		print_fieldf("First seen", "not kept: only the day of the last open is");
+	else
+		field_when(p, "First seen", r->first_seen);
 	field_when(p, "Last sent", r->last_sent);
 	if (r->delivered)
 		field_when(p, "Last delivered", r->delivered);

@@ -1429,9 +1429,16 @@ class Privacy(Case):
                          "opens and clicks left out, as privacy_profile and consent demand: 1\n")
         text = self.run_ok("why", "ann@example.org")
         self.assertRegex(text, rf"(?m)^  Last open +{ago(4)[:10]} \(only the day is kept\)$")
+        self.assertRegex(text, r"(?m)^  First seen +\d{4}-")
         self.assertRegex(text, r"(?m)^  By a person +0 opens, 0 clicks; where only the day is kept, opens are not counted$")
         self.assertEqual(self.json("import", stdin=json.dumps({"type": "click", **of})),
                          {"lines": 1, "imported": 1, "nameless": 1, "left_out": 0, "bad": 0})
+
+    def test_of_whom_nothing_but_a_day_is_kept(self):
+        self.touches({"type": "open", "address": "ann@example.org", "at": ago(4)})
+        text = self.run_ok("why", "ann@example.org")
+        self.assertRegex(text, r"(?m)^  First seen +not kept: only the day of the last open is$")
+        self.assertRegex(text, r"(?m)^  Last sent +never$")
 
     def test_readers_who_would_look_silent_are_told(self):
         of = {"address": "ann@example.org", "at": ago(4), "stream": "news", "campaign": "c"}
