@@ -140,6 +140,29 @@ tell_faults(const struct cli *c, const struct conf *conf, bool was_root, struct 
 	}
 }
 
+/* Root may have put them back from a copy, or begun them; none are made here. */
+static bool
+check_store_files(const struct conf *conf, struct buf *why)
+{
+	static const char *const names[] = { "facts.mdb", "state.mdb" };
+	struct buf path = BUF(PRINTED_MAX);
+	bool good = true;
+
+	for (size_t i = 0; i < sizeof names / sizeof names[0] && is_owner(conf); i++) {
+		buf_clear(&path);
+		buf_addf(&path, "%s/%s", conf->data_dir, names[i]);
+		if (access(buf_cstr(&path), R_OK | W_OK) != 0 && errno != ENOENT) {
+			int error = errno;
+
+			good = false;
+			conf_blame(conf, "data_dir", why);
+			buf_addf(why, "%s: %s; what is in data_dir has to belong to its owner; chown it\n", buf_cstr(&path), strerror(error));
+		}
+	}
+	buf_free(&path);
+	return good;
+}
+
 /* Becomes the user that owns the data, when root asks.  False, and a line in why: the daemons could not work there. */
 static bool
 check_data_dir(const struct conf *conf, struct buf *why)
@@ -149,7 +172,7 @@ check_data_dir(const struct conf *conf, struct buf *why)
 	if (!setup_become_owner(conf, why))
 		return false;
 	if (access(conf->data_dir, R_OK | W_OK | X_OK) == 0)
-		return true;
+		return check_store_files(conf, why);
 	error = errno;
 	conf_blame(conf, "data_dir", why);
 	buf_addf(why, "%s: %s\n", conf->data_dir, strerror(error));

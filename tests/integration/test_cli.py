@@ -549,6 +549,12 @@ class Others(Case):
         (self.dir / "data" / "state.mdb").touch(mode=0o600)
         self.wrong(CANNOT, r"state\.mdb: Permission denied\n"
                    rf"rekindle: what is in {self.dir}/data has to belong to the owner of that directory; chown it\n$", "segment")
+        said = rf"^rekindle: {self.conf}:2: data_dir: {self.dir}/data/state\.mdb: Permission denied; what is in data_dir .* chown it\n$"
+        self.wrong(CANNOT, said, "conf", "--check")
+        self.wrong(CANNOT, said, "conf", "--check", user=NOBODY.pw_uid)
+        self.wrong(CANNOT, r"state\.mdb: Permission denied\nrekindle: run it as root, or see .rekindle conf --check.: ", "segment", user=NOBODY.pw_uid)
+        os.chown(self.dir / "data" / "state.mdb", NOBODY.pw_uid, NOBODY.pw_gid)
+        self.run_ok("conf", "--check")
 
     def test_settings_that_nobody_may_read(self):
         os.chmod(self.conf, 0o600)
