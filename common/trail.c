@@ -846,7 +846,7 @@ unpack_1(struct trail *t, const unsigned char *p, size_t size)
 	struct packed links;
 	bool good;
 
-	if (size < HEAD_BYTES_1)
+	if (size < HEAD_BYTES_1 || (p[1] & ~(FLAG_GATEWAY | FLAG_GAP | 0xf0)) != 0)
 		return false;
 	gap = p[1] & FLAG_GAP ? 12 : 0;
 	deliveries = p[1] >> 4;

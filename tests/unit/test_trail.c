@@ -145,6 +145,8 @@ static const struct row {
 	{ "after a minute", "c1@0 c1@60000", "HH" },
 	{ "another link", "c1@0 c2@300", "HH" },
 	{ "an open and a click are two", "o@0 c1@300", "HH" },
+	{ "a click of a link that nobody told, too", "o@0 c0@300", "HH" },
+	{ "two links in turn, the first one again after a minute", "c1@0 c2@10000 c1@20000 c2@30000 c1@60000 c2@69999", "HHRRHR" },
 	{ "counted from the last that counted", "c1@0 c1@40000 c1@80000", "HRH" },
 	{ "a proxy's and a browser's open are one", "o@0x o@300", "HR" },
 	{ "Apple's, twice", "o@0a o@300a", "AR" },
@@ -612,6 +614,118 @@ trails_of_the_program_before_are_read(void **state)
 	assert_true(gaps > 5);
 }
 
+/* The last moment that there is, and the largest number. */
+#define LAST 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x3f
+#define MOST 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1
+#define ONE_HIT 2, 0, 1, 0, 0, 1, 0, 0
+#define TWO_HITS 2, 0, 2, 0, 0, 2, 0, 0
+
+static void
+one_spelling_of_each_row(void **state)
+{
+	static const struct {
+		const char *says;
+		bool good;
+		size_t n;
+		unsigned char row[64];
+	} cases[] = {
+		{ "nothing in it", true, 8, { 2 } },
+		{ "a flag that nobody knows", false, 8, { 2, 4 } },
+		{ "all that is gone", true, 8, { 2, 0, 0, GONE_ALL } },
+		{ "more than all", false, 8, { 2, 0, 0, GONE_ALL + 1 } },
+		{ "a number in more bytes than it needs", false, 9, { 2, 0, 0, 0, 0, 0x80, 0, 0, 0 } },
+		{ "the largest number", true, 17, { 2, 0, 0, 0, 0, MOST, 0, 0 } },
+		{ "a larger one", false, 17, { 2, 0, 0, 0, 0, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 2, 0, 0 } },
+		{ "a longer one", false, 18, { 2, 0, 0, 0, 0, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x81, 0, 0, 0 } },
+		{ "left at the latest", true, 12, { 2, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xf } },
+		{ "left later", false, 12, { 2, 0, 0, 0, 0, 0, 0, 0x80, 0x80, 0x80, 0x80, 0x10 } },
+		{ "a gap of one moment", true, 10, { 2, 2, 0, 0, 0, 0, 0, 0, 1, 0 } },
+		{ "a gap that is none", false, 10, { 2, 2, 0, 0, 0, 0, 0, 0, 0, 1 } },
+		{ "a gap at the last moment", true, 16, { 2, 2, 0, 0, 0, 0, 0, 0, LAST, 0 } },
+		{ "one that ends behind it", false, 16, { 2, 2, 0, 0, 0, 0, 0, 0, LAST, 1 } },
+		{ "two deliveries", true, 10, { 2, 0x20, 0, 0, 0, 0, 0, 0, 5, 4 } },
+		{ "one of them at no time", false, 10, { 2, 0x20, 0, 0, 0, 0, 0, 0, 5, 5 } },
+		{ "the same one twice", false, 10, { 2, 0x20, 0, 0, 0, 0, 0, 0, 5, 0 } },
+		{ "as many as are kept", true, 12, { 2, 0x40, 0, 0, 0, 0, 0, 0, 5, 1, 1, 1 } },
+		{ "and one more", false, 13, { 2, 0x50, 0, 0, 0, 0, 0, 0, 5, 1, 1, 1, 1 } },
+		{ "an open", true, 10, { ONE_HIT, 0x58, 5 } },
+		{ "a click", true, 11, { ONE_HIT, 0xd8, 5, 3 } },
+		{ "of the hidden link", true, 10, { ONE_HIT, 0xf8, 5 } },
+		{ "two at the last moment", true, 18, { TWO_HITS, 0x58, LAST, 0x58, 0 } },
+		{ "one behind it", false, 18, { TWO_HITS, 0x58, LAST, 0x58, 1 } },
+		{ "a flag of a hit that nobody knows", false, 10, { ONE_HIT, 0x59, 5 } },
+		{ "an open with a link", false, 10, { ONE_HIT, 0x78, 5 } },
+		{ "when it was sent", true, 11, { ONE_HIT, 0x18, 5, 7 } },
+		{ "said although it is the same", false, 11, { ONE_HIT, 0x18, 5, 0 } },
+		{ "a link that is the same", false, 11, { ONE_HIT, 0xd8, 5, 0 } },
+		{ "the last link", true, 13, { ONE_HIT, 0xd8, 5, 0xff, 0xff, 3 } },
+		{ "one behind it", false, 13, { ONE_HIT, 0xd8, 5, 0x80, 0x80, 4 } },
+		{ "a judgement", true, 12, { ONE_HIT, 0x48, 5, 1, EVIDENCES - 1 } },
+		{ "for a reason that nobody knows", false, 12, { ONE_HIT, 0x48, 5, 1, EVIDENCES } },
+		{ "a judgement that is the same", false, 12, { ONE_HIT, 0x48, 5, 0, 0 } },
+		{ "another one counts", true, 12, { ONE_HIT, 0x50, 5, 1, 0 } },
+		{ "the same one counts", false, 12, { ONE_HIT, 0x50, 5, 0, 0 } },
+		{ "a hit that is not told of", false, 10, { 2, 0, 0, 0, 0, 1, 0, 0, 0x58, 5 } },
+		{ "before: nothing in it", true, 26, { 1 } },
+		{ "before: a flag that nobody knows", false, 26, { 1, 4 } },
+		{ "before: more than all is gone", false, 26, { 1, [25] = GONE_ALL + 1 } },
+		{ "before: two deliveries", true, 38, { 1, 0x20, [26] = 5, [32] = 4 } },
+		{ "before: the same one twice", false, 38, { 1, 0x20, [26] = 5, [32] = 5 } },
+		{ "before: a gap of one moment", true, 38, { 1, 2, [26] = 5, [32] = 5 } },
+		{ "before: a gap that ends before it begins", false, 38, { 1, 2, [26] = 5, [32] = 4 } },
+		{ "before: two hits", true, 58, { 1, [24] = 2, [26] = 5, [42] = 5 } },
+		{ "before: two hits in no order", false, 58, { 1, [24] = 2, [26] = 5, [42] = 4 } },
+		{ "before: a reason that nobody knows", false, 42, { 1, [24] = 1, [26] = 5, [39] = EVIDENCES } },
+	};
+	struct buf b = BUF(TRAIL_BYTES_MAX);
+	struct trail t;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		struct span row = span_make(cases[i].row, cases[i].n);
+
+		assert_row(cases[i].says, trail_unpack(&t, row) == cases[i].good);
+		buf_clear(&b);
+		trail_pack(&t, &b);
+		trail_free(&t);
+		if (cases[i].good && cases[i].row[0] == 2)
+			assert_row(cases[i].says, span_eq(buf_span(&b), row));
+		for (size_t k = 0; k < row.n && cases[i].good; k++)
+			assert_row(cases[i].says, !trail_unpack(&t, span_cut(row, 0, k)));
+	}
+	buf_free(&b);
+}
+
+/* All that there may be, each as long as it gets. */
+static void
+the_largest_trail_has_room(void **state)
+{
+	struct trail_hit hit[TRAIL_HITS];
+	unsigned char links[TRAIL_LINK_BYTES + 1] = { 0 };
+	struct trail t = { .hit = hit, .n = TRAIL_HITS, .opens = UINT64_MAX, .clicks = UINT64_MAX, .left = UINT32_MAX, .gateway = true,
+		.gone = GONE_ALL, .links = links, .nlinks = TRAIL_LINK_BYTES, .gap_first = (int64_t)1 << 47, .gap_last = ((int64_t)1 << 48) - 1,
+		.delivered = { ((int64_t)1 << 48) - 1, (int64_t)3 << 46, (int64_t)2 << 46, 1 } }, again;
+	char room[TRAIL_BYTES_MAX + 1];
+	struct buf b = BUF_ON(room), more = BUF(2 * TRAIL_BYTES_MAX);
+
+	(void)state;
+	for (size_t i = 0; i < TRAIL_HITS; i++)
+		hit[i] = (struct trail_hit){ .when = 1 + ((int64_t)i << 41), .sent = UINT32_MAX - i % 2, .link = (uint16_t)(65535 - i % 2),
+			.click = true, .at_hit = { 200 + i % 2, EVIDENCE_REPEAT }, .final = { 210, EVIDENCE_UNKNOWN } };
+	trail_pack(&t, &b);
+	assert_false(b.over);
+	assert_true(trail_unpack(&again, buf_span(&b)));
+	trail_pack(&again, &more);
+	trail_free(&again);
+	assert_true(span_eq(buf_span(&b), buf_span(&more)));
+
+	t.nlinks++;
+	buf_clear(&more);
+	trail_pack(&t, &more);
+	assert_false(trail_unpack(&again, buf_span(&more)));
+	buf_free(&more);
+}
+
 /* What most people leave behind is small, and one who leaves much shares a page with others. */
 static void
 a_trail_is_small(void **state)
@@ -805,6 +919,8 @@ main(void)
 		cmocka_unit_test(parting_changes_no_figure),
 		cmocka_unit_test(what_is_no_trail),
 		cmocka_unit_test(trails_of_the_program_before_are_read),
+		cmocka_unit_test(one_spelling_of_each_row),
+		cmocka_unit_test(the_largest_trail_has_room),
 		cmocka_unit_test(a_trail_is_small),
 		cmocka_unit_test(rules_survive_the_disk),
 	};
