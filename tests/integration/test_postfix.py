@@ -38,8 +38,9 @@ def without_trace(raw):
 
 
 def shape(raw):
-	"""Tokens carry the second in which they were made; everything else, and every length, stays to be compared."""
-	return re.sub(rb"[A-Za-z0-9_-]", b"x", raw)
+	"""Tokens carry the second in which they were made; everything else, and every length, stays to be compared.
+	Only where lines are broken does not: two hyphens of a token that come to stand at the beginning of one are written "=2D-"."""
+	return re.sub(rb"[A-Za-z0-9_-]", b"x", raw.replace(b"=\r\n=2D", b"-").replace(b"=\r\n", b""))
 
 
 def letter(to, issue="7", headers=(("X-Rekindle-Campaign", "winter"),)):
