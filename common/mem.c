@@ -26,6 +26,12 @@ xcalloc(size_t n, size_t size)
 }
 
 void *
+xcalloc_aligned(size_t align, size_t n)
+{
+	return memset(or_die(aligned_alloc(align, n), n), 0, n);
+}
+
+void *
 xrealloc(void *p, size_t n)
 {
 	return or_die(realloc(p, n ? n : 1), n);

@@ -7,11 +7,17 @@
 #include "common/ip.h"
 #include "common/mem.h"
 
+#define LINE 64
+#define MARK_BITS 24 /* what is left holds 34 years */
+#define MARK ((1U << MARK_BITS) - 1)
+
+static_assert(BUDGET_WAYS * sizeof(uint64_t) == LINE, "whoever looks at one account of a set has them all");
+
 void
 budget_init(struct budget *b, uint64_t key, size_t sets)
 {
 	assert((sets & (sets - 1)) == 0);
-	*b = (struct budget){ .key = key, .sets = sets, .account = xcalloc(sets * BUDGET_WAYS, sizeof *b->account) };
+	*b = (struct budget){ .key = key, .sets = sets, .account = xcalloc_aligned(LINE, sets * LINE) };
 }
 
 void
@@ -44,27 +50,46 @@ mix(uint64_t x)
 	return x ^ x >> 33;
 }
 
+/* Its low bits tell the set, its high ones are the mark. */
+static uint64_t
+place(const struct budget *b, uint64_t id)
+{
+	return mix(mix(id ^ b->key) + b->key);
+}
+
+static uint64_t *
+set_of(const struct budget *b, uint64_t at)
+{
+	return b->account + (at & (b->sets - 1)) * BUDGET_WAYS;
+}
+
+void
+budget_expect(const struct budget *b, uint64_t id)
+{
+	__builtin_prefetch(set_of(b, place(b, id)), 1);
+}
+
 bool
 budget_charge(struct budget *b, uint64_t id, unsigned burst, int64_t each_ms, int64_t now)
 {
-	struct account *set = b->account + (mix(mix(id ^ b->key) + b->key) & (b->sets - 1)) * BUDGET_WAYS, *a = NULL;
-	int64_t least = INT64_MAX;
-	int oldest = 0;
+	uint64_t at = place(b, id), mark = at >> (64 - MARK_BITS), least = UINT64_MAX;
+	uint64_t *set = set_of(b, at), *a = NULL, *oldest = set;
+	int64_t paid;
 
 	/* Which one it is cannot be foreseen, so that a branch for each would be the wrong one. */
 	for (int i = 0; i < BUDGET_WAYS; i++) {
-		oldest = set[i].paid < least ? i : oldest;
-		least = set[i].paid < least ? set[i].paid : least;
-		a = set[i].id == id ? &set[i] : a;
+		oldest = set[i] < least ? &set[i] : oldest;
+		least = set[i] < least ? set[i] : least;
+		a = (set[i] & MARK) == mark ? &set[i] : a;
 	}
-	if (a == NULL) {
-		a = &set[oldest];
-		*a = (struct account){ .id = id, .paid = now };
+	paid = a != NULL ? (int64_t)(*a >> MARK_BITS) : now;
+	if (a == NULL)
+		a = oldest;
+	if (paid < now)
+		paid = now;
+	if (paid + each_ms <= now + (int64_t)burst * each_ms) {
+		*a = (uint64_t)(paid + each_ms) << MARK_BITS | mark;
+		return true;
 	}
-	if (a->paid < now)
-		a->paid = now;
-	if (a->paid + each_ms > now + (int64_t)burst * each_ms)
-		return false; /* and nothing on top: burst times each_ms after the last one all is forgotten */
-	a->paid += each_ms;
-	return true;
+	return false; /* and nothing on top: burst times each_ms after the last one all is forgotten */
 }
