@@ -2,10 +2,7 @@
 #include <assert.h>
 #include <stdio.h>
 
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
-
+#include "common/scan.h"
 #include "common/text.h"
 #include "tracker/http.h"
 
@@ -69,30 +66,81 @@ refuse(struct http_request *r, unsigned status)
 	return -1;
 }
 
-/* The first byte from `at` on that may not be in a field's value; `stop` when there is none. */
+/* How many bytes are at least plain ones of a path, looked at sixteen at a time: all of most paths but an end. */
 static size_t
-skip_text(const char *p, size_t at, size_t stop)
+skip_plain(struct span s)
 {
-#ifdef __SSE2__
-	while (at + 16 <= stop) {
-		__m128i v = _mm_loadu_si128((const void *)(p + at)), low = _mm_set1_epi8(' ');
-		__m128i bad = _mm_cmpeq_epi8(v, _mm_set1_epi8(0x7f));
-		__m128i visible = _mm_andnot_si128(bad, _mm_cmpeq_epi8(_mm_max_epu8(v, low), v));
-		unsigned rest = (unsigned)_mm_movemask_epi8(visible) ^ 0xffff;
+	size_t i = 0;
 
-		if (rest == 0) {
-			at += 16;
-			continue;
-		}
-		at += (unsigned)__builtin_ctz(rest);
-		if (p[at] != '\t')
-			return at;
-		at++;
+#ifdef __SSE2__
+	for (; i + SCAN_BLOCK <= s.n; i += SCAN_BLOCK) {
+		scan_block v = scan_load(s.p + i), low = _mm_or_si128(v, _mm_set1_epi8(0x20));
+		scan_block letter = scan_upto(_mm_sub_epi8(low, _mm_set1_epi8('a')), 'z' - 'a');
+		scan_block other = scan_upto(_mm_sub_epi8(v, _mm_set1_epi8('-')), '9' - '-'); /* - . / and the digits */
+
+		if (scan_mask(_mm_or_si128(_mm_or_si128(letter, other), scan_equals(v, '_'))) != 0xffff)
+			break;
 	}
 #endif
-	while (at < stop && is(p[at], TEXT))
+	return i;
+}
+
+/* Where each line ends, behind its LF; those that an earlier look went past are not in it. */
+struct lines {
+	uint16_t end[1 + HTTP_FIELDS_MAX];
+};
+
+/* The first byte from `at` on that may not be in a field's value; `stop` when there is none. */
+static size_t
+skip_text(struct span in, size_t at, size_t stop)
+{
+	in.n = stop;
+	while ((at = scan_control(in, at)) < stop && in.p[at] == '\t')
 		at++;
 	return at;
+}
+
+/* What is here of the line that the search has got to.  As scan_head, and 0 where there is one more to look at. */
+static inline int
+scan_line(struct http_scan *s, struct http_request *r, struct span in, struct lines *lines)
+{
+	/* at is below HTTP_HEAD_MAX here, so the limits below cannot be jumped over. */
+	size_t at = s->at, stop = s->lines == 0 ? (size_t)s->line + HTTP_LINE_MAX : HTTP_HEAD_MAX;
+
+	if (!s->cr) {
+		at = skip_text(in, at, stop < in.n ? stop : in.n);
+		s->at = (uint16_t)at;
+		if (at == in.n)
+			return 0;
+		if (is(in.p[at], TEXT))
+			return refuse(r, s->lines == 0 ? 414 : 431);
+		if (at >= HTTP_HEAD_MAX)
+			return refuse(r, 431);
+		if (in.p[at] != '\r')
+			return refuse(r, 400);
+		s->at = (uint16_t)++at;
+		s->cr = true;
+		if (at == in.n)
+			return 0;
+	}
+	if (at >= HTTP_HEAD_MAX)
+		return refuse(r, 431);
+	if (in.p[at] != '\n')
+		return refuse(r, 400);
+
+	bool empty = ++at - s->line == 2, first = !s->began;
+
+	s->cr = false;
+	s->began = true;
+	s->at = s->line = (uint16_t)at;
+	if (empty && first) /* RFC 9112 section 2.2: one empty line in front is forgiven. */
+		return 0;
+	if (empty)
+		return s->lines == 0 ? refuse(r, 400) : (int)at;
+	if (s->lines == 1 + HTTP_FIELDS_MAX)
+		return refuse(r, 431);
+	lines->end[s->lines++] = s->at;
+	return 0;
 }
 
 /*
@@ -101,51 +149,15 @@ skip_text(const char *p, size_t at, size_t stop)
  * position only, never on how many bytes happened to be there.
  */
 static int
-scan_head(struct http_scan *s, struct http_request *r, struct span in)
+scan_head(struct http_scan *scan, struct http_request *r, struct span in, struct lines *lines)
 {
-	while (s->at < in.n) {
-		/* at is below HTTP_HEAD_MAX here, so the limits below cannot be jumped over. */
-		size_t stop = s->lines == 0 ? (size_t)s->line + HTTP_LINE_MAX : HTTP_HEAD_MAX;
-		size_t at = s->at;
+	struct http_scan s = *scan;
+	int n = 0;
 
-		if (stop > in.n)
-			stop = in.n;
-		if (!s->cr)
-			at = skip_text(in.p, at, stop);
-		s->at = (uint16_t)at;
-		if (at == in.n)
-			return 0;
-
-		char c = in.p[at];
-
-		if (!s->cr && is(c, TEXT))
-			return refuse(r, s->lines == 0 ? 414 : 431);
-		if (at >= HTTP_HEAD_MAX)
-			return refuse(r, 431);
-		s->at++;
-		if (!s->cr && c == '\r') {
-			s->cr = true;
-			continue;
-		}
-		if (!s->cr || c != '\n')
-			return refuse(r, 400);
-		s->cr = false;
-
-		bool empty = s->at - s->line == 2;
-
-		s->line = s->at;
-		if (empty && !s->began) {
-			/* RFC 9112 section 2.2: one empty line in front is forgiven. */
-			s->began = true;
-			continue;
-		}
-		s->began = true;
-		if (empty)
-			return s->lines == 0 ? refuse(r, 400) : (int)s->at;
-		if (++s->lines > 1 + HTTP_FIELDS_MAX)
-			return refuse(r, 431);
-	}
-	return 0;
+	while (n == 0 && s.at < in.n)
+		n = scan_line(&s, r, in, lines);
+	*scan = s;
+	return n;
 }
 
 static bool
@@ -232,7 +244,7 @@ read_target(struct http_request *r, struct span target, bool connect, bool optio
 {
 	size_t skip = span_istarts(target, SPAN("http://")) ? 7 : span_istarts(target, SPAN("https://")) ? 8 : 0;
 
-	if (target.n == 0 || !is_escaped(target, URI))
+	if (target.n == 0 || !is_escaped(span_from(target, skip_plain(target)), URI))
 		return false;
 	if (connect) {
 		r->path = span_cut(target, 0, 0);
@@ -372,16 +384,11 @@ keep_first(struct span *to, struct span value)
 static bool
 read_field(struct http_request *r, struct seen *seen, struct span line)
 {
-	size_t colon = 0;
-
-	/* Behind the line is its CR, which is no part of a name. */
-	while (is(line.p[colon], TCHAR))
-		colon++;
-	if (colon == 0 || line.p[colon] != ':')
-		return false;
-
+	size_t colon = scan_either(line, 0, ':', ':'); /* names are short */
 	struct span name = span_cut(line, 0, colon), value = span_trim(span_from(line, colon + 1));
 
+	if (colon == 0 || colon == line.n)
+		return false;
 	switch (name.n) {
 	case 4:
 		if (!span_ieq(name, SPAN("Host")))
@@ -437,7 +444,7 @@ read_field(struct http_request *r, struct seen *seen, struct span line)
 			return read_encoding(seen, value);
 		break;
 	}
-	return true;
+	return (common_kind(name) & TCHAR) != 0;
 }
 
 /* 0, or the status of a refusal. */
@@ -463,29 +470,20 @@ check(struct http_request *r, const struct seen *seen)
 	return 0;
 }
 
-/* Lines up to and with the empty one; scan_head saw that each ends in CRLF and has no other control but tabs. */
+/* n lines and the empty one; scan_head saw that each ends in CRLF and has no other control but tabs. */
 static bool
-read_head(struct http_request *r, struct span head)
+read_head(struct http_request *r, struct span head, const struct lines *lines, size_t n)
 {
 	struct seen seen = { 0 };
-	bool first = true;
+	size_t at = span_starts(head, SPAN("\r\n")) ? 2 : 0;
 
-	if (span_starts(head, SPAN("\r\n")))
-		head = span_from(head, 2);
-	while (head.n > 2) {
-		size_t end = span_find(head, '\r');
-		struct span line = span_cut(head, 0, end);
-
-		head = span_from(head, end + 2);
-		if (first) {
-			if (!read_line(r, line))
-				return false;
-			first = false;
-		} else if (!read_field(r, &seen, line)) {
+	if (!read_line(r, span_cut(head, at, lines->end[0] - 2)))
+		return false;
+	for (size_t i = 1; i < n; i++)
+		if (!read_field(r, &seen, span_cut(head, lines->end[i - 1], lines->end[i] - 2))) {
 			r->status = 400;
 			return false;
 		}
-	}
 	r->status = check(r, &seen);
 	return r->status == 0;
 }
@@ -493,13 +491,18 @@ read_head(struct http_request *r, struct span head)
 int
 http_read(struct http_scan *scan, struct http_request *r, struct span in)
 {
+	struct lines lines;
+	bool whole = scan->at == 0;
+	int n;
+
 	*r = (struct http_request){ 0 };
-
-	int n = scan_head(scan, r, in);
-
-	if (n <= 0)
+	if ((n = scan_head(scan, r, in, &lines)) <= 0)
 		return n;
-	return read_head(r, span_cut(in, 0, (size_t)n)) ? n : -1;
+	if (!whole) { /* seldom: it came in pieces */
+		*scan = (struct http_scan){ 0 };
+		n = scan_head(scan, r, in, &lines);
+	}
+	return read_head(r, span_cut(in, 0, (size_t)n), &lines, scan->lines) ? n : -1;
 }
 
 /* ---- a body in chunks ---- */
