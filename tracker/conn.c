@@ -31,6 +31,7 @@ task_get(struct loop *l)
 	t = xcalloc(1, sizeof *t);
 	t->loop = l;
 	hit_init(&t->hit);
+	t->hit.repeats = &l->repeats;
 	return t;
 }
 
@@ -283,26 +284,16 @@ charge(struct conn *c, const struct peer *peer)
 	c->quiet = true;
 }
 
-/* A recipient and a link, or the pixel; 0 for nobody, who is many. */
-static uint64_t
-repeat_id(const struct hit *h)
-{
-	const struct touch *who = &h->record[0].touch, *t = &h->record[h->n - 1].touch;
-	uint64_t id;
-
-	if (who_is_nobody(&who->who))
-		return 0;
-	memcpy(&id, who->who.b, sizeof id);
-	return id + t->campaign * 0x9e3779b97f4a7c15U + (uint64_t)t->link * 2 + (t->kind == TOUCH_CLICK);
-}
-
 /* Whoever has one newsletter must not be able to fill the disk with it. */
 static bool
-is_flood(struct loop *l, uint64_t id)
+is_flood(struct loop *l, const struct hit *h)
 {
 	unsigned max = l->setup->conf->max_repeats;
 
-	if (max == 0 || id == 0 || budget_charge(&l->repeats, id, max, HOUR_MS / max, l->now))
+	/* Who nobody is, are many; and so is whoever may not be told apart. */
+	if (max == 0 || h->repeat == 0 || who_is_nobody(&h->record[0].touch.who))
+		return false;
+	if (budget_charge(&l->repeats, h->repeat, max, HOUR_MS / max, l->now))
 		return false;
 	count(&l->counters.repeats);
 	return true;
@@ -333,20 +324,15 @@ record(struct conn *c, struct task *t)
 {
 	struct loop *l = c->loop;
 	bool leaves = t->hit.must_last, hit = t->hit.verdict != ROBOT_NONE;
-	uint64_t id = hit ? repeat_id(&t->hit) : 0;
 
-	if (!leaves && l->setup->conf->answer_within == 0) {
-		/* Its account is on the way while the answer is. */
-		budget_expect(&l->repeats, id);
+	if (hit && (is_flood(l, &t->hit) || is_tight(l))) {
 		send_hit(c, &t->hit);
-		if (!hit || (!is_flood(l, id) && !is_tight(l))) {
-			count(&l->counters.late);
-			loop_keep(l, t->hit.record, t->hit.n);
-		}
 		task_put(t);
 		return;
 	}
-	if (hit && (is_flood(l, id) || is_tight(l))) {
+	if (!leaves && l->setup->conf->answer_within == 0) {
+		count(&l->counters.late);
+		loop_keep(l, t->hit.record, t->hit.n);
 		send_hit(c, &t->hit);
 		task_put(t);
 		return;

@@ -2,6 +2,7 @@
 #include "common/addr.h"
 #include "common/ip.h"
 #include "common/text.h"
+#include "tracker/budget.h"
 #include "tracker/hit.h"
 #include "tracker/leave.h"
 
@@ -62,6 +63,7 @@ hit_plain(struct hit *h, unsigned status, struct span body)
 	h->verdict = ROBOT_NONE;
 	h->forged = h->must_last = false;
 	h->personal = 0;
+	h->repeat = 0;
 	h->n = 0;
 	answer(h, status, status == 503 ? SPAN(TEXT_HEAD "Retry-After: 60\r\n") : SPAN(TEXT_HEAD), body);
 }
@@ -181,6 +183,17 @@ is_soon(const struct conf *conf, const struct claim *claim, int64_t now)
 	return claim->when != 0 && age >= 0 && age < conf->rules.early;
 }
 
+/* It will be charged soon. */
+static void
+expect_charge(struct hit *h, const struct claim *claim)
+{
+	if (h->repeats == NULL || who_is_nobody(&claim->who))
+		return;
+	memcpy(&h->repeat, claim->who.b, sizeof h->repeat);
+	h->repeat += claim->campaign * 0x9e3779b97f4a7c15U + (uint64_t)claim->link * 2 + (h->kind == HIT_CLICK);
+	budget_expect(h->repeats, h->repeat);
+}
+
 static void
 see(struct hit *h, const struct setup *setup, struct store *store, const struct claim *claim,
     const struct http_request *r, const struct peer *peer, int64_t now)
@@ -191,8 +204,10 @@ see(struct hit *h, const struct setup *setup, struct store *store, const struct 
 		.sec_purpose = r->sec_purpose, .purpose = r->purpose, .x_purpose = r->x_purpose, .x_moz = r->x_moz,
 	};
 
-	struct judgement j = robot_judge(setup->robots, &s);
+	struct judgement j;
 
+	expect_charge(h, claim);
+	j = robot_judge(setup->robots, &s);
 	/* Nobody sees the link that has no number. */
 	if (h->kind == HIT_CLICK && claim->link == 0)
 		j = (struct judgement){ ROBOT_SCANNER, EVIDENCE_HONEYPOT };
@@ -438,6 +453,7 @@ hit_take(struct hit *h, const struct setup *setup, struct store *store, const st
 	h->verdict = ROBOT_NONE;
 	h->forged = h->must_last = false;
 	h->personal = 0;
+	h->repeat = 0;
 	h->n = 0;
 	if (!allowed(h, r->method, post || span_eq(path, SPAN("*"))))
 		return;

@@ -20,7 +20,11 @@ enum hit_kind { HIT_PAGE, HIT_OPEN, HIT_CLICK, HIT_LEAVE, HIT_KINDS };
  * into the request or the setup, so a hit may outlive both: it is a piece of a
  * heap object that the writer holds while the client may be gone already.
  */
+struct budget;
+
 struct hit {
+	const struct budget *repeats; /* where hits are charged, or NULL */
+	uint64_t repeat;              /* for which recipient and link, or pixel; 0: none */
 	unsigned status;
 	enum hit_kind kind;
 	enum robot verdict;    /* opens and clicks with a good token, else ROBOT_NONE */

@@ -552,6 +552,9 @@ loop_keep(struct loop *l, const struct record *r, size_t n)
 	for (size_t i = 0; i < n; i++)
 		b->end = record_copy(&b->record[b->deed.n++], &r[i], b->end);
 	b->hits++;
+	/* Two lines of the cache, so that the next one's place is near by then. */
+	__builtin_prefetch(b->record + b->deed.n, 1);
+	__builtin_prefetch((char *)(b->record + b->deed.n) + 64, 1);
 	time_basket(l);
 }
 
