@@ -607,64 +607,77 @@ end_put(struct journal *j, uint64_t head)
 	pthread_cond_signal(&j->free);
 }
 
-/*
- * Packs all of them into j->out, to be written from place `begin` on; from
- * *split on at the start of the ring.  The place after the last one, or 0:
- * they are more than the ring.
- */
-static uint64_t
-pack_all(struct journal *j, const struct record *r, size_t n, uint64_t begin, size_t *split)
+/* What is being packed into j->out, to be written from place `begin` on. */
+struct packing {
+	uint64_t begin, place; /* where the next one goes */
+	size_t split;          /* from here on at the start of the ring */
+};
+
+/* False: with this one they are more than the ring. */
+static bool
+pack_one(struct journal *j, struct packing *p, const struct record *r)
 {
-	uint64_t place = begin;
+	size_t at = j->out.n;
+	uint64_t left = j->size - p->place % j->size;
 
-	*split = SIZE_MAX;
-	buf_clear(&j->out);
-	for (size_t i = 0; i < n && !j->out.over && place - begin <= j->size; i++) {
-		size_t at = j->out.n;
-		uint64_t left = j->size - place % j->size;
-
-		if (place % j->size == 0 && place != begin)
-			*split = at; /* the one before fitted exactly */
-		journal_pack(&j->out, &r[i], place);
-		if (j->out.n - at > left) { /* again, at the start */
-			j->out.n = at;
-			if (left >= RECORD_HEAD)
-				add_skip(&j->out, place);
-			*split = at = j->out.n;
-			place += left;
-			journal_pack(&j->out, &r[i], place);
-		}
-		place += j->out.n - at;
+	if (p->place % j->size == 0 && p->place != p->begin)
+		p->split = at; /* the one before fitted exactly */
+	journal_pack(&j->out, r, p->place);
+	if (j->out.n - at > left) { /* again, at the start */
+		j->out.n = at;
+		if (left >= RECORD_HEAD)
+			add_skip(&j->out, p->place);
+		p->split = at = j->out.n;
+		p->place += left;
+		journal_pack(&j->out, r, p->place);
 	}
-	return j->out.over || place - begin > j->size ? 0 : place;
+	p->place += j->out.n - at;
+	return !j->out.over && p->place - p->begin <= j->size;
+}
+
+static bool
+pack_all(struct journal *j, struct packing *p, const struct journal_piece *piece, size_t n)
+{
+	*p = (struct packing){ j->head, j->head, SIZE_MAX };
+	buf_clear(&j->out);
+	for (size_t i = 0; i < n; i++)
+		for (size_t k = 0; k < piece[i].n; k++)
+			if (!pack_one(j, p, &piece[i].record[k]))
+				return false;
+	return true;
+}
+
+enum journal_result
+journal_put_pieces(struct journal *j, const struct journal_piece *piece, size_t n, int64_t within_ms)
+{
+	enum journal_result result = JOURNAL_OK;
+	struct packing p;
+	size_t first;
+	bool fits;
+
+	if (!begin_put(j, within_ms))
+		return JOURNAL_BUSY;
+	fits = pack_all(j, &p, piece, n);
+	first = p.split < j->out.n ? p.split : j->out.n;
+	if (atomic_load(&j->doubt) > atomic_load(&j->moved))
+		result = JOURNAL_ERROR; /* behind a hole it would be as good as lost */
+	else if (!fits || p.place - atomic_load(&j->moved) > j->size)
+		result = JOURNAL_FULL;
+	/* The second piece first: until the first is there, nobody reads on to it. */
+	else if (!write_at(j->fd, j->out.p + first, j->out.n - first, HEAD) ||
+	    !write_at(j->fd, j->out.p, first, HEAD + p.begin % j->size)) {
+		log_rated(&j->rate, "store: cannot write %s: %s", j->path, strerror(errno));
+		(void)wipe_between(j, p.begin, p.place);
+		result = JOURNAL_ERROR;
+	}
+	end_put(j, result == JOURNAL_OK ? p.place : p.begin);
+	return result;
 }
 
 enum journal_result
 journal_put(struct journal *j, const struct record *r, size_t n, int64_t within_ms)
 {
-	enum journal_result result = JOURNAL_OK;
-	uint64_t begin, end;
-	size_t first;
-
-	if (!begin_put(j, within_ms))
-		return JOURNAL_BUSY;
-	begin = j->head;
-	end = pack_all(j, r, n, begin, &first);
-	if (first > j->out.n)
-		first = j->out.n;
-	if (atomic_load(&j->doubt) > atomic_load(&j->moved))
-		result = JOURNAL_ERROR; /* behind a hole it would be as good as lost */
-	else if (end == 0 || end - atomic_load(&j->moved) > j->size)
-		result = JOURNAL_FULL;
-	/* The second piece first: until the first is there, nobody reads on to it. */
-	else if (!write_at(j->fd, j->out.p + first, j->out.n - first, HEAD) ||
-	    !write_at(j->fd, j->out.p, first, HEAD + begin % j->size)) {
-		log_rated(&j->rate, "store: cannot write %s: %s", j->path, strerror(errno));
-		(void)wipe_between(j, begin, end);
-		result = JOURNAL_ERROR;
-	}
-	end_put(j, result == JOURNAL_OK ? end : begin);
-	return result;
+	return journal_put_pieces(j, &(struct journal_piece){ r, n }, 1, within_ms);
 }
 
 bool

@@ -50,6 +50,12 @@ enum journal_result {
  * takes).
  */
 enum journal_result journal_put(struct journal *, const struct record *, size_t n, int64_t within_ms);
+/* The same for records that lie in several places: those of the first one first. */
+struct journal_piece {
+	const struct record *record;
+	size_t n;
+};
+enum journal_result journal_put_pieces(struct journal *, const struct journal_piece *, size_t n, int64_t within_ms);
 /* All that was put before this call is on disk.  False: logged; it may be there or not. */
 bool journal_flush(struct journal *);
 

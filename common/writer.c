@@ -27,8 +27,10 @@ struct writer {
 	size_t enough;             /* it waits until there are so many, for a moment; 0: it does not */
 	bool stopping;
 	struct writer_stats stats;
-	struct record *batch; /* the thread's own */
-	size_t cap;
+	/* The thread's own: what is written, and a copy of it in one piece for a store without a journal. */
+	struct journal_piece *piece;
+	struct record *batch;
+	size_t piece_cap, batch_cap;
 
 	/* The journal's other end. */
 	pthread_cond_t news, room; /* there is something to move; something was moved, or could not be */
@@ -69,11 +71,21 @@ set_failing(struct writer *w, bool failing)
 	w->stats.failing = failing;
 }
 
+/* As many pieces, with n records in all. */
 static bool
-write_directly(struct writer *w, size_t n)
+write_directly(struct writer *w, size_t pieces, size_t n)
 {
-	bool good = store_append(w->store, w->batch, n, NULL) == STORE_OK;
+	size_t at = 0;
+	bool good;
 
+	if (n > w->batch_cap) {
+		w->batch_cap = n;
+		w->batch = xreallocarray(w->batch, n, sizeof *w->batch);
+	}
+	for (size_t i = 0; i < pieces; i++)
+		for (size_t k = 0; k < w->piece[i].n; k++)
+			w->batch[at++] = w->piece[i].record[k];
+	good = store_append(w->store, w->batch, n, NULL) == STORE_OK;
 	pthread_mutex_lock(&w->lock);
 	set_failing(w, !good);
 	pthread_mutex_unlock(&w->lock);
@@ -116,7 +128,7 @@ wait_for_room(struct writer *w)
 }
 
 static bool
-write_to_journal(struct writer *w, size_t n, bool kept)
+write_to_journal(struct writer *w, size_t pieces, size_t n, bool kept)
 {
 	struct journal_load load;
 	bool failing;
@@ -124,7 +136,7 @@ write_to_journal(struct writer *w, size_t n, bool kept)
 	for (;;) {
 		failing = is_failing(w);
 		journal_load(w->journal, &load);
-		switch (journal_put(w->journal, w->batch, n, -1)) {
+		switch (journal_put_pieces(w->journal, w->piece, pieces, -1)) {
 		case JOURNAL_OK:
 			pthread_mutex_lock(&w->lock);
 			tell_mover(w);
@@ -132,34 +144,39 @@ write_to_journal(struct writer *w, size_t n, bool kept)
 			return kept || journal_flush(w->journal);
 		case JOURNAL_FULL:
 			if (load.waiting == 0) /* more than it ever takes */
-				return write_directly(w, n);
+				return write_directly(w, pieces, n);
 			if (failing) /* there will be no room soon */
 				return false;
 			wait_for_room(w);
 			break;
 		case JOURNAL_BUSY:
 		case JOURNAL_ERROR:
-			return write_directly(w, n);
+			return write_directly(w, pieces, n);
 		}
 	}
+}
+
+static void
+add_piece(struct writer *w, size_t at, const struct deed *d)
+{
+	if (at == w->piece_cap) {
+		w->piece_cap = at > 0 ? 2 * at : 64;
+		w->piece = xreallocarray(w->piece, w->piece_cap, sizeof *w->piece);
+	}
+	w->piece[at] = (struct journal_piece){ d->record, d->n };
 }
 
 static bool
 write_batch(struct writer *w, const struct deed *first, size_t n)
 {
 	bool kept = true;
-	size_t at = 0;
+	size_t pieces = 0;
 
-	if (n > w->cap) {
-		w->cap = n;
-		w->batch = xreallocarray(w->batch, n, sizeof *w->batch);
-	}
 	for (const struct deed *d = first; d != NULL; d = d->next) {
 		kept &= d->kept;
-		for (size_t i = 0; i < d->n; i++)
-			w->batch[at++] = d->record[i];
+		add_piece(w, pieces++, d);
 	}
-	return w->journal != NULL ? write_to_journal(w, n, kept) : write_directly(w, n);
+	return w->journal != NULL ? write_to_journal(w, pieces, n, kept) : write_directly(w, pieces, n);
 }
 
 static void
@@ -442,6 +459,7 @@ writer_stop(struct writer *w)
 	pthread_cond_destroy(&w->news);
 	pthread_cond_destroy(&w->room);
 	pthread_mutex_destroy(&w->lock);
+	free(w->piece);
 	free(w->batch);
 	free(w->moving);
 	free(w);

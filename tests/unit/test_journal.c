@@ -208,7 +208,11 @@ round_and_round(void **state)
 			in[i].campaign = span_make(text, seed / 65536 % 17);
 			in[i].touch.kind = seed / 65536 % 5 == 0 ? 0 : TOUCH_CLICK;
 		}
-		assert_int_equal(journal_put(f.j, in, n, -1), JOURNAL_OK);
+		/* In one piece, or in two, of which one may be empty. */
+		const size_t cut = round % 3 == 0 ? n : round % (n + 1);
+		const struct journal_piece piece[] = { { in, cut }, { in + cut, n - cut } };
+
+		assert_int_equal(journal_put_pieces(f.j, piece, COUNT(piece), -1), JOURNAL_OK);
 		while (got < n) {
 			size_t more = journal_take(f.j, out, 1 + round % 8, &to);
 
