@@ -14,14 +14,14 @@ layers='
 2 common/store common/store_* common/journal common/writer common/fold common/setup common/throttle common/proc common/bind
 3 milter/message milter/tag milter/links milter/fields milter/url milter/plain milter/mime milter/charset milter/html milter/charref milter/splice milter/select milter/split milter/answer milter/recent
 3 tracker/http tracker/form tracker/hit tracker/leave tracker/proxy tracker/tls tracker/budget tracker/accesslog cli/print
-4 milter/filter milter/mail milter/judge milter/record milter/brakes milter/ask milter/queue milter/follow milter/journald milter/main tracker/listen tracker/handover tracker/loop tracker/conn tracker/admin tracker/main cli/main cli/cli cli/cmd_*
+4 milter/filter milter/mail milter/judge milter/record milter/brakes milter/ask milter/queue milter/follow milter/journald milter/main tracker/listen tracker/handover tracker/basket tracker/loop tracker/conn tracker/admin tracker/main cli/main cli/cli cli/cmd_*
 '
 
 # header: the files (shell patterns) that may include it
 homes='
 lmdb.h: common/store_env.h
 libmilter/*: milter/filter.c milter/filter.h milter/main.c
-event2/*: milter/ask.c tracker/loop.[ch] tracker/conn.[ch] tracker/main.c
+event2/*: milter/ask.c tracker/loop.[ch] tracker/basket.[ch] tracker/conn.[ch] tracker/main.c
 event.h:
 evhttp.h:
 openssl/*: common/siv.c common/addr.c tracker/tls.c

@@ -332,7 +332,7 @@ record(struct conn *c, struct task *t)
 	}
 	if (!leaves && l->setup->conf->answer_within == 0) {
 		count(&l->counters.late);
-		loop_keep(l, t->hit.record, t->hit.n);
+		baskets_keep(&l->baskets, t->hit.record, t->hit.n);
 		send_hit(c, &t->hit);
 		task_put(t);
 		return;

@@ -1,5 +1,4 @@
 /* loop.c -- N event loops, each with its own listeners on the same addresses. */
-#include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <netinet/in.h>
@@ -22,10 +21,6 @@
 
 #define GATHER_MAX 1024   /* touches */
 #define GATHER_MS 2
-#define BASKET_RECORDS 64
-#define BASKET_NAMES 8192
-#define BASKETS_SPARE 16
-static_assert(BASKET_RECORDS >= HIT_RECORDS && BASKET_NAMES >= HIT_RECORDS * TOKEN_DESTINATION_MAX, "what one hit has to say fits");
 #define ACCEPT_TURN 64 /* connections taken before others get a turn */
 #define BUSY_WITHIN_MS 10
 #define BUSY_EACH_MS 2   /* connections */
@@ -397,8 +392,10 @@ leave(struct loop *l)
 
 /* On the writer's thread, after the last deed of a flush, whosoever it is. */
 static void
-tell_loops(struct server *s)
+tell_loops(void *server)
 {
+	struct server *s = server;
+
 	for (size_t i = 0; i < s->n; i++)
 		if (s->loop[i]->gathered != NULL)
 			leave(s->loop[i]);
@@ -418,147 +415,6 @@ loop_done(struct loop *l, struct task *t, bool last)
 }
 
 static void
-tell_refused(void)
-{
-	static struct log_rate refused;
-
-	log_rated(&refused, "store: too many touches wait to be written; hits are answered but not recorded");
-}
-
-/* Copies: the task that made them serves the next hit at once, while it is warm. */
-struct basket {
-	struct deed deed; /* first, so that one can be had from the other */
-	struct basket *next; /* of the spare ones */
-	struct loop *loop;
-	uint64_t hits; /* that they are of */
-	struct record record[BASKET_RECORDS];
-	char *end; /* of names in use */
-	char names[BASKET_NAMES];
-};
-
-static void
-put_basket(struct basket *b, bool kept)
-{
-	struct loop *l = b->loop;
-
-	if (!kept)
-		atomic_fetch_add(&l->counters.unrecorded, b->hits);
-	pthread_mutex_lock(&l->lock);
-	l->baskets_out--;
-	if (l->nbaskets < BASKETS_SPARE) {
-		b->next = l->spare_basket;
-		l->spare_basket = b;
-		l->nbaskets++;
-		b = NULL;
-	}
-	pthread_mutex_unlock(&l->lock);
-	free(b);
-}
-
-/* On the writer's thread. */
-static void
-basket_done(struct deed *d, bool kept)
-{
-	struct basket *b = (struct basket *)d;
-	struct server *s = b->loop->server;
-	bool last = d->next == NULL;
-
-	put_basket(b, kept);
-	if (last)
-		tell_loops(s);
-}
-
-static struct basket *
-take_basket(struct loop *l)
-{
-	struct basket *b;
-
-	pthread_mutex_lock(&l->lock);
-	if ((b = l->spare_basket) != NULL) {
-		l->spare_basket = b->next;
-		l->nbaskets--;
-	}
-	l->baskets_out++;
-	pthread_mutex_unlock(&l->lock);
-	if (b == NULL)
-		b = xmalloc(sizeof *b);
-	b->deed = (struct deed){ .done = basket_done, .kept = true, .record = b->record };
-	b->loop = l;
-	b->hits = 0;
-	b->end = b->names;
-	return b;
-}
-
-static void
-give_basket(struct loop *l)
-{
-	struct basket *b = l->basket;
-
-	if (b == NULL)
-		return;
-	l->basket = NULL;
-	if (!writer_add(l->writer, &b->deed)) {
-		tell_refused();
-		put_basket(b, false);
-	}
-}
-
-static void
-time_basket(struct loop *l)
-{
-	static const struct timeval within = { 0, GATHER_MS * 1000 };
-
-	if (l->basket_timed)
-		return;
-	l->basket_timed = true;
-	evtimer_add(&l->basket_timer, &within);
-}
-
-/* While the disk hangs only full ones are given: else each of WRITER_WAITING_MAX touches might take one for itself. */
-static void
-on_basket_time(evutil_socket_t fd, short what, void *arg)
-{
-	struct loop *l = arg;
-	bool hangs;
-
-	(void)fd;
-	(void)what;
-	l->basket_timed = false;
-	if (l->basket == NULL)
-		return;
-	pthread_mutex_lock(&l->lock);
-	hangs = l->baskets_out > BASKETS_SPARE;
-	pthread_mutex_unlock(&l->lock);
-	if (hangs)
-		time_basket(l);
-	else
-		give_basket(l);
-}
-
-void
-loop_keep(struct loop *l, const struct record *r, size_t n)
-{
-	struct basket *b = l->basket;
-	size_t names = 0;
-
-	for (size_t i = 0; i < n; i++)
-		names += record_names(&r[i]);
-	/* What one hit has to say is recorded as a whole, or not at all. */
-	if (b != NULL && (b->deed.n + n > BASKET_RECORDS || names > (size_t)(b->names + BASKET_NAMES - b->end)))
-		give_basket(l);
-	if (l->basket == NULL)
-		l->basket = take_basket(l);
-	b = l->basket;
-	for (size_t i = 0; i < n; i++)
-		b->end = record_copy(&b->record[b->deed.n++], &r[i], b->end);
-	b->hits++;
-	/* Two lines of the cache, so that the next one's place is near by then. */
-	__builtin_prefetch(b->record + b->deed.n, 1);
-	__builtin_prefetch((char *)(b->record + b->deed.n) + 64, 1);
-	time_basket(l);
-}
-
-static void
 hand_over(struct loop *l)
 {
 	struct task *t, *next;
@@ -571,7 +427,7 @@ hand_over(struct loop *l)
 		l->ntouches = 0;
 		if (writer_add_list(l->writer, &t->deed, &l->last_deed->deed, n))
 			return;
-		tell_refused();
+		basket_refused();
 		for (; t != NULL; t = next) {
 			next = (struct task *)t->deed.next;
 			conn_unrecorded(t);
@@ -754,7 +610,7 @@ run_loop(void *arg)
 		if (!gathers(l))
 			hand_over(l);
 	}
-	give_basket(l);
+	baskets_give(&l->baskets);
 	return NULL;
 }
 
@@ -828,7 +684,7 @@ loop_new(struct server *s, size_t index)
 	event_add(&l->wake_ev, NULL);
 	evtimer_assign(&l->timer, l->base, on_timer, l);
 	evtimer_assign(&l->pause, l->base, on_pause_over, l);
-	evtimer_assign(&l->basket_timer, l->base, on_basket_time, l);
+	baskets_init(&l->baskets, l->base, s->writer, &l->counters.unrecorded, tell_loops, s);
 	add_inlets(l, index);
 	return l;
 }
@@ -837,12 +693,8 @@ static void
 loop_free(struct loop *l)
 {
 	struct task *t, *next;
-	struct basket *b;
 
-	while ((b = l->spare_basket) != NULL) {
-		l->spare_basket = b->next;
-		free(b);
-	}
+	baskets_free(&l->baskets);
 	for (t = take_done(l); t != NULL; t = next) {
 		next = t->next;
 		task_free(t);

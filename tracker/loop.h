@@ -11,6 +11,7 @@
 #include "common/store.h"
 #include "common/writer.h"
 #include "tracker/accesslog.h"
+#include "tracker/basket.h"
 #include "tracker/budget.h"
 #include "tracker/hit.h"
 #include "tracker/listen.h"
@@ -125,9 +126,7 @@ struct loop {
 	bool busy;                     /* many connect */
 	int64_t busy_since;            /* begin of the time in which they are counted */
 	uint64_t accepted, accepted_turn; /* of the counter: then, and when this turn began */
-	struct basket *basket;         /* touches for which nobody waits: to the writer when it is full, or a moment later */
-	struct event basket_timer;
-	bool basket_timed;
+	struct baskets baskets;        /* touches for which nobody waits */
 
 	struct task *spare;    /* ready for use */
 	unsigned nspare;
@@ -142,9 +141,6 @@ struct loop {
 	_Atomic bool reload, stop;
 	pthread_mutex_t lock;
 	struct task *done, *last_done;
-	struct basket *spare_basket;
-	unsigned nbaskets;
-	unsigned baskets_out; /* in use: ours and those that the writer has */
 	/* The writer's thread only: what it is about to leave. */
 	struct task *gathered, *last_gathered;
 
@@ -182,8 +178,6 @@ void loop_drop(struct loop *, struct conn *);
 const char *loop_date(struct loop *);
 /* To the writer, at the end of this turn. */
 void loop_deed(struct loop *, struct task *);
-/* The same for what nobody waits for: copies of the records of one hit. */
-void loop_keep(struct loop *, const struct record *, size_t n);
 /* On the writer's thread: the touches of a task are durable, or lost.  The loops hear of it when `last`. */
 void loop_done(struct loop *, struct task *, bool last);
 
