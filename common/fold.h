@@ -5,6 +5,20 @@
 #include "common/store.h"
 
 /*
+ * Touches in one transaction: the more, the more of them share a page that is
+ * written and a flush.  Of ten million recipients these take at most some
+ * 50,000 pages, 200 MB, which LMDB keeps for the next time.
+ */
+#define FOLD_BATCH 32768
+/*
+ * Touches that are put in the order of recipients before they are summed up
+ * in batches: what a disk takes of pages here and there is the limit, and of
+ * ten million recipients these share pages where FOLD_BATCH of them share none.
+ */
+#define FOLD_SWEEP (64 * FOLD_BATCH)
+#define FOLD_REJUDGE 2000 /* people in one transaction */
+
+/*
  * Sums up touches that nobody summed yet, a row of at most `length' of them
  * in the order of recipients: one call takes max, so that others get the lock
  * in between, and *n says how many these were.  Any number of processes may do

@@ -11,7 +11,7 @@ layers='
 0 common/span common/scan common/buf common/mem common/text common/csv common/log common/clock
 1 common/codec common/conf common/keys common/addr common/ip common/who common/pack common/pack_text common/siv common/token common/privacy common/page common/page_builtin common/bounce common/maillog common/report common/listing
 1 common/robot common/datafile common/robots common/robots_text common/receivers common/receivers_text common/brake common/pace common/trail common/touch common/profile common/engage common/caps common/series common/verdict
-2 common/store common/store_* common/journal common/writer common/fold common/setup common/throttle common/proc common/bind
+2 common/store common/store_* common/journal common/writer common/fold common/fold_thread common/setup common/throttle common/proc common/bind
 3 milter/message milter/tag milter/links milter/fields milter/url milter/plain milter/mime milter/charset milter/html milter/charref milter/splice milter/select milter/split milter/answer milter/recent
 3 tracker/http tracker/form tracker/hit tracker/leave tracker/proxy tracker/tls tracker/budget tracker/accesslog cli/print
 4 milter/filter milter/mail milter/judge milter/record milter/brakes milter/ask milter/queue milter/follow milter/journald milter/main tracker/listen tracker/handover tracker/basket tracker/loop tracker/conn tracker/admin tracker/main cli/main cli/cli cli/cmd_*
